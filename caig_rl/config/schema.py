@@ -1,0 +1,239 @@
+"""The one validated tree that every command reads. Field descriptions are the reference a user sees."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+NANO = "nano"
+"""In place of a model folder: the embedded models that ship with the package."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True)
+
+
+class RunConfig(_Section):
+    """Name, place and seed of the run."""
+
+    name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
+    """Folder of the run under `root`."""
+    root: str = "runs"
+    """Local path or fsspec URI that holds the run folders."""
+    seed: int = Field(0, ge=0)
+    """Seed of everything but the click world."""
+
+
+class CatalogConfig(_Section):
+    """Where the products come from."""
+
+    path: str | None = None
+    """A CSV, JSONL or Parquet file, or a folder of images. Empty: products of the click world."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our column name -> the file's: {"product_id": "sku", "image": "photo"}."""
+    max_products: int | None = Field(None, ge=1)
+    """Read at most this many rows."""
+    max_pixels: int = Field(40_000_000, ge=1)
+    """A larger image is rejected before it is decoded (decompression bombs)."""
+    min_cutout_confidence: Share = 0.35
+    """A cut-out made from a plain ground with less confidence is rejected."""
+
+
+class WorldConfig(_Section):
+    """The click world: simulated shoppers with hidden tastes."""
+
+    judge: bool = True
+    """Simulated shoppers judge the creatives. False: `ctr` is null in the summary."""
+    seed: int = Field(0, ge=0)
+    """Seed of products and shoppers, apart from the run's seed."""
+    num_products: int = Field(512, ge=1)
+    """Training products drawn when `catalog.path` is empty."""
+
+
+class ImagingConfig(_Section):
+    """How product and background become one creative."""
+
+    size: int = Field(512, ge=64, multiple_of=8)
+    """Side of the finished creative in pixels."""
+    product_scale: float = Field(0.62, gt=0.05, le=0.95)
+    """Longest side of the product as a share of the frame. The paper uses 0.78."""
+    baseline: float = Field(0.86, gt=0.1, le=1.0)
+    """Height of the product's foot as a share of the frame, from the top."""
+    erode_px: int = Field(2, ge=0)
+    """Inside the alpha eroded by this many pixels, the product's pixels are kept exactly."""
+    mask_dilate: float = Field(0.04, ge=0.0, le=0.2)
+    """Dilation of the region kept from inpainting, as a share of the frame (20 px at 512 in the paper)."""
+    canny: tuple[int, int] = (100, 200)
+    """Lower and upper threshold of the Canny control."""
+
+
+class PolicyConfig(_Section):
+    """The prompt model and its vLLM engine."""
+
+    model: str = NANO
+    """Model folder (Hugging Face layout, safetensors), or "nano"."""
+    trust_remote_code: bool = False
+    """Run Python code that comes with the model folder."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    temperature: float = Field(1.0, gt=0.0)
+    top_p: float = Field(1.0, gt=0.0, le=1.0)
+    max_tokens: int = Field(48, ge=1)
+    """Longest answer in tokens."""
+    max_model_len: int = Field(256, ge=16)
+    image_size: int = Field(64, ge=16)
+    """Side of the product picture shown to the policy."""
+    gpu_memory_utilization: float = Field(0.9, gt=0.0, le=1.0)
+    kv_cache_gib: int = Field(1, ge=1)
+    """CPU only: room for the KV cache."""
+
+
+class RendererConfig(_Section):
+    """The diffusion pipeline."""
+
+    model: str = NANO
+    """Folder of a StableDiffusionControlNetInpaintPipeline, or "nano"."""
+    dtype: Literal["float32", "bfloat16", "float16"] = "float32"
+    size: int = Field(64, ge=32, multiple_of=8)
+    """Side of the rendered background before it is scaled to `imaging.size`."""
+    steps: int = Field(6, ge=1)
+    guidance_scale: float = Field(3.0, ge=1.0)
+    control_scale: float = Field(1.0, ge=0.0)
+    negative_prompt: str = ""
+    batch_size: int = Field(16, ge=1)
+    """Images per pipeline call."""
+
+
+class RewardConfig(_Section):
+    """Who scores the creatives during training."""
+
+    kind: Literal["model", "random"] = "model"
+    """"random" is the control experiment: scores that know nothing."""
+    model: str = NANO
+    """Reward model folder, or "nano"."""
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    batch_size: int = Field(64, ge=1)
+    margin: float = Field(0.02, ge=0.0)
+    """Best and worst closer than this (log-odds) are a tie and teach nothing."""
+
+
+class RolloutConfig(_Section):
+    """Size and freshness of a round."""
+
+    rounds: int = Field(6, ge=1)
+    products_per_round: int = Field(64, ge=1)
+    candidates: int = Field(4, ge=2)
+    """Prompts per product, K."""
+    shard_size: int = Field(8, ge=1)
+    """Products per shard, the unit of rollout."""
+    max_staleness: Literal[0, 1] = 0
+    """Versions a rollout may be behind. 0: strictly on policy. 1: rollout and learning overlap."""
+    max_attempts: int = Field(2, ge=1)
+    """A shard that fails or loses its worker this often fails its products."""
+
+
+class PoolConfig(_Section):
+    """Workers of one stage."""
+
+    workers: int = Field(1, ge=1)
+    num_cpus: float = Field(1.0, ge=0.0)
+    """CPUs that Ray reserves for each worker."""
+    num_gpus: float = Field(0.0, ge=0.0)
+    threads: int = Field(1, ge=1)
+    """Threads of torch and OpenMP in each worker."""
+
+
+class PoolsConfig(_Section):
+    """The worker pools of the loop."""
+
+    policy: PoolConfig = PoolConfig(num_cpus=0.4, threads=2)
+    renderer: PoolConfig = PoolConfig(num_cpus=0.8, threads=2)
+    scorer: PoolConfig = PoolConfig(num_cpus=0.2, threads=2)
+
+
+class LearnerConfig(_Section):
+    """The DeepSpeed group that optimises the policy."""
+
+    world_size: int = Field(1, ge=1)
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    num_cpus: float = Field(0.4, ge=0.0)
+    num_gpus: float = Field(0.0, ge=0.0)
+    threads: int = Field(2, ge=1)
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    finetune: Literal["lora", "full"] = "lora"
+    lora_rank: int = Field(32, ge=1)
+    lora_alpha: int = Field(64, ge=1)
+    lr: float = Field(1e-3, ge=0.0)
+    lr_schedule: Literal["cosine", "constant"] = "cosine"
+    min_lr_ratio: Share = 0.1
+    """Learning rate at the end of the cosine, as a share of `lr`."""
+    weight_decay: float = Field(0.0, ge=0.0)
+    grad_clip: float = Field(1.0, gt=0.0)
+    batch_size: int = Field(16, ge=1)
+    """Pairs per optimiser step, over all ranks."""
+    micro_batch_size: int = Field(16, ge=1)
+    """Pairs per forward pass and rank."""
+    epochs: int = Field(1, ge=1)
+    """Passes over a round's pairs."""
+    beta: float = Field(0.5, gt=0.0)
+    """Temperature of L_DPO."""
+    beta_pc: float = Field(0.5, gt=0.0)
+    """Temperature of L_PCPO, beta'."""
+    pc_weight: float = Field(1.0, ge=0.0)
+    """w in L = L_DPO + w * L_PCPO."""
+    checkpoint_every: int = Field(1, ge=1)
+    """Rounds between checkpoints."""
+    keep_checkpoints: int = Field(2, ge=1)
+
+
+class EvaluationConfig(_Section):
+    """How initial and final policy are compared."""
+
+    products: int = Field(48, ge=1)
+    """Held-out products (world products absent from training; with an own catalog: its products)."""
+    prompts_per_product: int = Field(2, ge=1)
+    bootstrap: int = Field(2000, ge=100)
+    """Resamples of products for the confidence interval."""
+    gallery: int = Field(8, ge=0)
+    """Products in the report's before/after gallery."""
+
+
+class ClusterConfig(_Section):
+    """The Ray cluster the run uses."""
+
+    address: str | None = None
+    """Address of a running cluster; empty starts one on this machine (or joins the job's own)."""
+    num_cpus: int | None = Field(None, ge=1)
+    """CPUs of the local cluster; empty: all."""
+    object_store_gib: float = Field(1.0, gt=0.07)
+    """Shared memory for the object store of a local cluster."""
+    start_timeout_s: float = Field(600.0, gt=0.0)
+    """Longest wait for workers to come up before the run says what it waits for and fails."""
+
+
+class Config(_Section):
+    """The whole configuration of a run."""
+
+    objective: Literal["pcpo", "dpo", "pcpo_official"] = "pcpo"
+    """Loss of the learner. "pcpo_official" swaps the answer with the text, as the paper's code does: for reproduction only."""
+    run: RunConfig = RunConfig()
+    catalog: CatalogConfig = CatalogConfig()
+    world: WorldConfig = WorldConfig()
+    imaging: ImagingConfig = ImagingConfig()
+    policy: PolicyConfig = PolicyConfig()
+    renderer: RendererConfig = RendererConfig()
+    reward: RewardConfig = RewardConfig()
+    rollout: RolloutConfig = RolloutConfig()
+    pools: PoolsConfig = PoolsConfig()
+    learner: LearnerConfig = LearnerConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+    cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _batches_fit_the_group(self) -> Config:
+        if self.learner.batch_size % self.learner.world_size:
+            raise ValueError(
+                f"learner.batch_size ({self.learner.batch_size}) must be a multiple of learner.world_size ({self.learner.world_size})"
+            )
+        return self

@@ -1,0 +1,149 @@
+"""The records that travel between stages. Shapes and units are given here; logic lives elsewhere."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+ImageArray = npt.NDArray[np.uint8]
+"""(height, width, 3) sRGB, 0-255; cut-outs are (height, width, 4) with straight alpha."""
+
+
+class Outcome(StrEnum):
+    """How an admission ends. Every admission ends in exactly one."""
+
+    TRAINED = "trained"
+    FAILED = "failed"
+    EXPIRED = "expired"
+    TIED = "tied"
+
+
+class NegativeKind(StrEnum):
+    """Which product information is replaced in the product-centric negative x~ (METHOD, stage C)."""
+
+    MASKED_IMAGE = "masked_image"
+    OTHER_TEXT = "other_text"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class PolicyVersion:
+    """A set of policy weights. `incarnation` grows when the learner falls back to a checkpoint, `number` with each round."""
+
+    incarnation: int
+    number: int
+
+    def __str__(self) -> str:
+        return f"{self.incarnation}.{self.number}"
+
+
+@dataclass(frozen=True, slots=True)
+class Product:
+    """What the merchant says of a product. Its pixels are a `Cutout`, loaded apart and never held by the controller."""
+
+    product_id: str
+    title: str
+    category: str
+    description: str = ""
+    source: str = ""
+    """Where it was read, for messages: "products.csv row 12"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cutout:
+    """A product freed from its ground."""
+
+    rgba: ImageArray
+    """(height, width, 4); alpha 0 outside the product. Colour under alpha 0 has no meaning."""
+    confidence: float
+    """0-1: how sure we are of the mask. 1 where the file brought its own alpha."""
+    method: str
+    """"alpha" or "plain_ground"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A catalog row that never became a product."""
+
+    where: str
+    reason: str
+    """A short code, for counting: "image_missing"."""
+    message: str
+    """What, where, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """One product in one round: the unit of accounting."""
+
+    admission_id: int
+    """Unique in a run, rising in order of admission."""
+    round: int
+    product_id: str
+    seed: int
+    """Drawn from the run's seed and the admission id; policy sampling, diffusion noise and negatives derive from it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """One background prompt, as the policy sampled it."""
+
+    text: str
+    token_ids: tuple[int, ...]
+    """The answer's tokens, end token included where the policy wrote it."""
+    logprobs: tuple[float, ...]
+    """Natural-log probability of each token under the sampling policy, at temperature 1."""
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutGroup:
+    """The K prompts of one admission."""
+
+    admission: Admission
+    version: PolicyVersion
+    instruction: str
+    """The user's turn the policy answered, without image placeholder or chat template."""
+    rollouts: tuple[Rollout, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RenderReport:
+    """What the usability gate says of one creative. The pixels travel apart."""
+
+    usable: bool
+    reason: str = ""
+    """Empty when usable; else "product_changed", "product_extended" or "blank"."""
+
+
+@dataclass(frozen=True, slots=True)
+class PreferencePair:
+    """One preference, with all that is needed to replay it."""
+
+    admission: Admission
+    version: PolicyVersion
+    instruction: str
+    chosen: Rollout
+    rejected: Rollout
+    chosen_score: float
+    rejected_score: float
+    """Reward-model scores in log-odds of a click (the side-by-side judge: log-odds of winning)."""
+    negative: NegativeKind
+    negative_seed: int
+    """Seed of the patch mask."""
+    negative_product_id: str = ""
+    negative_instruction: str = ""
+    """The instruction about the other product, same wording; empty for a masked image."""
+    scores: tuple[float, ...] = field(default=())
+    """All K scores, candidate order; NaN where the gate refused the creative."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What the traffic thinks of one creative."""
+
+    ctr: float
+    """True click-through rate, a fraction of impressions."""
+    relevance: float
+    """0-1: how well the background suits the product, by a judge that neither policy nor reward model sees."""
