@@ -31,3 +31,6 @@ class Judge(Protocol):
 
     def judge(self, products: Sequence[Product], creatives: Sequence[ImageArray]) -> list[Judgement]:
         """Judge `creatives[i]`, a finished creative (size, size, 3), as an ad for `products[i]`."""
+
+    def oracle_prompts(self, product: Product, count: int) -> list[str]:
+        """The prompts known to be best for this product, to measure the ceiling by; empty where nobody knows them."""

@@ -1,0 +1,44 @@
+# make demo    watch the real system learn, on a CPU        make demo CATALOG=products.csv    on your own products
+# make test    everything that must hold, in minutes        make test-all    the slow tests too
+# Each sets up .venv first, and skips that when it is done. PYTHON=... chooses the interpreter, ARGS="learner.lr=1e-4" overrides config keys.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-print-directory
+# DeepSpeed looks for ninja on PATH.
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PYTHON
+
+CATALOG ?=
+ARGS ?=
+PYTEST_LOG := build/pytest.log
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-all lint format
+
+help:
+	@grep -E '^# make' Makefile | cut -c3-
+
+setup:
+	@requirements/setup.sh
+
+demo: setup
+	.venv/bin/caig-rl train configs/demo.yaml $(if $(CATALOG),catalog.path="$(CATALOG)" run.name=demo-catalog) $(ARGS)
+
+lint: setup
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/lint-imports
+
+format: setup
+	.venv/bin/ruff check --fix .
+	.venv/bin/ruff format .
+
+test: PYTEST_ARGS := -m "not slow"
+test-all: PYTEST_ARGS :=
+test test-all: lint
+	@# Engines may still log while they go down: pytest's closing line is said again, so that it stands last.
+	@mkdir -p build; status=0; \
+	.venv/bin/python -m pytest --color=no $(PYTEST_ARGS) 2>&1 | tee $(PYTEST_LOG) || status=$$?; \
+	grep -E '^=+ .* in [0-9.]+s.*=+$$' $(PYTEST_LOG) | tail -n 1; exit $$status

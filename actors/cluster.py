@@ -1,0 +1,59 @@
+"""The Ray cluster a run uses: started here, or joined."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import ray
+
+from caig_rl.config.schema import ClusterConfig, PoolConfig
+
+TASK_CPUS = 0.1
+"""What Ray reserves for the short tasks that load products, judge, and write samples: they must fit beside the pools on two CPUs."""
+
+
+@contextmanager
+def ray_cluster(config: ClusterConfig) -> Iterator[None]:
+    """Connect to the configured cluster, or start one on this machine and stop it at the end."""
+    connect(config)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def connect(config: ClusterConfig) -> None:
+    """`ray.init`: `config.address`, else the job's own cluster (RAY_ADDRESS), else a local one of `num_cpus` with the configured object store."""
+    # Without it Ray hides every GPU from actors that ask for none, and its warning about that on each start.
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
+    options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
+    if config.address or os.environ.get("RAY_ADDRESS"):
+        ray.init(address=config.address or "auto", **options)
+        return
+    # Token authentication guards a cluster that others can reach; this one listens on this machine alone and needs no token file.
+    os.environ.setdefault("RAY_AUTH_MODE", "disabled")
+    ray.init(
+        num_cpus=config.num_cpus, object_store_memory=int(config.object_store_gib * 2**30), include_dashboard=False, **options
+    )
+
+
+def worker_options(pool: PoolConfig, extra_environment: dict[str, str] | None = None) -> dict[str, Any]:
+    """`.options(...)` of one worker: its share of the machine, no restarts of Ray's own, and an environment fixed before Python starts."""
+    environment = {
+        "OMP_NUM_THREADS": str(pool.threads),
+        "OMP_WAIT_POLICY": "PASSIVE",
+        "HF_HUB_OFFLINE": "1",
+        "TOKENIZERS_PARALLELISM": "false",
+    }
+    if pool.num_gpus == 0:
+        environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1", "CUDA_VISIBLE_DEVICES": ""}
+    return {
+        "num_cpus": pool.num_cpus,
+        "num_gpus": pool.num_gpus,
+        "max_restarts": 0,
+        "runtime_env": {"env_vars": environment | (extra_environment or {})},
+    }

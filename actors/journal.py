@@ -1,0 +1,105 @@
+"""Preference pairs as Arrow rows: the run's journal on disk, and the batches that the learner reads from the object store."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pyarrow as pa
+
+from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.types import Admission, NegativeKind, PolicyVersion, PreferencePair, Rollout
+
+_ROLLOUT = pa.struct([("text", pa.string()), ("token_ids", pa.list_(pa.int32())), ("logprobs", pa.list_(pa.float64()))])
+SCHEMA = pa.schema(
+    [
+        ("admission_id", pa.int64()),
+        ("round", pa.int64()),
+        ("product_id", pa.string()),
+        ("seed", pa.uint64()),
+        ("incarnation", pa.int64()),
+        ("version", pa.int64()),
+        ("instruction", pa.string()),
+        ("chosen", _ROLLOUT),
+        ("rejected", _ROLLOUT),
+        ("chosen_score", pa.float64()),
+        ("rejected_score", pa.float64()),
+        ("negative", pa.string()),
+        ("negative_seed", pa.int64()),
+        ("negative_product_id", pa.string()),
+        ("negative_instruction", pa.string()),
+        ("scores", pa.list_(pa.float64())),
+    ]
+)
+"""Columns of `pairs/*.parquet`: one preference a row, with all that is needed to replay it."""
+
+
+def pairs_to_table(pairs: Sequence[PreferencePair]) -> pa.Table:
+    """Arrow table of `SCHEMA`, one row a pair, in the order given."""
+    return pa.Table.from_pylist([_row(pair) for pair in pairs], schema=SCHEMA)
+
+
+def pairs_from_table(table: pa.Table) -> list[PreferencePair]:
+    """The pairs that `pairs_to_table` wrote. Raises ValueError on other columns."""
+    if table.schema.names != SCHEMA.names:
+        raise ValueError(f"a table of pairs has the columns {SCHEMA.names}, not {table.schema.names}")
+    return [_pair(row) for row in table.to_pylist()]
+
+
+class PairJournal:
+    """Writes every pair to the run folder as it arrives, one file a round."""
+
+    def __init__(self, folder: RunFolder) -> None:
+        self._folder = folder
+        self._rounds: dict[int, dict[int, PreferencePair]] = defaultdict(dict)
+
+    def __call__(self, pairs: Sequence[PreferencePair]) -> None:
+        """Add `pairs` and write the files of their rounds again, whole; a resumed run's pairs replace those they repeat."""
+        for pair in pairs:
+            self._rounds[pair.admission.round][pair.admission.admission_id] = pair
+        for number in {pair.admission.round for pair in pairs}:
+            rows = self._rounds[number]
+            self._folder.write_pairs(number, pairs_to_table([rows[key] for key in sorted(rows)]))
+
+    def forget_before(self, round_number: int) -> None:
+        """Rounds before this one are closed: nothing will be added to their files."""
+        for number in [number for number in self._rounds if number < round_number]:
+            del self._rounds[number]
+
+
+def _rollout_row(rollout: Rollout) -> dict[str, object]:
+    return {"text": rollout.text, "token_ids": list(rollout.token_ids), "logprobs": list(rollout.logprobs)}
+
+
+def _rollout(row: dict[str, list[float]]) -> Rollout:
+    return Rollout(str(row["text"]), tuple(int(token) for token in row["token_ids"]), tuple(row["logprobs"]))
+
+
+def _row(pair: PreferencePair) -> dict[str, object]:
+    return {
+        "admission_id": pair.admission.admission_id,
+        "round": pair.admission.round,
+        "product_id": pair.admission.product_id,
+        "seed": pair.admission.seed,
+        "incarnation": pair.version.incarnation,
+        "version": pair.version.number,
+        "instruction": pair.instruction,
+        "chosen": _rollout_row(pair.chosen),
+        "rejected": _rollout_row(pair.rejected),
+        "chosen_score": pair.chosen_score,
+        "rejected_score": pair.rejected_score,
+        "negative": str(pair.negative),
+        "negative_seed": pair.negative_seed,
+        "negative_product_id": pair.negative_product_id,
+        "negative_instruction": pair.negative_instruction,
+        "scores": list(pair.scores),
+    }
+
+
+def _pair(row: dict[str, object]) -> PreferencePair:
+    values = dict(row)
+    admission = Admission(*(values.pop(name) for name in ("admission_id", "round", "product_id", "seed")))  # type: ignore[arg-type]
+    version = PolicyVersion(values.pop("incarnation"), values.pop("version"))  # type: ignore[arg-type]
+    chosen, rejected = _rollout(values.pop("chosen")), _rollout(values.pop("rejected"))  # type: ignore[arg-type]
+    negative, scores = NegativeKind(values.pop("negative")), tuple(values.pop("scores"))  # type: ignore[arg-type, call-overload]
+    return PreferencePair(admission, version, chosen=chosen, rejected=rejected, negative=negative, scores=scores, **values)  # type: ignore[arg-type]

@@ -1,0 +1,44 @@
+"""Short Ray tasks around the pools: load products, judge creatives, write samples. Pixels go from store to store, never through the driver."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+import ray
+from ray import ObjectRef
+
+from actors.cluster import TASK_CPUS
+from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.imaging.views import policy_view
+from caig_rl.interfaces import Judge, ProductSource
+from caig_rl.types import Cutout, Judgement, Product
+
+Creatives = list[npt.NDArray[np.uint8]]
+"""One (candidates, size, size, 3) block a product."""
+_OPTIONS = {"num_cpus": TASK_CPUS, "max_retries": 2}
+
+
+@ray.remote(num_returns=2, **_OPTIONS)
+def load_products(source: ProductSource, product_ids: Sequence[str], view_size: int) -> tuple[list[Cutout], npt.NDArray[np.uint8]]:
+    """The cut-outs of some products, and (N, view_size, view_size, 3) the pictures that the policy sees."""
+    cutouts = source.cutouts(list(product_ids))
+    return cutouts, np.stack([policy_view(cutout, view_size) for cutout in cutouts])
+
+
+@ray.remote(**_OPTIONS)
+def judge_creatives(judge: Judge, products: Sequence[Product], creatives: Sequence[ObjectRef]) -> list[list[Judgement]]:
+    """Judge every creative in the block at `creatives[0]`; `[i][k]` is product i's candidate k."""
+    blocks: Creatives = ray.get(creatives[0])
+    flat = [(product, creative) for product, block in zip(products, blocks, strict=True) for creative in block]
+    judged = iter(judge.judge([product for product, _ in flat], [creative for _, creative in flat]))
+    return [[next(judged) for _ in block] for block in blocks]
+
+
+@ray.remote(**_OPTIONS)
+def write_samples(root: str, run_name: str, names: Sequence[tuple[int, str]], creatives: Sequence[ObjectRef]) -> list[str]:
+    """Save the first candidate of some products as `samples/NAME.png`: `names` holds (index in the block, name). Returns the file names."""
+    blocks: Creatives = ray.get(creatives[0])
+    folder = RunFolder(root, run_name)
+    return [folder.save_sample(name, blocks[index][0]) for index, name in names]

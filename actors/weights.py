@@ -1,0 +1,146 @@
+"""Published policy weights, and the proof that a worker really runs them: a content hash and a canary's log-probs.
+
+A sync can go wrong in three ways that nothing else shows: it is skipped, a tensor is lost on the way, or old weights are sent again. The hash is
+taken anew by the worker over what it loads; the canary is scored by the worker's engine and by the learner's own model.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from caig_rl.types import ImageArray, PolicyVersion
+
+CANARY_INSTRUCTION = "Write a background prompt for an ad of a mug (kitchen)."
+CANARY_ANSWER = "a wooden table by the window, soft light, plain wall"
+CANARY_TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.2}
+"""Largest difference of one token's log-prob between engine and learner, nats. float32 agrees within 1e-5, bfloat16 within 0.005 on average."""
+
+
+class SyncError(RuntimeError):
+    """A weight sync that did not verify: worker and learner hold different policies."""
+
+
+@dataclass(frozen=True, slots=True)
+class Canary:
+    """One fixed question with a fixed answer."""
+
+    instruction: str
+    view: ImageArray
+    """(size, size, 3) synthetic picture."""
+    token_ids: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PackedTensor:
+    """A tensor as bytes, which the object store hands on without a copy."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    data: npt.NDArray[np.uint8]
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedWeights:
+    """One policy version, as the learner gave it out."""
+
+    version: PolicyVersion
+    sha256: str
+    canary: Canary
+    canary_log_probs: tuple[float, ...]
+    """The learner's own, at this version."""
+    refs: tuple[Any, ...]
+    """ObjectRefs of `dict[str, PackedTensor]`, owned by the controller; together they hold every tensor once."""
+
+
+@dataclass(frozen=True, slots=True)
+class SyncReport:
+    """What a policy worker says after it loaded weights."""
+
+    version: PolicyVersion
+    sha256: str
+    """Recomputed over what was loaded."""
+    before: tuple[float, ...]
+    """The canary under the weights the worker held before."""
+    before_sha256: str
+    """Of the weights held before; empty where they came from the model folder."""
+    after: tuple[float, ...]
+    """The canary now."""
+    seconds: float
+
+
+def canary_view(size: int) -> ImageArray:
+    """(size, size, 3) ramps, different in each channel, so that a swapped axis or channel shows."""
+    ramp = np.linspace(0, 255, size).astype(np.uint8)
+    rows, columns = np.meshgrid(ramp, ramp, indexing="ij")
+    return np.stack([rows, columns, 255 - rows // 2 - columns // 2], axis=-1)
+
+
+def pack(weights: Mapping[str, torch.Tensor]) -> dict[str, PackedTensor]:
+    """CPU tensors as bytes."""
+    return {
+        name: PackedTensor(
+            str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+        )
+        for name, tensor in weights.items()
+    }
+
+
+def unpack(packed: Mapping[str, PackedTensor]) -> dict[str, torch.Tensor]:
+    """The tensors again, in memory of their own."""
+    return {
+        name: torch.from_numpy(tensor.data.copy()).view(getattr(torch, tensor.dtype)).reshape(tensor.shape)
+        for name, tensor in packed.items()
+    }
+
+
+def weights_digest(packed: Mapping[str, PackedTensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(packed):
+        tensor = packed[name]
+        digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
+        digest.update(tensor.data)
+    return digest.hexdigest()
+
+
+def verify_publication(new: PublishedWeights, previous: PublishedWeights | None, *, learned: bool) -> None:
+    """The learner took steps at a positive learning rate (`learned`), so what it publishes must be new.
+
+    Raises:
+        SyncError: it published the previous version's weights again.
+    """
+    if previous is None:
+        return
+    if new.version <= previous.version:
+        raise SyncError(f"version {new.version} was published after {previous.version}")
+    if learned and new.sha256 == previous.sha256:
+        raise SyncError(f"version {new.version} holds the weights of version {previous.version} again: the export is stale")
+
+
+def verify_sync(report: SyncReport, published: PublishedWeights, dtype: str) -> None:
+    """Check a worker's report against what was published.
+
+    Raises:
+        SyncError: another version or hash, a canary further from the learner's than `dtype` explains, or a canary that new weights left as it was.
+    """
+    if report.version != published.version:
+        raise SyncError(f"the worker holds version {report.version}, not {published.version}")
+    if report.sha256 != published.sha256:
+        raise SyncError(f"version {published.version}: the worker loaded other bytes (hash {report.sha256[:12]}, published {published.sha256[:12]})")
+    gap = largest_gap(report.after, published.canary_log_probs)
+    if not gap <= CANARY_TOLERANCE[dtype]:
+        raise SyncError(f"version {published.version}: the canary's log-prob is {gap:.2g} nats off the learner's (at most {CANARY_TOLERANCE[dtype]})")
+    if report.before_sha256 and report.before_sha256 != published.sha256 and report.after == report.before:
+        raise SyncError(f"version {published.version}: the canary's log-probs did not change, so the engine still runs the old weights")
+
+
+def largest_gap(a: Sequence[float], b: Sequence[float]) -> float:
+    """Largest absolute difference of two equally long lists; NaN where either holds one."""
+    return float(np.max(np.abs(np.subtract(a, b))))

@@ -1,0 +1,1 @@
+"""What goes in: the catalog, click logs, instruction wordings."""

@@ -1,0 +1,42 @@
+"""Which column of the user's file is which of ours."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+
+from caig_rl.errors import CatalogError, ConfigError
+
+COLUMNS = ("product_id", "title", "category", "description", "image")
+"""The columns of a catalog. Others are allowed and not read."""
+REQUIRED = ("title", "image")
+"""Columns without which there is no product."""
+
+
+def map_columns(name: str, present: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
+    """Our column name -> the file's, for those that the file `name` has.
+
+    `chosen` is `catalog.columns`. Raises ConfigError for a key in it that is no column of ours, CatalogError for a required or chosen
+    column that the file lacks.
+    """
+    for ours in chosen:
+        if ours not in COLUMNS:
+            raise ConfigError(f"catalog.columns has no key {ours!r}{_nearest(ours, COLUMNS)}; allowed are {', '.join(COLUMNS)}")
+    mapping = {ours: chosen.get(ours, ours) for ours in COLUMNS}
+    for ours, theirs in mapping.items():
+        if theirs not in present and (ours in REQUIRED or ours in chosen):
+            raise CatalogError(_missing(name, ours, theirs, present))
+    return {ours: theirs for ours, theirs in mapping.items() if theirs in present}
+
+
+def _missing(name: str, ours: str, theirs: str, present: Sequence[str]) -> str:
+    if len(present) == 1 and ";" in present[0]:
+        return f"{name} has no column {theirs!r}: its cells seem to be separated by semicolons. Save it with commas"
+    there = ", ".join(present) if present else "none"
+    return f"{name} has no column {theirs!r}{_nearest(theirs, present)}; there is: {there}. Set catalog.columns.{ours} to the column to use"
+
+
+def _nearest(wanted: str, names: Sequence[str]) -> str:
+    by_lower = {name.lower(): name for name in names}
+    close = difflib.get_close_matches(wanted.lower(), list(by_lower), n=1)
+    return f" (nearest: {by_lower[close[0]]!r})" if close else ""

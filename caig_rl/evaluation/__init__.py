@@ -1,0 +1,1 @@
+"""What a run achieved: statistics, the ledger of admissions, the run folder, the summary and the report."""

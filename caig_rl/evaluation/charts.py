@@ -1,0 +1,78 @@
+"""Curves for the report, as inline SVG that takes its colours from the page, so that one picture serves light and dark."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Sequence
+
+import matplotlib as mpl
+from matplotlib.backends.backend_svg import FigureCanvasSVG
+from matplotlib.figure import Figure
+from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+# Colours that matplotlib can draw and that nothing else in the file uses; the page's own are put in their place.
+_INK, _LINE, _GRID = "#010101", "#020202", "#030303"
+_PAGE_COLOURS = {_INK: "currentColor", _LINE: "var(--accent)", _GRID: "var(--rule)"}
+_STYLE = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "caig-rl",
+    "font.size": 11.0,
+    "text.color": _INK,
+    "axes.edgecolor": _GRID,
+    "axes.labelcolor": _INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.spines.left": False,
+    "xtick.color": _INK,
+    "ytick.color": _INK,
+    "xtick.major.size": 0,
+    "ytick.major.size": 0,
+}
+
+
+def line_chart(rounds: Sequence[int], values: Sequence[float], *, as_percent: bool = False) -> str:
+    """One quantity per round as an SVG element, 420 x 210 units wide, the last value written beside its point.
+
+    Raises ValueError where there is nothing to draw or the lengths differ.
+    """
+    if not rounds or len(rounds) != len(values):
+        raise ValueError(f"a curve needs as many values as rounds, at least one, not {len(values)} and {len(rounds)}")
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.2, 2.1), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        axes.plot(rounds, values, color=_LINE, linewidth=2.2, marker="o", markersize=5, clip_on=False)
+        axes.annotate(
+            format_value(values[-1], as_percent=as_percent),
+            (rounds[-1], values[-1]),
+            xytext=(9, 0),
+            textcoords="offset points",
+            va="center",
+            fontweight="bold",
+        )
+        axes.grid(axis="y", color=_GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.margins(x=0.04, y=0.12)
+        axes.set_xlabel("round")
+        axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
+        axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
+        if as_percent:
+            axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _for_page(buffer.getvalue())
+
+
+def format_value(value: float, *, as_percent: bool = False) -> str:
+    """A number with three figures, or a share as per cent."""
+    text = f"{100 * value:.1f}\u00a0%" if as_percent else f"{value:.3g}"
+    return text.replace("-", "\u2212")
+
+
+def _for_page(document: str) -> str:
+    # matplotlib numbers its groups alike in every figure, and an id may stand only once in a page.
+    svg = re.sub(r'<g id="[^"]*"', "<g", document[document.index("<svg") :])
+    for drawn, page in _PAGE_COLOURS.items():
+        svg = svg.replace(drawn, page)
+    return svg

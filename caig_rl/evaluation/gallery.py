@@ -1,0 +1,64 @@
+"""The before/after gallery: `samples/gallery.json`, an index of pictures in `samples/` that the loop writes and the report shows."""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections.abc import Sequence
+
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+from caig_rl.evaluation.run_folder import RunFolder
+
+INDEX = "samples/gallery.json"
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class GallerySide(_Part):
+    """One creative of a product, by one policy."""
+
+    image: str = Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*\.png$")
+    """File name inside `samples/`."""
+    prompt: str
+    ctr: float | None
+    """True click-through rate; null where nobody judges."""
+    relevance: float | None
+    score: float
+    """By the reward model, log-odds of a click."""
+
+
+class GalleryEntry(_Part):
+    """One product before and after."""
+
+    product_id: str
+    title: str
+    category: str
+    before: GallerySide
+    after: GallerySide
+
+
+_ENTRIES = TypeAdapter(tuple[GalleryEntry, ...])
+
+
+def write_gallery(folder: RunFolder, entries: Sequence[GalleryEntry]) -> str:
+    """Write the index; returns its address. The pictures are saved beside it by `RunFolder.save_sample`."""
+    return folder.write_bytes(INDEX, _ENTRIES.dump_json(tuple(entries), indent=2))
+
+
+def read_gallery(folder: RunFolder) -> tuple[GalleryEntry, ...]:
+    """Read the index, empty where the run wrote none. Raises pydantic's ValidationError on a broken one."""
+    return _ENTRIES.validate_json(folder.read_bytes(INDEX)) if folder.exists(INDEX) else ()
+
+
+def picture_data_uri(folder: RunFolder, image: str, side: int = 420) -> str:
+    """A sample as a JPEG data URI, at most `side` pixels wide and high: small enough to mail sixteen of them in one page."""
+    with Image.open(io.BytesIO(folder.read_bytes(f"samples/{image}"))) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((side, side), Image.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=88)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode()}"

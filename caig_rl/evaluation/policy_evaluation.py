@@ -1,0 +1,125 @@
+"""Two policies compared on the same products and noise. Input is plain arrays, which the actors produce; nothing is rendered here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from caig_rl.evaluation.statistics import Interval, bootstrap_lift_interval, distinct_share, lift, wilson_interval
+from caig_rl.evaluation.summary import CtrSummary, RelevanceSummary
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluatedPolicy:
+    """What one policy wrote and earned: P held-out products, K prompts each. Raises ValueError on arrays that do not fit together."""
+
+    product_ids: tuple[str, ...]
+    """(P,), in the order of the arrays."""
+    prompts: tuple[tuple[str, ...], ...]
+    """(P, K)."""
+    scores: npt.NDArray[np.float64]
+    """(P, K) scores by the reward model, log-odds of a click."""
+    ctrs: npt.NDArray[np.float64] | None = None
+    """(P, K) true click-through rates, fractions of impressions; None where nobody judges."""
+    relevances: npt.NDArray[np.float64] | None = None
+    """(P, K) relevance, 0-1; None where nobody judges."""
+
+    def __post_init__(self) -> None:
+        counts = {len(prompts) for prompts in self.prompts}
+        if len(self.prompts) != len(self.product_ids) or len(counts) != 1 or counts == {0}:
+            raise ValueError(f"{len(self.product_ids)} products need as many rows of equally many prompts, not rows of {sorted(counts)}")
+        if (self.ctrs is None) != (self.relevances is None):
+            raise ValueError("a judge gives both a CTR and a relevance; only one of them is here")
+        for name, values in (("scores", self.scores), ("ctrs", self.ctrs), ("relevances", self.relevances)):
+            if values is not None:
+                _check_array(name, values, self.product_ids, len(self.prompts[0]))
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyComparison:
+    """After against before, on the same products."""
+
+    num_products: int
+    ctr_initial: float | None
+    """Mean true CTR over products and prompts; None where nobody judges, as with all CTRs and relevances here."""
+    ctr_final: float | None
+    lift: float | None
+    """Ratio of mean CTRs, less 1."""
+    ci95: Interval | None
+    """Bootstrap interval of the lift over products; None also with fewer than two products."""
+    share_improved: float | None
+    """Share of products whose CTR rose."""
+    share_improved_ci95: Interval | None
+    """Wilson interval of that share."""
+    relevance_initial: float | None
+    relevance_final: float | None
+    score_initial: float
+    """Mean score by the reward model."""
+    score_final: float
+    distinct_initial: float
+    """Distinct prompts over all prompts."""
+    distinct_final: float
+
+    def ctr_summary(self, ceiling: float | None) -> CtrSummary | None:
+        """`ctr` of the summary, None where nobody judges. `ceiling`: true CTR of the best prompts, where known."""
+        if self.ctr_initial is None or self.ctr_final is None or self.lift is None:
+            return None
+        return CtrSummary(initial=self.ctr_initial, final=self.ctr_final, lift=self.lift, ci95=self.ci95, ceiling=ceiling)
+
+    def relevance_summary(self) -> RelevanceSummary | None:
+        """`relevance` of the summary, None where nobody judges."""
+        if self.relevance_initial is None or self.relevance_final is None:
+            return None
+        return RelevanceSummary(initial=self.relevance_initial, final=self.relevance_final)
+
+
+def compare_policies(before: EvaluatedPolicy, after: EvaluatedPolicy, resamples: int = 2000, seed: int = 0) -> PolicyComparison:
+    """Compare two policies product by product. `resamples` and `seed` are those of the bootstrap.
+
+    Raises ValueError where the two were not measured on the same products in the same order, or only one of them was judged.
+    """
+    if before.product_ids != after.product_ids:
+        raise ValueError("the two policies were measured on different products, or in a different order")
+    if (before.ctrs is None) != (after.ctrs is None):
+        raise ValueError("only one of the two policies was judged")
+    ctr_initial, ctr_final = _mean(before.ctrs), _mean(after.ctrs)
+    rate_lift = ci95 = share = share_ci95 = None
+    if before.ctrs is not None and after.ctrs is not None:
+        per_product = before.ctrs.mean(axis=1), after.ctrs.mean(axis=1)
+        rate_lift = lift(float(before.ctrs.mean()), float(after.ctrs.mean()))
+        ci95 = bootstrap_lift_interval(*per_product, resamples, seed) if len(before.product_ids) > 1 else None
+        improved = int(np.sum(per_product[1] > per_product[0]))
+        share, share_ci95 = improved / len(before.product_ids), wilson_interval(improved, len(before.product_ids))
+    return PolicyComparison(
+        num_products=len(before.product_ids),
+        ctr_initial=ctr_initial,
+        ctr_final=ctr_final,
+        lift=rate_lift,
+        ci95=ci95,
+        share_improved=share,
+        share_improved_ci95=share_ci95,
+        relevance_initial=_mean(before.relevances),
+        relevance_final=_mean(after.relevances),
+        score_initial=float(before.scores.mean()),
+        score_final=float(after.scores.mean()),
+        distinct_initial=_distinct(before),
+        distinct_final=_distinct(after),
+    )
+
+
+def _mean(values: npt.NDArray[np.float64] | None) -> float | None:
+    return None if values is None else float(values.mean())
+
+
+def _distinct(policy: EvaluatedPolicy) -> float:
+    return distinct_share([text for prompts in policy.prompts for text in prompts])
+
+
+def _check_array(name: str, values: npt.NDArray[np.float64], product_ids: tuple[str, ...], num_prompts: int) -> None:
+    if values.shape != (len(product_ids), num_prompts):
+        raise ValueError(f"{name} must be (products, prompts) = {(len(product_ids), num_prompts)}, not {values.shape}")
+    broken = ~np.isfinite(values).all(axis=1)
+    if broken.any():
+        raise ValueError(f"{name} of product {product_ids[int(np.argmax(broken))]!r} hold numbers that are not finite")

@@ -1,0 +1,54 @@
+"""`report.html`: one file, no network and no script, that says whether clicks rose, how sure that is, and what it looks like."""
+
+from __future__ import annotations
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from caig_rl.evaluation.gallery import read_gallery
+from caig_rl.evaluation.report_text import duration, headline, percent, signed_percent, warnings
+from caig_rl.evaluation.report_view import curves, facts, gallery_cards, gallery_note, outcome_rows, stage_shares
+from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.summary import read_summary
+
+REPORT = "report.html"
+
+
+def write_report(run_folder: RunFolder) -> str:
+    """Write `report.html` from the run's own files; returns its address.
+
+    `summary.json` is needed (UserError without it); the gallery, the curves, the ledger's examples and the configuration are shown
+    where the run has written them, and the page says so where it has not.
+    """
+    return run_folder.write_text(REPORT, render_report(run_folder))
+
+
+def render_report(run_folder: RunFolder) -> str:
+    """The page as HTML text. Everything that came from a catalog or a policy is escaped."""
+    summary = read_summary(run_folder)
+    entries = read_gallery(run_folder)
+    ledger_rows = run_folder.read_table("ledger.parquet").to_pylist() if run_folder.exists("ledger.parquet") else []
+    return (
+        _environment()
+        .get_template("report.html.j2")
+        .render(
+            summary=summary,
+            headline=headline(summary),
+            warnings=warnings(summary),
+            cards=gallery_cards(run_folder, entries),
+            gallery_note=gallery_note(entries),
+            curves=curves(run_folder.read_metrics()),
+            stages=stage_shares(summary.time),
+            outcomes=outcome_rows(summary, ledger_rows),
+            facts=facts(summary),
+            config=run_folder.read_text("config.yaml") if run_folder.exists("config.yaml") else "",
+        )
+    )
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("caig_rl.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    environment.filters.update(percent=percent, signed_percent=signed_percent, duration=duration, drawn=Markup)
+    return environment

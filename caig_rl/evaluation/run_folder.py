@@ -1,0 +1,184 @@
+"""The run folder: where each file of a run lies, and how it is written so that a reader never sees half a file.
+
+    root/NAME/ config.yaml  summary.json  metrics.jsonl  ledger.parquet  pairs/*.parquet  checkpoints/STEP/  samples/*.png  report.html
+               tensorboard/
+
+`root` is a local path or an fsspec URI. On local disks a file is written beside its place and renamed; object stores show a file
+only when it is whole.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import fsspec
+import pyarrow as pa
+import pyarrow.parquet as pq
+from fsspec.implementations.local import LocalFileSystem
+from PIL import Image
+from tensorboardX import SummaryWriter
+
+from caig_rl.errors import UserError
+from caig_rl.types import ImageArray
+
+_SAMPLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class RunFolder:
+    """One run's files. Making the object touches nothing; `prepare` makes the folder. File names are relative to the folder, with "/"."""
+
+    def __init__(self, root: str, name: str) -> None:
+        """`root`: local path or fsspec URI that holds the runs; `name`: the run's folder in it."""
+        self.name = name
+        self._root = root
+        self._fs, base = fsspec.core.url_to_fs(root)
+        self._base = f"{base.rstrip('/')}/{name}"
+        self._tensorboard: SummaryWriter | None = None
+        self._staging: tempfile.TemporaryDirectory[str] | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """True where the run lies on a disk of this machine."""
+        return isinstance(self._fs, LocalFileSystem)
+
+    @property
+    def url(self) -> str:
+        """The folder's address: a path on local disks, else a URI."""
+        return self._base if self.is_local else self._fs.unstrip_protocol(self._base)
+
+    def path(self, name: str) -> str:
+        """Address of one file: a path on local disks, else a URI."""
+        return f"{self.url}/{name}"
+
+    def checkpoint_path(self, step: int) -> str:
+        """Address of the folder of checkpoint `step`."""
+        return self.path(f"checkpoints/{step}")
+
+    def prepare(self, *, resume: bool = False) -> None:
+        """Make the folder. Raises UserError where it already holds a run and `resume` is not asked for, or holds none and it is."""
+        occupied = self._fs.exists(self._base) and bool(self._fs.ls(self._base))
+        if occupied and not resume:
+            raise UserError(f"{self.url} already holds a run. Go on with it by --resume, or give another run.name than {self.name!r}.")
+        if resume and not occupied:
+            raise UserError(f"there is no run to resume in {self.url}. Check run.root and run.name, or start without --resume.")
+        self._fs.makedirs(self._base, exist_ok=True)
+
+    def exists(self, name: str) -> bool:
+        """True where the file or folder is there."""
+        return bool(self._fs.exists(f"{self._base}/{name}"))
+
+    def write_bytes(self, name: str, data: bytes) -> str:
+        """Write a file, whole or not at all, over the old one if any; returns its address."""
+        target = f"{self._base}/{name}"
+        self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
+        if self.is_local:
+            _replace_local(Path(target), data)
+        else:
+            self._fs.pipe_file(target, data)
+        return self.path(name)
+
+    def read_bytes(self, name: str) -> bytes:
+        """The file's content. Raises UserError where it is missing."""
+        if not self.exists(name):
+            raise UserError(f"{self.path(name)} is missing; is {self.url} the folder of a run?")
+        return bytes(self._fs.cat_file(f"{self._base}/{name}"))
+
+    def write_text(self, name: str, text: str) -> str:
+        """`write_bytes` of UTF-8 text."""
+        return self.write_bytes(name, text.encode())
+
+    def read_text(self, name: str) -> str:
+        """`read_bytes` as UTF-8 text."""
+        return self.read_bytes(name).decode()
+
+    def append_metrics(self, row: Mapping[str, object]) -> None:
+        """Add one row to `metrics.jsonl`, and its numbers as TensorBoard scalars at step `round`.
+
+        `row` needs an integer "round"; a number that was not measured is None. Raises ValueError on a number that is not finite.
+        """
+        step = row["round"]
+        if not isinstance(step, int):
+            raise ValueError(f"a row of metrics needs an integer round, not {step!r}")
+        line = json.dumps(dict(row), allow_nan=False) + "\n"
+        # The file is rewritten whole: object stores cannot append, and a killed process leaves no half line.
+        old = self.read_bytes("metrics.jsonl") if self.exists("metrics.jsonl") else b""
+        self.write_bytes("metrics.jsonl", old + line.encode())
+        self._add_scalars(step, row)
+
+    def read_metrics(self) -> list[dict[str, object]]:
+        """Every row of `metrics.jsonl`, oldest first; empty before the first."""
+        if not self.exists("metrics.jsonl"):
+            return []
+        return [json.loads(line) for line in self.read_text("metrics.jsonl").splitlines()]
+
+    def write_pairs(self, round_number: int, table: pa.Table) -> str:
+        """Write the preference pairs of a round to `pairs/round-00003.parquet`; returns the address."""
+        return self.write_bytes(f"pairs/round-{round_number:05d}.parquet", _parquet(table))
+
+    def write_ledger(self, table: pa.Table) -> str:
+        """Write `ledger.parquet`; returns its address."""
+        return self.write_bytes("ledger.parquet", _parquet(table))
+
+    def read_table(self, name: str) -> pa.Table:
+        """Read a Parquet file of the run. Raises UserError where it is missing."""
+        return pq.read_table(pa.BufferReader(self.read_bytes(name)))
+
+    def save_sample(self, name: str, image: ImageArray) -> str:
+        """Save a picture, (height, width, 3 or 4), as `samples/NAME.png`; returns the file name inside `samples/`."""
+        if not _SAMPLE_NAME.fullmatch(name):
+            raise ValueError(f"a sample's name may hold letters, digits, '.', '_' and '-', not {name!r}")
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        self.write_bytes(f"samples/{name}.png", buffer.getvalue())
+        return f"{name}.png"
+
+    def close(self) -> None:
+        """Flush and close the TensorBoard log; calling it twice does no harm."""
+        if self._tensorboard is not None:
+            self._tensorboard.close()
+            self._upload_tensorboard()
+            self._tensorboard = None
+        if self._staging is not None:
+            self._staging.cleanup()
+            self._staging = None
+
+    def _add_scalars(self, step: int, row: Mapping[str, object]) -> None:
+        if self._tensorboard is None:
+            self._tensorboard = SummaryWriter(self._tensorboard_directory())
+        for key, value in row.items():
+            if key != "round" and isinstance(value, (int, float)) and not isinstance(value, bool):
+                self._tensorboard.add_scalar(key, value, step)
+        self._tensorboard.flush()
+        self._upload_tensorboard()
+
+    def _tensorboard_directory(self) -> str:
+        if self.is_local:
+            return self.path("tensorboard")
+        self._staging = tempfile.TemporaryDirectory(prefix="caig-rl-tensorboard-")
+        return self._staging.name
+
+    def _upload_tensorboard(self) -> None:
+        if self._staging is not None:
+            for file in Path(self._staging.name).iterdir():
+                self.write_bytes(f"tensorboard/{file.name}", file.read_bytes())
+
+
+def _replace_local(target: Path, data: bytes) -> None:
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.partial")
+    with temporary.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(target)
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    pq.write_table(table, buffer, compression="zstd")
+    return buffer.getvalue()

@@ -1,0 +1,199 @@
+"""`summary.json`: the machine's view of a run. Its keys are a promise; shares and rates are fractions (0.10 is 10 %)."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from caig_rl.evaluation.statistics import Interval, lift
+
+if TYPE_CHECKING:
+    from caig_rl.evaluation.run_folder import RunFolder
+
+Count = Annotated[int, Field(ge=0)]
+Amount = Annotated[float, Field(ge=0.0)]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
+
+
+class ProductCounts(_Part):
+    """How the admissions ended. Raises where the outcomes do not add up to `admitted`."""
+
+    admitted: Count
+    """Admissions that ended; one is a product in a round."""
+    trained: Count
+    failed: dict[str, Count]
+    """By kind."""
+    expired: Count
+    tied: Count
+    rejected: dict[str, Count]
+    """Catalog rows that never became a product, by reason; beside the admissions."""
+    in_flight: Count = 0
+    """Admissions that have no outcome yet; 0 when a run is done."""
+
+    @model_validator(mode="after")
+    def _every_admission_has_one_outcome(self) -> ProductCounts:
+        outcomes = self.trained + sum(self.failed.values()) + self.expired + self.tied
+        if outcomes != self.admitted:
+            raise ValueError(f"products.admitted is {self.admitted}, but the outcomes add up to {outcomes}")
+        return self
+
+
+class CtrSummary(_Part):
+    """True click-through rates of the held-out products, before and after; `lift` is final / initial - 1."""
+
+    initial: Annotated[float, Field(gt=0.0, le=1.0)]
+    final: Share
+    lift: float
+    ci95: tuple[float, float] | None
+    """95 % bootstrap interval of the lift over products; null with fewer than two products."""
+    ceiling: Share | None = None
+    """True CTR of the best prompt for each product; null where it is not known."""
+
+    @model_validator(mode="after")
+    def _lift_is_that_of_the_rates(self) -> CtrSummary:
+        if abs(self.lift - lift(self.initial, self.final)) > 1e-9:
+            raise ValueError(f"ctr.lift is {self.lift}, but final / initial - 1 is {lift(self.initial, self.final)}")
+        if self.ci95 is not None and self.ci95[0] > self.ci95[1]:
+            raise ValueError(f"ctr.ci95 must be (low, high), not {self.ci95}")
+        return self
+
+    @property
+    def interval(self) -> Interval | None:
+        """`ci95` as an interval."""
+        return None if self.ci95 is None else Interval(*self.ci95)
+
+
+class RelevanceSummary(_Part):
+    """Mean relevance of the background to the product, 0-1, by a judge apart from the clicks."""
+
+    initial: Share
+    final: Share
+
+
+class RewardSummary(_Part):
+    """How well the reward model orders held-out creatives by CTR; null where no clicks are known."""
+
+    heldout_accuracy: Share | None
+    ceiling: Share | None
+    """Accuracy of the true CTRs' order on the same, noisy pairs."""
+    kind: str = "model"
+    """"random" in the control experiment."""
+
+
+class PolicySummary(_Part):
+    """How far the policy moved, and whether it still varies."""
+
+    kl: float | None
+    """Estimated KL(policy || reference) in nats an answer; an estimate from samples can be slightly below 0."""
+    distinct_prompts: Share | None
+
+
+class ThroughputSummary(_Part):
+    """Rates over the whole run, per second of wall time."""
+
+    pairs_per_s: Amount
+    images_per_s: Amount
+    tokens_per_s: Amount
+
+
+class StageTimes(_Part):
+    """Seconds that the run waited on each stage."""
+
+    policy: Amount
+    render: Amount
+    score: Amount
+    learn: Amount
+    sync: Amount
+    idle: Amount
+
+
+class TimeSummary(_Part):
+    """Where the time went."""
+
+    total_s: Amount
+    stages: StageTimes
+
+
+class SyncSummary(_Part):
+    """Weight syncs, and how many of them were verified by hash and canary."""
+
+    count: Count
+    verified: Count
+
+
+class EvaluationSummary(_Part):
+    """What the CTR and the relevance were measured on."""
+
+    products: Count
+    prompts_per_product: Count
+    held_out: bool
+    """True where none of the products was trained on."""
+
+
+class RoundDetail(_Part):
+    """One round: also a row of `metrics.jsonl`, which may carry further numbers."""
+
+    model_config = ConfigDict(extra="allow")
+
+    round: Count
+    pairs: Count | None = None
+    """Pairs trained on."""
+    loss: float | None = None
+    reward_score: float | None = None
+    """Mean score of the round's creatives by the reward model."""
+    relevance: Share | None = None
+    kl: float | None = None
+    distinct_prompts: Share | None = None
+
+
+class RunSummary(_Part):
+    """The whole of `summary.json`."""
+
+    run: str
+    """Name of the run."""
+    status: Literal["running", "done", "stopped"]
+    """"stopped": ended early with a checkpoint; `--resume` goes on."""
+    objective: str
+    catalog: str
+    """Where the products came from."""
+    simulated: bool
+    """True where the clicks come from simulated shoppers."""
+    seed: int
+    rounds: Count
+    """Rounds completed."""
+    policy_version: str
+    products: ProductCounts
+    ctr: CtrSummary | None
+    """Null where nobody judges, and until the final policy was measured."""
+    relevance: RelevanceSummary | None
+    reward: RewardSummary
+    policy: PolicySummary
+    throughput: ThroughputSummary
+    time: TimeSummary
+    sync: SyncSummary
+    peak_memory_gib: Amount
+    evaluation: EvaluationSummary | None = None
+    rounds_detail: tuple[RoundDetail, ...] = ()
+
+    @model_validator(mode="after")
+    def _a_finished_run_has_nothing_in_flight(self) -> RunSummary:
+        if self.status == "done" and self.products.in_flight:
+            raise ValueError(f"the run is done, but {self.products.in_flight} admissions have no outcome")
+        if self.sync.verified > self.sync.count:
+            raise ValueError(f"{self.sync.verified} syncs verified of {self.sync.count}")
+        return self
+
+
+def write_summary(summary: RunSummary, folder: RunFolder) -> str:
+    """Write `summary.json`, whole or not at all; returns its address."""
+    return folder.write_text("summary.json", summary.model_dump_json(indent=2) + "\n")
+
+
+def read_summary(folder: RunFolder) -> RunSummary:
+    """Read `summary.json` back. Raises UserError where the folder has none, pydantic's ValidationError where it breaks the promise."""
+    return RunSummary.model_validate_json(folder.read_text("summary.json"))

@@ -1,0 +1,97 @@
+"""Opens any image a merchant may bring, safely: judged by its header before it is decoded, turned upright, as RGBA."""
+
+from __future__ import annotations
+
+import struct
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from caig_rl.types import ImageArray
+
+FORMATS = ("PNG", "JPEG", "WEBP")
+"""The formats that are read. The file's first bytes decide, not its name."""
+SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+"""File names that count as images in a folder, compared in lower case."""
+_SIXTEEN_BIT = ("I", "I;16", "I;16B", "I;16L", "I;16N")
+_DECODING_FAULTS = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+
+
+class ImageRefused(Exception):
+    """An image that cannot be used."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """A short code, for counting: image_missing, image_empty, image_truncated, image_zero_size, image_too_large, image_unreadable."""
+
+
+def load_rgba(path: Path, max_pixels: int) -> ImageArray:
+    """Read an image as (height, width, 4) uint8 sRGB with straight alpha.
+
+    PNG, JPEG and WebP of any mode: CMYK, 16 bits a channel (scaled to 8), grey, palette with transparency; of an animation the
+    first frame; turned upright by its EXIF orientation.
+
+    Raises ImageRefused for a file that is missing, empty, of zero size, cut short, of more than `max_pixels` pixels, or no image.
+    """
+    if not path.is_file():
+        raise ImageRefused("image_missing", f"there is no file {path.name}")
+    if path.stat().st_size == 0:
+        raise ImageRefused("image_empty", f"{path.name} holds 0 bytes")
+    try:
+        image = Image.open(path, formats=FORMATS)
+    except UnidentifiedImageError as error:
+        raise _unidentified(path) from error
+    except _DECODING_FAULTS as error:
+        raise _undecodable(path, error) from error
+    with image:
+        _check_size(path, image.width, image.height, max_pixels)
+        try:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+        except _DECODING_FAULTS as error:
+            raise _undecodable(path, error) from error
+        return _to_rgba(upright)
+
+
+def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+    if width == 0 or height == 0:
+        raise ImageRefused("image_zero_size", f"{path.name} is {width} x {height} pixels")
+    if width * height > max_pixels:
+        raise ImageRefused(
+            "image_too_large", f"{path.name} is {width} x {height} pixels; at most {max_pixels:,} are decoded (catalog.max_pixels)"
+        )
+
+
+def _unidentified(path: Path) -> ImageRefused:
+    """Pillow refuses headers of zero size and headers cut short alike, as unidentified: look again, so that the message is right."""
+    with path.open("rb") as file:
+        head = file.read(32)
+    if head.startswith(b"\x89PNG\r\n\x1a\n"):
+        if len(head) < 24:
+            return ImageRefused("image_truncated", f"{path.name} ends within its header")
+        width, height = struct.unpack(">II", head[16:24])
+        if width == 0 or height == 0:
+            return ImageRefused("image_zero_size", f"{path.name} is {width} x {height} pixels")
+        return ImageRefused("image_truncated", f"{path.name} has a damaged header, or ends within it")
+    if head.startswith(b"\xff\xd8\xff") or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
+        return ImageRefused("image_truncated", f"{path.name} has a damaged header, or ends within it")
+    return ImageRefused("image_unreadable", f"{path.name} is no {', '.join(FORMATS)} image")
+
+
+def _undecodable(path: Path, error: Exception) -> ImageRefused:
+    if isinstance(error, Image.DecompressionBombError):
+        return ImageRefused("image_too_large", f"{path.name}: {error}")
+    said = str(error).lower()
+    if any(word in said for word in ("truncated", "unexpected end", "not enough", "broken data", "incomplete")):
+        return ImageRefused("image_truncated", f"{path.name} is cut short ({error}); export or upload it again")
+    return ImageRefused("image_unreadable", f"{path.name} cannot be decoded ({error})")
+
+
+def _to_rgba(image: Image.Image) -> ImageArray:
+    if image.mode in _SIXTEEN_BIT:
+        # Pillow's convert("L") clips 16-bit values at 255 instead of scaling them.
+        grey = np.clip(np.asarray(image, dtype=np.int64) // 257, 0, 255).astype(np.uint8)
+        return np.dstack([grey, grey, grey, np.full_like(grey, 255)])
+    return np.asarray(image.convert("RGBA"), dtype=np.uint8)

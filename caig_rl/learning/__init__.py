@@ -1,0 +1,1 @@
+"""The three training steps: supervised fine-tuning, reward training, preference optimisation."""

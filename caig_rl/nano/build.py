@@ -1,0 +1,162 @@
+"""`caig-rl nano build`: all embedded models from the world alone, stage by stage. A stage that has its files is not run again."""
+
+from __future__ import annotations
+
+import json
+import logging
+import pickle
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderTiny, ControlNetModel, StableDiffusionControlNetInpaintPipeline, UNet2DConditionModel
+from safetensors.torch import save_file
+from transformers import CLIPTextModel, PreTrainedTokenizerFast
+
+from caig_rl.config.schema import Config
+from caig_rl.learning.reward import RewardSettings
+from caig_rl.models.engine import PolicyEngine
+from caig_rl.models.renderer import Renderer
+from caig_rl.nano.autoencoder import Progress, encode_all, train_autoencoder
+from caig_rl.nano.corpus import draw_corpus
+from caig_rl.nano.diffusion import DiffusionData, train_controlnet, train_unet
+from caig_rl.nano.eyes import eyes_accuracy, train_eyes
+from caig_rl.nano.policy import pretrain_policy
+from caig_rl.nano.renderer import assemble_pipeline, save_pipeline
+from caig_rl.nano.reward import LoggedCreatives, draw_creatives, train_nano_reward
+from caig_rl.nano.scenes_data import draw_pictures
+from caig_rl.nano.text import all_phrases, new_text_encoder, train_renderer_tokenizer
+from caig_rl.world.eyes import WEIGHTS_FOLDER as EYES_FOLDER
+
+log = logging.getLogger(__name__)
+
+NANO_WEIGHTS = Path(__file__).parent / "weights"
+
+
+@dataclass(frozen=True)
+class BuildPlan:
+    """How much of everything. The defaults made the weights that ship; about two hours on two cores."""
+
+    pictures: int = 12_000
+    eyes_epochs: int = 6
+    autoencoder_steps: int = 2400
+    unet_steps: int = 3000
+    controlnet_steps: int = 500
+    corpus: int = 24_000
+    policy_steps: int = 1500
+    reward_products: int = 480
+    reward_candidates: int = 6
+    reward_epochs: int = 8
+    seed: int = 0
+
+
+class NanoBuilder:
+    """Runs the stages in order. Everything goes to `folder`, and to the package once all of it is there."""
+
+    def __init__(self, folder: Path, plan: BuildPlan, config: Config, progress: Progress) -> None:
+        self.folder, self.plan, self.config, self.progress = folder, plan, config, progress
+
+    def stages(self) -> list[tuple[str, Callable[[Path], None]]]:
+        """Name and function of each stage. A stage writes to the folder it is given, which appears under its name when it is done."""
+        return [
+            ("eyes", self._eyes),
+            ("vae", self._autoencoder),
+            ("unet", self._unet),
+            ("controlnet", self._controlnet),
+            ("renderer", self._renderer),
+            ("policy", self._policy),
+            ("creatives", self._creatives),
+            ("reward", self._reward),
+        ]
+
+    def run(self) -> None:
+        """Run the stages that are not done yet."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        for name, stage in self.stages():
+            target, partial = self.folder / name, self.folder / f"{name}.partial"
+            if target.exists():
+                log.info("stage %s is done", name)
+                continue
+            shutil.rmtree(partial, ignore_errors=True)
+            partial.mkdir()
+            stage(partial)
+            partial.rename(target)
+
+    def install(self) -> None:
+        """Copy the finished models into the package."""
+        for name in ("renderer", "policy", "reward"):
+            shutil.copytree(self.folder / name, NANO_WEIGHTS / name, dirs_exist_ok=True)
+        shutil.copytree(self.folder / "eyes", EYES_FOLDER, dirs_exist_ok=True)
+
+    def _note(self, folder: Path, metrics: dict[str, object]) -> None:
+        (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
+
+    def _eyes(self, folder: Path) -> None:
+        pictures, held_out = draw_pictures(16_000, 3, with_product=0.75), draw_pictures(2000, 77, with_product=0.75)
+        metrics: dict[str, object] = {}
+        for name, seed in (("shoppers", 1), ("relevance", 2)):
+            eyes = train_eyes(name, pictures, self.plan.eyes_epochs, seed, self.progress)
+            save_file({key: value.contiguous() for key, value in eyes.state_dict().items()}, folder / f"{name}.safetensors")
+            metrics[name] = eyes_accuracy(eyes, held_out)
+        self._note(folder, metrics)
+
+    def _autoencoder(self, folder: Path) -> None:
+        images = draw_pictures(6000, 1).images
+        train_autoencoder(images, self.plan.autoencoder_steps, 16, self.plan.seed, self.progress).save_pretrained(folder)
+
+    def _diffusion_data(self, tokenizer: PreTrainedTokenizerFast, seed: int, with_product: float) -> DiffusionData:
+        vae = AutoencoderTiny.from_pretrained(self.folder / "vae")
+        pictures = draw_pictures(self.plan.pictures, seed, with_product)
+        return DiffusionData(encode_all(vae, pictures.images), pictures, tokenizer)
+
+    def _unet(self, folder: Path) -> None:
+        tokenizer = train_renderer_tokenizer(all_phrases())
+        data = self._diffusion_data(tokenizer, 2, 0.5)
+        unet, text = train_unet(data, new_text_encoder(len(tokenizer)), self.plan.unet_steps, 32, self.plan.seed, self.progress)
+        unet.save_pretrained(folder / "unet")
+        text.save_pretrained(folder / "text_encoder")
+        tokenizer.save_pretrained(folder / "tokenizer")
+
+    def _load_unet(self) -> tuple[UNet2DConditionModel, CLIPTextModel, PreTrainedTokenizerFast]:
+        folder = self.folder / "unet"
+        return (
+            UNet2DConditionModel.from_pretrained(folder / "unet"),
+            CLIPTextModel.from_pretrained(folder / "text_encoder"),
+            PreTrainedTokenizerFast.from_pretrained(folder / "tokenizer"),
+        )
+
+    def _controlnet(self, folder: Path) -> None:
+        unet, text, tokenizer = self._load_unet()
+        data = self._diffusion_data(tokenizer, 4, 1.0)
+        train_controlnet(data, unet, text, self.plan.controlnet_steps, 32, self.plan.seed, self.progress).save_pretrained(folder)
+
+    def _renderer(self, folder: Path) -> None:
+        unet, text, tokenizer = self._load_unet()
+        vae, controlnet = AutoencoderTiny.from_pretrained(self.folder / "vae"), ControlNetModel.from_pretrained(self.folder / "controlnet")
+        save_pipeline(assemble_pipeline(vae, text, tokenizer, unet, controlnet), folder)
+        loaded = StableDiffusionControlNetInpaintPipeline.from_pretrained(folder, safety_checker=None)
+        parameters = sum(p.numel() for part in (loaded.unet, loaded.controlnet, loaded.vae, loaded.text_encoder) for p in part.parameters())
+        self._note(folder, {"parameters": parameters})
+
+    def _policy(self, folder: Path) -> None:
+        model, processor = pretrain_policy(draw_corpus(self.plan.corpus, self.plan.seed), self.plan.policy_steps, self.plan.seed, self.progress)
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+
+    def _creatives(self, folder: Path) -> None:
+        threads = torch.get_num_threads()
+        engine = PolicyEngine(self.folder / "policy", self.config.policy, threads)
+        renderer = Renderer(self.folder / "renderer", self.config.renderer, self.config.imaging, threads)
+        creatives = draw_creatives(engine, renderer, self.config, self.plan.reward_products, self.plan.reward_candidates, self.progress)
+        engine.close()
+        (folder / "creatives.pickle").write_bytes(pickle.dumps(creatives))
+
+    def _reward(self, folder: Path) -> None:
+        # Written by the stage before, in this folder of ours: not a file from outside.
+        creatives: LoggedCreatives = pickle.loads((self.folder / "creatives" / "creatives.pickle").read_bytes())
+        settings = RewardSettings(epochs=self.plan.reward_epochs, lr=5e-4, seed=self.plan.seed)
+        scorer, report = train_nano_reward(self.folder / "policy", creatives, self.config.world.seed, settings)
+        scorer.save(folder)
+        self._note(folder, asdict(report))

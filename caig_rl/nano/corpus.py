@@ -1,0 +1,57 @@
+"""What the embedded policy reads in pre-training: METHOD's three task families, drawn from the world's pictures and words."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from caig_rl.config.schema import ImagingConfig
+from caig_rl.data.instructions import Task, instruction
+from caig_rl.imaging.views import policy_view
+from caig_rl.learning.sft import SftExample
+from caig_rl.nano.scenes_data import paste_product
+from caig_rl.types import Product
+from caig_rl.world.products import WorldProducts
+from caig_rl.world.scenes import SCENE_SIZE, draw_scene
+from caig_rl.world.suitability import SUITABLE, world_category
+from caig_rl.world.vocabulary import ATTRIBUTES, TEMPLATES, SceneSpec, caption, draw_spec
+
+COMMON_SENSE = 0.3
+"""How often the corpus' prompts follow common sense in an attribute; else they are drawn at random. Sets the initial policy's relevance near 0.55."""
+
+_TASK_SHARES = {Task.PROMPT_GENERATION: 0.6, Task.CONTENT_UNDERSTANDING: 0.2, Task.IMAGE_UNDERSTANDING: 0.2}
+
+
+def sensible_spec(product: Product, rng: np.random.Generator, common_sense: float = COMMON_SENSE) -> SceneSpec:
+    """A scene for `product`: each attribute is a suitable one with probability `common_sense`, else any."""
+    spec = draw_spec(rng).indices()
+    category = world_category(product.category)
+    if category is None:
+        return SceneSpec(*spec)
+    chosen = list(spec)
+    for index, name in enumerate(ATTRIBUTES):
+        suitable = getattr(SUITABLE[category], name, ())
+        if suitable and rng.random() < common_sense:
+            chosen[index] = int(rng.choice(suitable))
+    return SceneSpec(*chosen)
+
+
+def draw_corpus(count: int, seed: int, num_products: int = 2800) -> list[SftExample]:
+    """`count` examples over the "pretrain" products."""
+    source = WorldProducts(0, num_products, "pretrain")
+    rng = np.random.default_rng((seed, 14))
+    cutouts = source.cutouts([product.product_id for product in source.products])
+    tasks, shares = list(_TASK_SHARES), list(_TASK_SHARES.values())
+    examples = []
+    for _ in range(count):
+        number = int(rng.integers(num_products))
+        product, task = source.products[number], tasks[int(rng.choice(len(tasks), p=shares))]
+        text = instruction(task, product, int(rng.integers(2**31)))
+        spec = sensible_spec(product, rng)
+        words = caption(spec, int(rng.integers(len(TEMPLATES))))
+        if task is Task.PROMPT_GENERATION:
+            examples.append(SftExample(text, policy_view(cutouts[number], SCENE_SIZE), words))
+            continue
+        imaging = ImagingConfig(product_scale=float(rng.uniform(0.55, 0.7)), baseline=float(rng.uniform(0.82, 0.9)))
+        picture, _ = paste_product(draw_scene(spec, rng), cutouts[number], imaging)
+        examples.append(SftExample(text, picture, words if task is Task.CONTENT_UNDERSTANDING else f"{product.title}, {words}"))
+    return examples

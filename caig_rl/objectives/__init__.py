@@ -1,0 +1,1 @@
+"""Preference objectives: pure functions of summed log-probs."""

@@ -1,0 +1,98 @@
+"""The click world as a `Judge`: what share of impressions on a finished creative is clicked, and how relevant it is."""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Sequence
+from itertools import product as combinations
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from caig_rl.imaging.views import judge_view
+from caig_rl.types import ImageArray, Judgement, Product
+from caig_rl.world.eyes import Seen, load_eyes, see
+from caig_rl.world.scenes import SCENE_SIZE
+from caig_rl.world.suitability import SUITABLE, world_category
+from caig_rl.world.tastes import BASE_LOG_ODDS, BASE_SPREAD, CLUTTER_VALUE, CONTRAST_VALUE, SEGMENT_SHARES, Tastes
+from caig_rl.world.vocabulary import ATTRIBUTES, SceneSpec, caption
+
+_RELEVANCE_WEIGHTS = {"surface": 0.4, "wall": 0.4, "prop": 0.2}
+_CATEGORY_INDEX = {name: index for index, name in enumerate(SUITABLE)}
+
+
+class WorldJudge:
+    """Shoppers of the world `seed`. They look at a creative scaled down to 64 px, and at nothing else but its product's category."""
+
+    simulated = True
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+        self._tastes = Tastes.draw(seed)
+
+    def judge(self, products: Sequence[Product], creatives: Sequence[ImageArray]) -> list[Judgement]:
+        """True CTR and relevance of each creative. Creatives may have any size; all are seen at 64 px."""
+        by_segment = self.segment_ctrs(products, creatives)
+        ctrs = by_segment @ np.array(SEGMENT_SHARES)
+        views = [judge_view(creative, SCENE_SIZE) for creative in creatives]
+        relevances = _relevance(products, see(load_eyes("relevance"), views))
+        return [Judgement(float(ctr), float(relevance)) for ctr, relevance in zip(ctrs, relevances, strict=True)]
+
+    def segment_ctrs(self, products: Sequence[Product], creatives: Sequence[ImageArray]) -> npt.NDArray[np.float64]:
+        """(N, segments) true CTR of each creative among each segment of shoppers."""
+        views = [judge_view(creative, SCENE_SIZE) for creative in creatives]
+        seen = see(load_eyes("shoppers"), views)
+        rows = []
+        for index, (product, view) in enumerate(zip(products, views, strict=True)):
+            scene = {name: probabilities[index] for name, probabilities in seen.items()}
+            utility = self._tastes.utility(_category_index(product), scene)
+            rows.append(_base_log_odds(self.seed, product) + utility + _composition_value(view))
+        return 1 / (1 + np.exp(-np.array(rows)))
+
+    def oracle_prompts(self, product: Product, count: int) -> list[str]:
+        """The `count` prompts whose scenes are worth most to the shoppers, if drawn as said: for measuring the ceiling only."""
+        category = _category_index(product)
+        shares = np.array(SEGMENT_SHARES)
+        tables = {name: shares @ self._tastes.tables[name][:, category] for name in ATTRIBUTES}
+        specs = [SceneSpec(*choice) for choice in combinations(*(np.argsort(-tables[name])[:3] for name in ATTRIBUTES))]
+        worth = {spec: float(shares @ self._tastes.utility(category, _certain(spec))) for spec in specs}
+        best = sorted(worth, key=worth.__getitem__, reverse=True)[:count]
+        return [caption(spec) for spec in best]
+
+
+def _certain(spec: SceneSpec) -> Seen:
+    return {name: np.eye(len(values))[getattr(spec, name)] for name, values in ATTRIBUTES.items()}
+
+
+def _category_index(product: Product) -> int:
+    name = world_category(product.category)
+    return -1 if name is None else _CATEGORY_INDEX[name]
+
+
+def _base_log_odds(seed: int, product: Product) -> float:
+    rng = np.random.default_rng((seed, 2, zlib.crc32(product.product_id.encode())))
+    return BASE_LOG_ODDS + BASE_SPREAD * float(rng.standard_normal())
+
+
+def _composition_value(view: ImageArray) -> float:
+    """What contrast between middle and rim, and clutter in the rim, are worth. Lab distances; 50 is a strong contrast."""
+    lab = cv2.cvtColor(view, cv2.COLOR_RGB2LAB).astype(np.float32)
+    middle = lab[24:48, 22:42].reshape(-1, 3).mean(axis=0)
+    rim = np.concatenate([lab[:, :10].reshape(-1, 3), lab[:, -10:].reshape(-1, 3)])
+    contrast = float(np.linalg.norm(middle - rim.mean(axis=0))) / 50
+    clutter = float(np.abs(np.diff(lab[..., 0], axis=1))[:, :10].mean()) / 12
+    return CONTRAST_VALUE * min(contrast, 1.0) + CLUTTER_VALUE * min(clutter, 1.0)
+
+
+def _relevance(products: Sequence[Product], seen: Seen) -> npt.NDArray[np.float64]:
+    """Probability that surface, wall and props suit the category, weighted; 0.5 for a category the world does not know."""
+    values = np.full(len(products), 0.5)
+    for index, product in enumerate(products):
+        name = world_category(product.category)
+        if name is not None:
+            suitable = SUITABLE[name]
+            values[index] = sum(
+                weight * seen[attribute][index, list(getattr(suitable, attribute))].sum() for attribute, weight in _RELEVANCE_WEIGHTS.items()
+            )
+    return values

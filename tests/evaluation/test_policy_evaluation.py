@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_policies
+
+BEFORE = EvaluatedPolicy(
+    product_ids=("a", "b"),
+    prompts=(("oak", "oak"), ("oak", "linen")),
+    scores=np.array([[0.0, 1.0], [2.0, 3.0]]),
+    ctrs=np.array([[0.01, 0.03], [0.02, 0.02]]),
+    relevances=np.array([[0.5, 0.7], [0.6, 0.6]]),
+)
+AFTER = replace(
+    BEFORE,
+    prompts=(("ash", "elm"), ("fir", "oak")),
+    scores=BEFORE.scores + 1,
+    ctrs=np.array([[0.02, 0.04], [0.02, 0.02]]),
+    relevances=np.array([[0.6, 0.6], [0.5, 0.5]]),
+)
+
+
+def test_the_comparison_has_the_figures_worked_out_by_hand() -> None:
+    found = compare_policies(BEFORE, AFTER, resamples=500, seed=0)
+    assert (found.ctr_initial, found.ctr_final, found.lift) == pytest.approx((0.02, 0.025, 0.25))
+    assert found.ci95 == pytest.approx((0.0, 0.5))
+    assert (found.relevance_initial, found.relevance_final) == pytest.approx((0.6, 0.55))
+    assert (found.score_initial, found.score_final) == (1.5, 2.5)
+    assert (found.distinct_initial, found.distinct_final) == (0.5, 1.0)
+    assert (found.num_products, found.share_improved) == (2, 0.5)
+
+
+def test_a_policy_against_itself_has_no_lift_and_no_width() -> None:
+    found = compare_policies(BEFORE, BEFORE, resamples=200)
+    assert (found.lift, found.ci95, found.share_improved) == (0.0, (0.0, 0.0), 0.0)
+
+
+def test_without_a_judge_rates_are_none_and_scores_remain() -> None:
+    found = compare_policies(replace(BEFORE, ctrs=None, relevances=None), replace(AFTER, ctrs=None, relevances=None))
+    assert (found.lift, found.ci95, found.ctr_summary(None), found.relevance_summary()) == (None, None, None, None)
+    assert found.score_final == 2.5
+
+
+def test_one_product_has_a_lift_but_no_interval() -> None:
+    def first(policy: EvaluatedPolicy) -> EvaluatedPolicy:
+        assert policy.ctrs is not None and policy.relevances is not None
+        return EvaluatedPolicy(("a",), policy.prompts[:1], policy.scores[:1], policy.ctrs[:1], policy.relevances[:1])
+
+    found = compare_policies(first(BEFORE), first(AFTER))
+    assert found.lift == pytest.approx(0.5)
+    assert found.ci95 is None
+
+
+def test_the_summary_takes_the_figures_over() -> None:
+    found = compare_policies(BEFORE, AFTER, resamples=200)
+    ctr, relevance = found.ctr_summary(ceiling=0.03), found.relevance_summary()
+    assert ctr is not None and relevance is not None
+    assert (ctr.lift, ctr.ci95, ctr.ceiling) == (found.lift, found.ci95, 0.03)
+    assert relevance.final == found.relevance_final
+
+
+def test_policies_measured_on_different_products_are_refused() -> None:
+    with pytest.raises(ValueError, match="different products"):
+        compare_policies(BEFORE, replace(AFTER, product_ids=("b", "a")))
+
+
+def test_a_judged_policy_is_not_compared_with_an_unjudged_one() -> None:
+    with pytest.raises(ValueError, match="only one of the two"):
+        compare_policies(BEFORE, replace(AFTER, ctrs=None, relevances=None))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"scores": np.zeros((2, 3))}, r"scores must be .* \(2, 2\), not \(2, 3\)"),
+        ({"ctrs": np.array([[0.1, 0.1], [0.1, np.nan]])}, "ctrs of product 'b'"),
+        ({"prompts": (("oak",), ("oak", "elm"))}, r"rows of \[1, 2\]"),
+        ({"relevances": None}, "only one of them"),
+    ],
+)
+def test_arrays_that_do_not_fit_are_refused_by_name(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        replace(BEFORE, **changes)  # type: ignore[arg-type]
