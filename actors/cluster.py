@@ -36,9 +36,7 @@ def connect(config: ClusterConfig) -> None:
         return
     # Token authentication guards a cluster that others can reach; this one listens on this machine alone and needs no token file.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(
-        num_cpus=config.num_cpus, object_store_memory=int(config.object_store_gib * 2**30), include_dashboard=False, **options
-    )
+    ray.init(num_cpus=config.num_cpus, object_store_memory=int(config.object_store_gib * 2**30), include_dashboard=False, **options)
 
 
 def worker_options(pool: PoolConfig, extra_environment: dict[str, str] | None = None) -> dict[str, Any]:

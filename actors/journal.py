@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from typing import Any
 
 import pyarrow as pa
 
@@ -67,15 +68,15 @@ class PairJournal:
             del self._rounds[number]
 
 
-def _rollout_row(rollout: Rollout) -> dict[str, object]:
+def _rollout_row(rollout: Rollout) -> dict[str, Any]:
     return {"text": rollout.text, "token_ids": list(rollout.token_ids), "logprobs": list(rollout.logprobs)}
 
 
-def _rollout(row: dict[str, list[float]]) -> Rollout:
-    return Rollout(str(row["text"]), tuple(int(token) for token in row["token_ids"]), tuple(row["logprobs"]))
+def _rollout(row: dict[str, Any]) -> Rollout:
+    return Rollout(row["text"], tuple(row["token_ids"]), tuple(row["logprobs"]))
 
 
-def _row(pair: PreferencePair) -> dict[str, object]:
+def _row(pair: PreferencePair) -> dict[str, Any]:
     return {
         "admission_id": pair.admission.admission_id,
         "round": pair.admission.round,
@@ -96,10 +97,18 @@ def _row(pair: PreferencePair) -> dict[str, object]:
     }
 
 
-def _pair(row: dict[str, object]) -> PreferencePair:
-    values = dict(row)
-    admission = Admission(*(values.pop(name) for name in ("admission_id", "round", "product_id", "seed")))  # type: ignore[arg-type]
-    version = PolicyVersion(values.pop("incarnation"), values.pop("version"))  # type: ignore[arg-type]
-    chosen, rejected = _rollout(values.pop("chosen")), _rollout(values.pop("rejected"))  # type: ignore[arg-type]
-    negative, scores = NegativeKind(values.pop("negative")), tuple(values.pop("scores"))  # type: ignore[arg-type, call-overload]
-    return PreferencePair(admission, version, chosen=chosen, rejected=rejected, negative=negative, scores=scores, **values)  # type: ignore[arg-type]
+def _pair(row: dict[str, Any]) -> PreferencePair:
+    return PreferencePair(
+        admission=Admission(row["admission_id"], row["round"], row["product_id"], row["seed"]),
+        version=PolicyVersion(row["incarnation"], row["version"]),
+        instruction=row["instruction"],
+        chosen=_rollout(row["chosen"]),
+        rejected=_rollout(row["rejected"]),
+        chosen_score=row["chosen_score"],
+        rejected_score=row["rejected_score"],
+        negative=NegativeKind(row["negative"]),
+        negative_seed=row["negative_seed"],
+        negative_product_id=row["negative_product_id"],
+        negative_instruction=row["negative_instruction"],
+        scores=tuple(row["scores"]),
+    )

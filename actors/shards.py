@@ -87,7 +87,9 @@ def admit_round(
 ) -> list[Shard]:
     """The shards of one round: `count` products from the cursor (all of them where the catalog is smaller), ids from `first_id` up."""
     chosen = [products[index] for index in cursor.take(min(count, len(products)))]
-    return make_shards(chosen, [derived_seed(Stream.ADMISSION, run_seed, first_id + i) for i in range(len(chosen))], round_number, first_id, shard_size)
+    return make_shards(
+        chosen, [derived_seed(Stream.ADMISSION, run_seed, first_id + i) for i in range(len(chosen))], round_number, first_id, shard_size
+    )
 
 
 def evaluation_shards(products: Sequence[Product], shard_size: int, run_seed: int) -> list[Shard]:

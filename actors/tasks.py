@@ -20,11 +20,11 @@ Creatives = list[npt.NDArray[np.uint8]]
 _OPTIONS = {"num_cpus": TASK_CPUS, "max_retries": 2}
 
 
-@ray.remote(num_returns=2, **_OPTIONS)
-def load_products(source: ProductSource, product_ids: Sequence[str], view_size: int) -> tuple[list[Cutout], npt.NDArray[np.uint8]]:
-    """The cut-outs of some products, and (N, view_size, view_size, 3) the pictures that the policy sees."""
+@ray.remote(num_returns=3, **_OPTIONS)
+def load_products(source: ProductSource, product_ids: Sequence[str], view_size: int) -> tuple[int, list[Cutout], npt.NDArray[np.uint8]]:
+    """How many products were loaded (the caller awaits this one), their cut-outs, and (N, view_size, view_size, 3) the policy's pictures."""
     cutouts = source.cutouts(list(product_ids))
-    return cutouts, np.stack([policy_view(cutout, view_size) for cutout in cutouts])
+    return len(cutouts), cutouts, np.stack([policy_view(cutout, view_size) for cutout in cutouts])
 
 
 @ray.remote(**_OPTIONS)

@@ -86,7 +86,9 @@ def pack(weights: Mapping[str, torch.Tensor]) -> dict[str, PackedTensor]:
     """CPU tensors as bytes."""
     return {
         name: PackedTensor(
-            str(tensor.dtype).removeprefix("torch."), tuple(tensor.shape), tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy()
+            str(tensor.dtype).removeprefix("torch."),
+            tuple(tensor.shape),
+            tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy(),
         )
         for name, tensor in weights.items()
     }
@@ -106,7 +108,7 @@ def weights_digest(packed: Mapping[str, PackedTensor]) -> str:
     for name in sorted(packed):
         tensor = packed[name]
         digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
-        digest.update(tensor.data)
+        digest.update(tensor.data.tobytes())
     return digest.hexdigest()
 
 
@@ -133,10 +135,14 @@ def verify_sync(report: SyncReport, published: PublishedWeights, dtype: str) -> 
     if report.version != published.version:
         raise SyncError(f"the worker holds version {report.version}, not {published.version}")
     if report.sha256 != published.sha256:
-        raise SyncError(f"version {published.version}: the worker loaded other bytes (hash {report.sha256[:12]}, published {published.sha256[:12]})")
+        raise SyncError(
+            f"version {published.version}: the worker loaded other bytes (hash {report.sha256[:12]}, published {published.sha256[:12]})"
+        )
     gap = largest_gap(report.after, published.canary_log_probs)
     if not gap <= CANARY_TOLERANCE[dtype]:
-        raise SyncError(f"version {published.version}: the canary's log-prob is {gap:.2g} nats off the learner's (at most {CANARY_TOLERANCE[dtype]})")
+        raise SyncError(
+            f"version {published.version}: the canary's log-prob is {gap:.2g} nats off the learner's (at most {CANARY_TOLERANCE[dtype]})"
+        )
     if report.before_sha256 and report.before_sha256 != published.sha256 and report.after == report.before:
         raise SyncError(f"version {published.version}: the canary's log-probs did not change, so the engine still runs the old weights")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Hashable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,6 @@ def parse_yaml(text: str) -> Any:
 
 
 def _shipped_hint() -> str:
-    folder = Path(__file__).parents[2] / "configs"
-    names = sorted(str(path) for path in folder.glob("*.yaml"))
+    folders = (Path(__file__).parents[2] / "configs", Path(sys.prefix) / "share" / "caig-rl" / "configs")
+    names = sorted(str(path) for folder in folders for path in folder.glob("*.yaml"))
     return f"; configs that ship with the project: {', '.join(names)}" if names else ""

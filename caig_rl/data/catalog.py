@@ -13,7 +13,7 @@ from pathlib import Path
 
 from caig_rl.config.schema import CatalogConfig
 from caig_rl.data.columns import map_columns
-from caig_rl.data.rows import Row, is_nested, read_rows
+from caig_rl.data.rows import Row, read_rows
 from caig_rl.errors import CatalogError
 from caig_rl.imaging.cutout import MAX_SIDE, NoProductFound, make_cutout
 from caig_rl.imaging.loading import ImageRefused, load_rgba
@@ -108,9 +108,9 @@ class _RowReader:
         if row.fault:
             raise _RowRefused("row_unreadable", row.fault)
         cells = {ours: row.values.get(theirs, "") for ours, theirs in self._columns.items()}
-        for ours, value in cells.items():
-            if is_nested(value):
-                raise _RowRefused("row_unreadable", f"column {self._columns[ours]!r} holds a list, an object or bytes, not text")
+        for theirs in self._columns.values():
+            if theirs in row.nested:
+                raise _RowRefused("row_unreadable", f"column {theirs!r} holds a list, an object or bytes, not text")
         text = {ours: " ".join(value.split()) for ours, value in cells.items()}
         if not text["title"]:
             raise _RowRefused("title_empty", "the title is empty")

@@ -17,7 +17,7 @@ def map_columns(name: str, present: Sequence[str], chosen: Mapping[str, str]) ->
     """Our column name -> the file's, for those that the file `name` has.
 
     `chosen` is `catalog.columns`. Raises ConfigError for a key in it that is no column of ours, CatalogError for a required or chosen
-    column that the file lacks.
+    column that the file lacks, or has twice.
     """
     for ours in chosen:
         if ours not in COLUMNS:
@@ -26,6 +26,8 @@ def map_columns(name: str, present: Sequence[str], chosen: Mapping[str, str]) ->
     for ours, theirs in mapping.items():
         if theirs not in present and (ours in REQUIRED or ours in chosen):
             raise CatalogError(_missing(name, ours, theirs, present))
+        if list(present).count(theirs) > 1:
+            raise CatalogError(f"{name} has {list(present).count(theirs)} columns named {theirs!r}; keep one")
     return {ours: theirs for ours, theirs in mapping.items() if theirs in present}
 
 

@@ -29,6 +29,8 @@ class Row:
     """"products.csv row 12"."""
     values: dict[str, str] = field(default_factory=dict)
     """The file's column name -> text; empty text for a missing value."""
+    nested: tuple[str, ...] = ()
+    """Columns that hold a list, an object or bytes here, where text was expected; they have no value."""
     fault: str = ""
     """Why the row could not be read; empty when it could."""
 
@@ -59,9 +61,9 @@ def _read_csv(path: Path) -> tuple[list[str], list[Row]]:
     rows: list[Row] = []
     number = 0
     for cells in _until_end(reader):
+        number += 1
         if cells == []:
             continue
-        number += 1
         where = f"{path.name} row {number}"
         if isinstance(cells, csv.Error):
             if not header:
@@ -117,17 +119,9 @@ def _read_parquet(path: Path) -> tuple[list[str], list[Row]]:
 
 
 def _as_text(number: int, where: str, record: dict[str, object]) -> Row:
-    nested = [name for name, value in record.items() if isinstance(value, (dict, list, bytes))]
+    nested = tuple(name for name, value in record.items() if isinstance(value, (dict, list, bytes)))
     values = {name: "" if value is None else str(value) for name, value in record.items() if name not in nested}
-    return Row(number, where, values | {name: _NESTED for name in nested})
-
-
-_NESTED = "\0nested"
-
-
-def is_nested(value: str) -> bool:
-    """Did this cell hold a list, an object or bytes, where text was expected?"""
-    return value == _NESTED
+    return Row(number, where, values, nested)
 
 
 def _read_folder(folder: Path) -> tuple[list[str], list[Row]]:
@@ -143,7 +137,7 @@ def _read_folder(folder: Path) -> tuple[list[str], list[Row]]:
             "image": relative.as_posix(),
         }
         fault = "" if path.suffix.lower() in SUFFIXES else f"no image by its name; expected {', '.join(SUFFIXES)}"
-        rows.append(Row(number, f"{folder.name}/{relative.as_posix()}", values, fault))
+        rows.append(Row(number, f"{folder.name}/{relative.as_posix()}", values, fault=fault))
     return ["product_id", "title", "category", "image"], rows
 
 

@@ -30,9 +30,9 @@ def requested_gpus(config: Config) -> float:
 def check_tool(name: str, path: str | None, world_size: int, install: str) -> Check:
     """ninja or g++. DeepSpeed compiles a communication op with both on its first start with more than one rank."""
     if path:
-        return Check(name, "ok", path)
-    detail = f"not on PATH; DeepSpeed needs it to compile its communication op for more than one rank (learner.world_size is {world_size})"
-    return Check(name, "fail" if world_size > 1 else "warn", detail, install)
+        return Check(f"{name} on PATH", "ok", path)
+    detail = f"not found; DeepSpeed needs it to compile its communication op for more than one rank (learner.world_size is {world_size})"
+    return Check(f"{name} on PATH", "fail" if world_size > 1 else "warn", detail, install)
 
 
 def check_memory(total_gib: float, available_gib: float, limited: bool) -> Check:

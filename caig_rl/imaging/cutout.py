@@ -7,19 +7,25 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from caig_rl.imaging.ground import MIN_BORDER_SHARE, Ground, Mask, find_ground
+from caig_rl.imaging.ground import MIN_BORDER_SHARE, Ground, Lab, Mask, find_ground, lab_length, to_lab
 from caig_rl.imaging.resizing import content_box, shrink
 from caig_rl.types import Cutout, ImageArray
 
 MAX_SIDE = 512
 """Longest side of a cut-out in pixels: the side of the finished creative."""
 MARGIN_PX = 2
-"""Transparent margin around the product."""
+"""Room for the soft edge around the product's solid pixels."""
+_SOLID = 128
 _REAL_TRANSPARENCY = 0.005
+# Shares of the image. A product that fills nearly all of it left no ground to learn from.
 _MIN_AREA, _MAX_AREA = 0.01, 0.92
+# Parts smaller than this share of the largest are specks.
 _MIN_PART = 0.02
+# A loose part of which this share looks like a shadow is one.
 _LOOSE_SHADOW = 0.6
+# Distance in Lab between the product's rim and the ground that counts as fully separated.
 _CLEAR_DISTANCE = 15.0
+_OPAQUE_DISTANCE, _FAINT_DISTANCE = 45.0, 8.0
 
 
 class NoProductFound(Exception):
@@ -30,23 +36,26 @@ def make_cutout(rgba: ImageArray, max_side: int = MAX_SIDE) -> Cutout:
     """Cut the product out of `rgba` (height, width, 4).
 
     A file with real transparency (at least 0.5 % of its pixels) is taken at its word. Any other is read as a photo on a plain
-    ground. The result is cropped to the product with a margin of 2 px, its longest side at most `max_side`.
+    ground. The result is cropped to the product and 2 px around, its longest side at most `max_side`.
 
     Raises NoProductFound when nothing, or nothing but ground, is there.
     """
     alpha = rgba[..., 3]
-    if (alpha < 128).mean() >= _REAL_TRANSPARENCY:
-        if not (alpha >= 128).any():
+    if (alpha < _SOLID).mean() >= _REAL_TRANSPARENCY:
+        if not (alpha >= _SOLID).any():
             raise NoProductFound("every pixel is transparent")
         return Cutout(rgba=crop_to_product(rgba, max_side), confidence=1.0, method="alpha")
     return _from_plain_ground(shrink(rgba, max_side)[..., :3], max_side)
 
 
 def crop_to_product(rgba: ImageArray, max_side: int) -> ImageArray:
-    """Crop to the pixels with alpha, with a margin, and shrink so that the longest side is at most `max_side`."""
-    left, top, right, bottom = content_box(rgba)
-    tight = shrink(rgba[top:bottom, left:right], max_side - 2 * MARGIN_PX)
-    return np.pad(tight, ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0)))
+    """Crop to the solid pixels (alpha of at least 128) and 2 px around, and shrink so that the longest side is at most `max_side`.
+
+    Many cut-outs bring a faint shadow that floats under the product. It must not decide where the product's foot is.
+    """
+    left, top, right, bottom = content_box(rgba, _SOLID)
+    framed = np.pad(rgba, ((MARGIN_PX, MARGIN_PX), (MARGIN_PX, MARGIN_PX), (0, 0)))
+    return shrink(framed[top : bottom + 2 * MARGIN_PX, left : right + 2 * MARGIN_PX], max_side)
 
 
 def _from_plain_ground(rgb: ImageArray, max_side: int) -> Cutout:
@@ -59,9 +68,9 @@ def _from_plain_ground(rgb: ImageArray, max_side: int) -> Cutout:
     share = float(product.mean())
     if share < _MIN_AREA:
         raise NoProductFound(f"nothing stands out from the ground (product covers {share:.1%} of the image)")
-    alpha = _soft_edge(product)
-    rgba = np.dstack([_colour_from_inside(rgb, product), alpha])
-    return Cutout(rgba=crop_to_product(rgba, max_side), confidence=_confidence(ground, product), method="plain_ground")
+    alpha = _soft_edge(to_lab(rgb), ground, product)
+    rgba = np.dstack([_colour_from_inside(rgb, alpha >= 0.5), np.rint(alpha * 255.0).astype(np.uint8)])
+    return Cutout(rgba=crop_to_product(rgba, max_side), confidence=_confidence(ground, alpha >= 0.5), method="plain_ground")
 
 
 def _clean(mask: Mask, shadow: Mask) -> Mask:
@@ -78,21 +87,41 @@ def _clean(mask: Mask, shadow: Mask) -> Mask:
     return np.isin(labels, kept)
 
 
-def _soft_edge(product: Mask) -> npt.NDArray[np.uint8]:
-    """Alpha that falls over about 3 px, centred half a pixel inside the mask, where no ground is mixed in."""
-    inner = cv2.erode(product.astype(np.uint8), np.ones((3, 3), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1)
-    soft = cv2.GaussianBlur(inner.astype(np.float32), (0, 0), 0.9)
-    return np.asarray(np.where(product, np.rint(soft * 255.0), 0), dtype=np.uint8)
+def _soft_edge(lab: Lab, ground: Ground, product: Mask) -> npt.NDArray[np.float32]:
+    """Alpha 0-1. In the outermost 3 px a pixel is as opaque as it is far from the ground, measured against the product further in.
+
+    A pixel as far as `_OPAQUE_DISTANCE` is opaque whatever lies further in, so that light trim on a dark product stays; where
+    product and ground hardly differ, the mask decides.
+    """
+    inside = _erode(product, 4)
+    if not inside.any():
+        return product.astype(np.float32)
+    contrast = np.minimum(ground.distance[_nearest(inside)], _OPAQUE_DISTANCE)
+    distance = lab_length(lab - ground.model)
+    alpha = np.where(contrast > _FAINT_DISTANCE, np.clip(distance / np.maximum(contrast, 1.0), 0.0, 1.0), 1.0)
+    alpha = np.where(_erode(product, 3), 1.0, alpha) * product
+    return np.asarray(cv2.GaussianBlur(alpha.astype(np.float32), (0, 0), 0.6) * product, dtype=np.float32)
 
 
-def _colour_from_inside(rgb: ImageArray, product: Mask) -> ImageArray:
-    """Replace the colour of the outermost 2 px, mixed with ground, by that of the nearest pixel further in."""
-    inside = cv2.erode(product.astype(np.uint8), np.ones((5, 5), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1)
+def _colour_from_inside(rgb: ImageArray, solid: Mask) -> ImageArray:
+    """Replace the colour of the rim of `solid`, 2 px mixed with ground, and around it, by that of the nearest pixel further in."""
+    inside = _erode(solid, 2)
     if not inside.any():
         return rgb
-    rows, columns = ndimage.distance_transform_edt(inside == 0, return_distances=False, return_indices=True)
-    near = cv2.dilate(inside, np.ones((5, 5), np.uint8)) > 0
-    return np.asarray(np.where(near[..., None], rgb[rows, columns], rgb), dtype=np.uint8)
+    near = cv2.dilate(inside.astype(np.uint8), np.ones((9, 9), np.uint8)) > 0
+    return np.asarray(np.where(near[..., None], rgb[_nearest(inside)], rgb), dtype=np.uint8)
+
+
+def _erode(mask: Mask, pixels: int) -> Mask:
+    """Erode in every direction; what lies beyond the frame counts as mask, for products that reach its border."""
+    side = 2 * pixels + 1
+    return np.asarray(cv2.erode(mask.astype(np.uint8), np.ones((side, side), np.uint8), borderType=cv2.BORDER_CONSTANT, borderValue=1) > 0)
+
+
+def _nearest(inside: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
+    """For each pixel, row and column of the nearest pixel of `inside`."""
+    rows, columns = ndimage.distance_transform_edt(~inside, return_distances=False, return_indices=True)
+    return rows, columns
 
 
 def _confidence(ground: Ground, product: Mask) -> float:

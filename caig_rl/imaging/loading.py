@@ -84,9 +84,16 @@ def _undecodable(path: Path, error: Exception) -> ImageRefused:
     if isinstance(error, Image.DecompressionBombError):
         return ImageRefused("image_too_large", f"{path.name}: {error}")
     said = str(error).lower()
-    if any(word in said for word in ("truncated", "unexpected end", "not enough", "broken data", "incomplete")):
+    if _ends_early(path) or any(word in said for word in ("truncated", "unexpected end", "not enough", "broken data", "incomplete")):
         return ImageRefused("image_truncated", f"{path.name} is cut short ({error}); export or upload it again")
     return ImageRefused("image_unreadable", f"{path.name} cannot be decoded ({error})")
+
+
+def _ends_early(path: Path) -> bool:
+    """Is this a WebP file shorter than its header says? Its decoder does not tell why it gave up."""
+    with path.open("rb") as file:
+        head = file.read(12)
+    return len(head) == 12 and head[:4] == b"RIFF" and path.stat().st_size < 8 + struct.unpack("<I", head[4:8])[0]
 
 
 def _to_rgba(image: Image.Image) -> ImageArray:

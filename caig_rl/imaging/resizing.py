@@ -7,14 +7,15 @@ import numpy as np
 
 from caig_rl.types import ImageArray
 
-_VISIBLE = 8
+VISIBLE = 9
+"""Less alpha cannot be seen."""
 
 
-def content_box(rgba: ImageArray) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom (exclusive) of the pixels whose alpha can be seen (over 8). At least one pixel must have such alpha."""
-    seen = rgba[..., 3] > _VISIBLE
+def content_box(rgba: ImageArray, least_alpha: int = VISIBLE) -> tuple[int, int, int, int]:
+    """Left, top, right, bottom (exclusive) of the pixels whose alpha is at least `least_alpha`; there must be one."""
+    seen = rgba[..., 3] >= least_alpha
     rows, columns = np.nonzero(seen.any(axis=1))[0], np.nonzero(seen.any(axis=0))[0]
-    assert len(rows), "no visible pixel"
+    assert len(rows), f"no pixel has alpha {least_alpha}"
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 

@@ -1,4 +1,4 @@
-"""Who trains on which pairs: a plan that gives every rank the same number of forward passes, and the same mean gradient at any world size."""
+"""Who trains on which pairs: every rank takes the same number of forward passes, and the mean gradient is the same at any world size."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ class MicroBatch:
     rows: tuple[int, ...]
     """Indices into the round's pairs, at least one."""
     weight: float
-    """What each row's loss is multiplied by before the sum: world_size / rows of the step, because the group averages gradients over its ranks.
+    """What each row's loss is multiplied by before the sum: world_size / rows of the step, because the group averages gradients over its
+    ranks.
     0 where a rank only keeps step with the others."""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import socket
@@ -16,8 +15,6 @@ import torch
 from torch import nn
 
 from caig_rl.config.schema import LearnerConfig
-
-logger = logging.getLogger(__name__)
 
 TORCH_DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -51,8 +48,10 @@ def init_group(rank: int, world_size: int, master_addr: str = "127.0.0.1", maste
         os.environ.update(
             RANK=str(rank), WORLD_SIZE=str(world_size), LOCAL_RANK="0", LOCAL_SIZE="1", MASTER_ADDR=master_addr, MASTER_PORT=str(port)
         )
-    if world_size > 1 and not torch.cuda.is_available():
-        logger.info("joining a CPU group of %d: the first time on a machine DeepSpeed compiles for about a minute", world_size)
+    # DeepSpeed would compile this shared-memory op at start-up (a minute, needs g++, and a killed compile leaves a lock that the next
+    # start waits
+    # on for ever). Without it a CPU group reduces through gloo.
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False
     backend = "nccl" if torch.cuda.is_available() else "gloo"
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, timeout=timedelta(seconds=timeout_s), verbose=False)
 
@@ -60,7 +59,7 @@ def init_group(rank: int, world_size: int, master_addr: str = "127.0.0.1", maste
 def build_engine(model: nn.Module, parameters: list[nn.Parameter], config: LearnerConfig) -> Any:
     """A `DeepSpeedEngine` over `model` that trains `parameters` with AdamW. `init_group` comes first; all ranks call.
 
-    The learning rate is set before each step (`set_learning_rate`), so that it is a function of the step count alone.
+    The learning rate is given to each step (`take_step`), so that it is a function of the step count alone.
     """
     settings = {
         "train_micro_batch_size_per_gpu": config.micro_batch_size,
@@ -74,25 +73,41 @@ def build_engine(model: nn.Module, parameters: list[nn.Parameter], config: Learn
         "bf16": {"enabled": config.dtype == "bfloat16"},
         "steps_per_print": 10**9,
     }
-    engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=settings)
+    with _keep_buffers(model):
+        engine, *_ = deepspeed.initialize(model=model, model_parameters=parameters, config=settings)
+    if config.zero_stage == 0 and config.dtype == "bfloat16":
+        # DeepSpeed's bf16 optimiser without ZeRO takes a dry step when it is built, which spoils Adam's bias correction: a first step of
+        # 0.74 lr.
+        engine.optimizer.optimizer.state.clear()
     # Dropout would part the learner's log-probs from vLLM's; gradients do not need training mode.
     engine.module.eval()
     return engine
 
 
 def build_frozen_engine(model: nn.Module, config: LearnerConfig) -> Any:
-    """`model` without gradients, for answering only: sharded over the group under ZeRO 3 like the policy, else whole on each rank."""
+    """`model`, already in the learner's dtype, without gradients, for answering only: sharded over the group under ZeRO 3 like the
+    policy, else whole on each rank."""
     model.requires_grad_(False)
     if config.zero_stage < 3:
         device = "cuda" if torch.cuda.is_available() else "cpu"
-        return model.to(device, TORCH_DTYPES[config.dtype]).eval()
+        return model.to(device).eval()
     settings = {
         "train_micro_batch_size_per_gpu": config.micro_batch_size,
         "zero_optimization": {"stage": 3},
         "bf16": {"enabled": config.dtype == "bfloat16"},
     }
-    engine, *_ = deepspeed.initialize(model=model, config=settings)
+    with _keep_buffers(model):
+        engine, *_ = deepspeed.initialize(model=model, config=settings)
     return engine.module.eval()
+
+
+@contextmanager
+def _keep_buffers(model: nn.Module) -> Iterator[None]:
+    """DeepSpeed casts buffers along with weights; rotary frequencies in bf16 would part the learner's log-probs from vLLM's."""
+    kept = {name: buffer.clone() for name, buffer in model.named_buffers()}
+    yield
+    for name, buffer in model.named_buffers():
+        buffer.data = kept[name].to(buffer.device)
 
 
 @contextmanager
@@ -103,17 +118,24 @@ def accumulation(engine: Any, is_last: bool) -> Iterator[None]:
 
 
 def learning_rate(step: int, total_steps: int, config: LearnerConfig) -> float:
-    """Learning rate of optimiser step `step`, counted from 0: constant, or half a cosine from `lr` to `lr * min_lr_ratio` at `total_steps`."""
+    """Learning rate of optimiser step `step`, counted from 0: constant, or half a cosine from `lr` to `lr * min_lr_ratio` at
+    `total_steps`."""
     if config.lr_schedule == "constant":
         return config.lr
     cosine = 0.5 * (1.0 + math.cos(math.pi * min(step / max(total_steps, 1), 1.0)))
     return config.lr * (config.min_lr_ratio + (1.0 - config.min_lr_ratio) * cosine)
 
 
-def set_learning_rate(engine: Any, lr: float) -> None:
-    """Set the learning rate of the engine's next step."""
+def take_step(engine: Any, lr: float) -> float:
+    """Apply the gathered gradients at learning rate `lr`; returns their norm over all ranks and weights, before clipping."""
     for group in engine.optimizer.param_groups:
         group["lr"] = lr
+    # Plain float32 without ZeRO is the one case whose norm DeepSpeed does not keep; there every rank holds the whole reduced gradient.
+    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
+    is_plain = engine.zero_optimization_stage() == 0 and not engine.bfloat16_enabled()
+    plain_norm = float(nn.utils.get_total_norm(gradients)) if is_plain else 0.0
+    engine.step()
+    return plain_norm if is_plain else float(engine.get_global_grad_norm())
 
 
 def gathered_copy(tensor: torch.Tensor) -> torch.Tensor:

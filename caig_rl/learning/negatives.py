@@ -30,7 +30,8 @@ class Negative:
 def draw_negative(seed: int, product: Product, others: Sequence[Product], limits: TextLimits = NANO_LIMITS) -> Negative:
     """Draw x~ for one admission, half masked picture, half another product's text; the same arguments give the same negative.
 
-    The other product is of another category and has other text (catalogs repeat titles, and x~ = x teaches nothing); where `others` has none,
+    The other product is of another category and has other text (catalogs repeat titles, and x~ = x teaches nothing); where `others` has
+    none,
     the picture is masked.
 
     Args:

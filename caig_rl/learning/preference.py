@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import logging
+import json
+import pickle
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -23,8 +24,8 @@ from caig_rl.learning.engine import (
     build_frozen_engine,
     gathered_copy,
     learning_rate,
-    set_learning_rate,
     sum_over_ranks,
+    take_step,
 )
 from caig_rl.learning.sequences import PairLosses, pair_batch, pair_losses
 from caig_rl.models.folders import resolve_model_folder
@@ -33,9 +34,8 @@ from caig_rl.models.policy import attach_lora, load_policy, merged_state_dict, r
 from caig_rl.models.prompting import chat_prompt
 from caig_rl.types import ImageArray, PreferencePair, Rollout
 
-logger = logging.getLogger(__name__)
-
 CHECKPOINT_TAG = "learner"
+SHAPE_FILE = "learner.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +52,11 @@ class RoundMetrics:
     accuracy: float
     """Share of pairs whose winner the implicit reward preferred, before each step; ties count half."""
     kl: float
-    """KL(policy || reference) in nats an answer, on the round's winners and losers before its first step (k3 estimate: mean of r - 1 - log r)."""
+    """KL(policy || reference) in nats an answer, on the round's winners and losers before its first step (k3 estimate: mean of r - 1 -
+    log r)."""
     logprob_gap: float
-    """Mean absolute difference of sampling and learner log-prob, nats a token, before the first step: a fault where the policy that sampled is the
+    """Mean absolute difference of sampling and learner log-prob, nats a token, before the first step: a fault where the policy that
+    sampled is the
     one that learns, staleness where it is older."""
     grad_norm: float
     """Mean over steps, before clipping."""
@@ -108,7 +110,8 @@ class PreferenceLearner:
         views: Sequence[ImageArray],
         negative_rollouts: Sequence[Rollout | None] | None = None,
     ) -> RoundMetrics:
-        """Take ceil(len(pairs) / batch_size) * epochs optimiser steps. All ranks get all pairs, in order of admission id, and train their share.
+        """Take ceil(len(pairs) / batch_size) * epochs optimiser steps. All ranks get all pairs, in order of admission id, and train their
+        share.
 
         Args:
             pairs: the round's pairs.
@@ -120,8 +123,10 @@ class PreferenceLearner:
         """
         started = time.perf_counter()
         learner = self.config.learner
-        if len(views) != len(pairs) or (negative_rollouts is not None and len(negative_rollouts) != len(pairs)):
-            raise ValueError(f"{len(views)} views and {None if negative_rollouts is None else len(negative_rollouts)} rollouts for {len(pairs)} pairs")
+        if len(views) != len(pairs):
+            raise ValueError(f"{len(views)} views for {len(pairs)} pairs")
+        if negative_rollouts is not None and len(negative_rollouts) != len(pairs):
+            raise ValueError(f"{len(negative_rollouts)} negative rollouts for {len(pairs)} pairs")
         plan = plan_steps(len(pairs), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
         before = torch.zeros(4, dtype=torch.float64)
         prepared = [[self._prepare(micro, pairs, views, negative_rollouts, before) for micro in step] for step in plan]
@@ -159,24 +164,25 @@ class PreferenceLearner:
 
     def save(self, folder: Path) -> None:
         """Write a DeepSpeed checkpoint into `folder`: trained weights, optimiser, step count, random state."""
-        state = {"step": self.step, "world_size": self.world_size, "random_state": torch.get_rng_state()}
+        state = {"step": self.step, "random_state": torch.get_rng_state()}
         self.engine.save_checkpoint(str(folder), tag=CHECKPOINT_TAG, client_state=state, exclude_frozen_parameters=True)
+        if self.rank == 0:
+            (folder / SHAPE_FILE).write_text(json.dumps(self._shape()) + "\n", encoding="utf-8")
 
     def load(self, folder: Path) -> None:
-        """Go on from a checkpoint that `save` wrote at the same world size and ZeRO stage.
+        """Go on from a checkpoint that `save` wrote at the same world size, ZeRO stage and kind of fine-tuning.
 
         Raises:
-            CheckpointError: no checkpoint there, cut short, or of another world size.
+            CheckpointError: no checkpoint there, one cut short, or one of another shape.
         """
-        place = folder / CHECKPOINT_TAG
-        if not place.is_dir():
-            raise CheckpointError(f"{folder}: no learner checkpoint ({CHECKPOINT_TAG}/) in it")
-        states = len(list(place.glob("*optim_states.pt")))
-        if self.config.learner.zero_stage > 0 and states != self.world_size:
-            raise CheckpointError(f"{folder}: written by {states} ranks, but learner.world_size is {self.world_size}")
+        if not (folder / SHAPE_FILE).is_file():
+            raise CheckpointError(f"{folder}: no learner checkpoint in it ({SHAPE_FILE} is missing)")
+        written = json.loads((folder / SHAPE_FILE).read_text(encoding="utf-8"))
+        if written != self._shape():
+            raise CheckpointError(f"{folder}: the checkpoint was written with {written}, but the config says {self._shape()}")
         try:
             loaded, state = self.engine.load_checkpoint(str(folder), tag=CHECKPOINT_TAG, load_module_strict=False)
-        except (RuntimeError, EOFError, OSError, KeyError, ValueError) as error:
+        except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
             raise CheckpointError(f"{folder}: the learner's checkpoint cannot be read ({error}); it may be cut short") from error
         if loaded is None:
             raise CheckpointError(f"{folder}: the learner's checkpoint is incomplete")
@@ -189,6 +195,12 @@ class PreferenceLearner:
         prompt = chat_prompt(self.processor, instruction)
         result = answer_log_probs(self.engine.module, self.processor, [prompt], [view], [tuple(token_ids)])
         return tuple(result.tokens[0].tolist())
+
+    def _shape(self) -> dict[str, Any]:
+        """What a checkpoint must agree in with the learner that loads it."""
+        learner = self.config.learner
+        rank = learner.lora_rank if learner.finetune == "lora" else None
+        return {"world_size": self.world_size, "zero_stage": learner.zero_stage, "dtype": learner.dtype, "lora_rank": rank}
 
     def _prepare(
         self,
@@ -211,7 +223,8 @@ class PreferenceLearner:
         return _PreparedMicroBatch(micro, batch, reference.sums)
 
     def _take_step(self, micro_batches: Sequence[_PreparedMicroBatch], lr: float, during: torch.Tensor) -> float:
-        """One optimiser step at `lr`; adds (4,) loss, DPO loss, product-centric loss and right orders to `during`. Returns the gradient norm."""
+        """One optimiser step at `lr`; adds (4,) loss, DPO loss, product-centric loss and right orders to `during`. Returns the gradient
+        norm."""
         for index, prepared in enumerate(micro_batches):
             with accumulation(self.engine, is_last=index == len(micro_batches) - 1):
                 policy = batch_log_probs(self.engine, prepared.batch)
@@ -219,10 +232,8 @@ class PreferenceLearner:
                 self.engine.backward(losses.total.sum() * prepared.plan.weight)
             if prepared.plan.weight > 0.0:
                 during += _loss_sums(losses)
-        set_learning_rate(self.engine, lr)
-        self.engine.step()
         self.step += 1
-        return float(self.engine.get_global_grad_norm() or 0.0)
+        return take_step(self.engine, lr)
 
 
 def _loss_sums(losses: PairLosses) -> torch.Tensor:

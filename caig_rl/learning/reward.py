@@ -155,7 +155,8 @@ def product_batches(
 def reward_loss(
     scorer: RewardScorer, rows: RewardRows, batch: npt.NDArray[np.int64], tau: torch.Tensor, settings: RewardSettings, scale: float
 ) -> torch.Tensor:
-    """Binomial loss a row, in units of `scale` (mean clicks a row), plus `pair_weight` times the mean soft order loss of its same-product pairs."""
+    """Binomial loss a row, in units of `scale` (mean clicks a row), plus `pair_weight` times the mean soft order loss of its same-product
+    pairs."""
     texts = [rows.product_texts[int(product)] for product in rows.product_index[batch]]
     scores = scorer(texts, [rows.images[int(index)] for index in batch])
     clicks = torch.from_numpy(rows.clicks[batch]).float()
@@ -172,9 +173,7 @@ def reward_loss(
     return loss + settings.pair_weight * pairs.mean()
 
 
-def pair_accuracy(
-    scores: npt.NDArray[np.float32], ctr: npt.NDArray[np.float64], product_index: npt.NDArray[np.int64]
-) -> tuple[float, int]:
+def pair_accuracy(scores: npt.NDArray[np.float32], ctr: npt.NDArray[np.float64], product_index: npt.NDArray[np.int64]) -> tuple[float, int]:
     """(share of same-product pairs in the right order, number of such pairs); pairs of equal CTR are left out, equal scores count half.
 
     Args:

@@ -25,7 +25,12 @@ class WeightsError(Exception):
 
 def prepare_environment(config: PolicyConfig, threads: int) -> dict[str, str]:
     """Environment variables that vLLM reads when it is imported: set them before the process imports vLLM or torch."""
-    common = {"VLLM_ENABLE_V1_MULTIPROCESSING": "0", "OMP_NUM_THREADS": str(threads), "VLLM_NO_USAGE_STATS": "1", "VLLM_LOGGING_LEVEL": "ERROR"}
+    common = {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+        "OMP_NUM_THREADS": str(threads),
+        "VLLM_NO_USAGE_STATS": "1",
+        "VLLM_LOGGING_LEVEL": "ERROR",
+    }
     if torch.cuda.is_available():
         return common
     return common | {
@@ -62,6 +67,8 @@ class PolicyEngine:
             max_model_len=config.max_model_len,
             gpu_memory_utilization=config.gpu_memory_utilization,
             enforce_eager=not torch.cuda.is_available(),
+            # A cached prefix changes the last bit of a log-prob; on a CPU a repeatable run is worth more than the saved prefill.
+            enable_prefix_caching=torch.cuda.is_available(),
             skip_mm_profiling=True,
             limit_mm_per_prompt={"image": 1},
         )

@@ -44,8 +44,9 @@ def _check_weights(folder: Path, kind: ModelKind) -> None:
         return
     pickled = sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLED_SUFFIXES)
     if pickled:
+        names = ", ".join(pickled[:3])
         raise ModelFolderError(
-            f"{kind} model {folder}: only pickled weights ({', '.join(pickled[:3])}), which can run code when opened; convert them to safetensors"
+            f"{kind} model {folder}: only pickled weights ({names}), which can run code when opened; convert them to safetensors"
         )
     raise ModelFolderError(f"{kind} model {folder}: no weights in it (no non-empty *.safetensors file)")
 

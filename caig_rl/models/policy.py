@@ -20,7 +20,9 @@ ADAPTER = "default"
 Fetch = Callable[[torch.Tensor], torch.Tensor]
 
 
-def load_policy(folder: Path, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False) -> tuple[PreTrainedModel, ProcessorMixin]:
+def load_policy(
+    folder: Path, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False
+) -> tuple[PreTrainedModel, ProcessorMixin]:
     """Model (in evaluation mode: dropout would part the learner's log-probs from vLLM's) and processor of a checked model folder."""
     model = AutoModelForImageTextToText.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code, use_safetensors=True)
     processor = AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code)
@@ -64,7 +66,8 @@ def copy_to_cpu(tensor: torch.Tensor) -> torch.Tensor:
 def merged_state_dict(model: nn.Module, fetch: Fetch = copy_to_cpu) -> dict[str, torch.Tensor]:
     """The policy's weights with its adapter merged in, under the names that the base model's own checkpoint uses.
 
-    Each merged weight is base + scale * B @ A, computed in float32 on copies and returned in the base weight's dtype: the live weights are not
+    Each merged weight is base + scale * B @ A, computed in float32 on copies and returned in the base weight's dtype: the live weights
+    are not
     touched, so nothing drifts. Tied weights appear once, as `save_pretrained` writes them.
 
     Args:
@@ -95,7 +98,8 @@ def base_model(model: nn.Module) -> PreTrainedModel:
 
 
 def save_policy_folder(model: nn.Module, processor: ProcessorMixin, state_dict: dict[str, torch.Tensor], folder: Path) -> None:
-    """Write a plain Hugging Face folder (config, safetensors, processor) that transformers and vLLM load. `state_dict` is the merged one."""
+    """Write a plain Hugging Face folder (config, safetensors, processor) that transformers and vLLM load. `state_dict` is the merged
+    one."""
     folder.mkdir(parents=True, exist_ok=True)
     base = base_model(model)
     base.config.save_pretrained(folder)

@@ -35,7 +35,9 @@ def chat_prompt(processor: ProcessorMixin, instruction: str) -> str:
     """
     intruders = [token for token in processor.tokenizer.all_special_tokens if token in instruction]
     if intruders:
-        raise ValueError(f"the instruction {instruction[:80]!r} holds the special token {intruders[0]!r}; remove it from the product's text")
+        raise ValueError(
+            f"the instruction {instruction[:80]!r} holds the special token {intruders[0]!r}; remove it from the product's text"
+        )
     content = [{"type": "image"}, {"type": "text", "text": instruction}]
     prompt = processor.apply_chat_template([{"role": "user", "content": content}], add_generation_prompt=True)
     assert isinstance(prompt, str)

@@ -15,7 +15,7 @@ from PIL import Image
 
 from caig_rl.config.schema import ImagingConfig, RendererConfig
 from caig_rl.imaging.composition import compose
-from caig_rl.imaging.control import canny_control, inpaint_mask
+from caig_rl.imaging.control import canny_control, inpaint_mask, product_over
 from caig_rl.imaging.placement import PlacedProduct, place
 from caig_rl.imaging.usability import check_usability
 from caig_rl.types import Cutout, ImageArray, RenderReport
@@ -72,7 +72,9 @@ class Renderer:
             ValueError: the lists differ in length.
         """
         if not len(cutouts) == len(prompts) == len(noise_seeds):
-            raise ValueError(f"{len(cutouts)} cut-outs, {len(prompts)} lists of prompts and {len(noise_seeds)} noise seeds: one of each a product")
+            raise ValueError(
+                f"{len(cutouts)} cut-outs, {len(prompts)} lists of prompts and {len(noise_seeds)} noise seeds: one of each a product"
+            )
         requests = [
             request
             for cutout, texts, seed in zip(cutouts, prompts, noise_seeds, strict=True)
@@ -91,7 +93,7 @@ class Renderer:
 
     def _requests(self, cutout: Cutout, prompts: Sequence[str], noise_seed: int) -> list[_Request]:
         placed = place(cutout, self._imaging, self._config.size)
-        init = Image.fromarray(_over_grey(placed))
+        init = Image.fromarray(product_over(placed, MID_GREY))
         mask, control = Image.fromarray(inpaint_mask(placed, self._imaging)), Image.fromarray(canny_control(placed, self._imaging))
         return [_Request(init, mask, control, prompt, noise_seed) for prompt in prompts]
 
@@ -128,10 +130,7 @@ class Renderer:
         creative = compose(background, placed, self._imaging)
         truncated = self.is_truncated(prompt)
         if truncated:
-            logger.warning("the text encoder reads %d tokens; this prompt is longer and its end has no effect: %r", self._max_tokens, prompt)
+            logger.warning(
+                "the text encoder reads %d tokens; this prompt is longer and its end has no effect: %r", self._max_tokens, prompt
+            )
         return RenderedCreative(background, creative, check_usability(background, creative, placed, self._imaging), truncated)
-
-
-def _over_grey(placed: PlacedProduct) -> ImageArray:
-    alpha = placed.rgba[..., 3:].astype(np.float32) / 255.0
-    return np.rint(placed.rgba[..., :3] * alpha + MID_GREY * (1.0 - alpha)).astype(np.uint8)

@@ -28,8 +28,13 @@ class RewardError(RuntimeError):
     """A creative whose reward could not be computed. It is a failure of that creative, never a default number."""
 
     def __init__(self, product_ids: Sequence[str]) -> None:
-        super().__init__(f"the reward model gave no finite score for {len(product_ids)} creative(s) of product(s) {', '.join(product_ids[:5])}")
+        super().__init__(
+            f"the reward model gave no finite score for {len(product_ids)} creative(s) of product(s) {', '.join(product_ids[:5])}"
+        )
         self.product_ids = tuple(product_ids)
+
+    def __reduce__(self) -> tuple[type[RewardError], tuple[tuple[str, ...]]]:
+        return RewardError, (self.product_ids,)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +92,8 @@ class RewardScorer(nn.Module):
         return self.spec.text_template.format(title=product.title, category=product.category, description=product.description)
 
     def forward(self, texts: Sequence[str], views: Sequence[ImageArray]) -> torch.Tensor:
-        """(B,) float32 scores s in log-odds, with gradient, of `views[i]` (image_size, image_size, 3) as ads for the product of `texts[i]`."""
+        """(B,) float32 scores s in log-odds, with gradient, of `views[i]` (image_size, image_size, 3) as ads for the product of
+        `texts[i]`."""
         encoded = encode_prompts(self.processor, [chat_prompt(self.processor, text) for text in texts], views)
         inputs = {"input_ids": pad_token_rows(encoded.token_ids, 0)}
         inputs["attention_mask"] = pad_token_rows([[1] * len(ids) for ids in encoded.token_ids], 0)

@@ -6,8 +6,8 @@ import json
 import logging
 import pickle
 import shutil
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 import torch
@@ -40,12 +40,12 @@ class BuildPlan:
     """How much of everything. The defaults made the weights that ship; about two hours on two cores."""
 
     pictures: int = 12_000
-    eyes_epochs: int = 6
+    eyes_epochs: int = 5
     autoencoder_steps: int = 2400
-    unet_steps: int = 3000
+    unet_steps: int = 3600
     controlnet_steps: int = 500
-    corpus: int = 24_000
-    policy_steps: int = 1500
+    corpus: int = 16_000
+    policy_steps: int = 1000
     reward_products: int = 480
     reward_candidates: int = 6
     reward_epochs: int = 8
@@ -90,7 +90,7 @@ class NanoBuilder:
             shutil.copytree(self.folder / name, NANO_WEIGHTS / name, dirs_exist_ok=True)
         shutil.copytree(self.folder / "eyes", EYES_FOLDER, dirs_exist_ok=True)
 
-    def _note(self, folder: Path, metrics: dict[str, object]) -> None:
+    def _note(self, folder: Path, metrics: Mapping[str, object]) -> None:
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
 
     def _eyes(self, folder: Path) -> None:
@@ -114,7 +114,7 @@ class NanoBuilder:
     def _unet(self, folder: Path) -> None:
         tokenizer = train_renderer_tokenizer(all_phrases())
         data = self._diffusion_data(tokenizer, 2, 0.5)
-        unet, text = train_unet(data, new_text_encoder(len(tokenizer)), self.plan.unet_steps, 32, self.plan.seed, self.progress)
+        unet, text = train_unet(data, new_text_encoder(len(tokenizer)), self.plan.unet_steps, 24, self.plan.seed, self.progress)
         unet.save_pretrained(folder / "unet")
         text.save_pretrained(folder / "text_encoder")
         tokenizer.save_pretrained(folder / "tokenizer")
@@ -157,6 +157,6 @@ class NanoBuilder:
         # Written by the stage before, in this folder of ours: not a file from outside.
         creatives: LoggedCreatives = pickle.loads((self.folder / "creatives" / "creatives.pickle").read_bytes())
         settings = RewardSettings(epochs=self.plan.reward_epochs, lr=5e-4, seed=self.plan.seed)
-        scorer, report = train_nano_reward(self.folder / "policy", creatives, self.config.world.seed, settings)
+        scorer, metrics = train_nano_reward(self.folder / "policy", creatives, self.config.world.seed, settings)
         scorer.save(folder)
-        self._note(folder, asdict(report))
+        self._note(folder, metrics)

@@ -91,5 +91,5 @@ def pretrain_policy(
     def report(state: SftProgress) -> None:
         progress("policy", state.step, steps, state.loss)
 
-    train_sft(model, processor, shuffled_epochs(corpus, seed), SftSettings(steps=steps, batch_size=64, lr=2e-3, seed=seed), report)
+    train_sft(model, processor, shuffled_epochs(corpus, seed), SftSettings(steps=steps, batch_size=48, lr=2e-3, seed=seed), report)
     return model.eval(), processor

@@ -11,7 +11,7 @@ from transformers import AutoModel, AutoProcessor
 from caig_rl.config.schema import Config
 from caig_rl.data.instructions import Task, instruction
 from caig_rl.imaging.views import judge_view, policy_view
-from caig_rl.learning.reward import RewardReport, RewardRows, RewardSettings, train_reward
+from caig_rl.learning.reward import RewardRows, RewardSettings, pair_accuracy, split_products, train_reward
 from caig_rl.models.engine import PolicyEngine
 from caig_rl.models.renderer import Renderer
 from caig_rl.models.reward import RewardScorer, RewardSpec
@@ -72,8 +72,18 @@ def reward_rows(creatives: LoggedCreatives, scorer: RewardScorer, world_seed: in
     )
 
 
-def train_nano_reward(policy_folder: Path, creatives: LoggedCreatives, world_seed: int, settings: RewardSettings) -> tuple[RewardScorer, RewardReport]:
-    """A scorer that starts from the initial policy's backbone, which already reads scenes, and learns from clicks."""
+def train_nano_reward(
+    policy_folder: Path, creatives: LoggedCreatives, world_seed: int, settings: RewardSettings
+) -> tuple[RewardScorer, dict[str, float]]:
+    """A scorer that starts from the initial policy's backbone, which already reads scenes, and learns from clicks; and how good it is.
+
+    The metrics are `heldout_accuracy`, `heldout_pairs`, and `ceiling`: the accuracy of the true CTRs on the same noisy labels.
+    """
     scorer = RewardScorer(AutoModel.from_pretrained(policy_folder), AutoProcessor.from_pretrained(policy_folder), RewardSpec(image_size=64))
-    report = train_reward(scorer, reward_rows(creatives, scorer, world_seed, settings.seed), settings)
-    return scorer, report
+    rows = reward_rows(creatives, scorer, world_seed, settings.seed)
+    report = train_reward(scorer, rows, settings)
+    _, heldout = split_products(rows, settings)
+    held = np.isin(rows.product_index, heldout)
+    true_ctrs = np.array([one.ctr for one in WorldJudge(world_seed).judge(creatives.products, creatives.views)])
+    ceiling, pairs = pair_accuracy(true_ctrs[held].astype(np.float32), rows.clicks[held] / rows.impressions[held], rows.product_index[held])
+    return scorer, {"heldout_accuracy": report.heldout_accuracy, "heldout_pairs": pairs, "ceiling": ceiling}

@@ -7,7 +7,8 @@ from torch.nn.functional import logsigmoid
 
 
 def binomial_loss(logits: torch.Tensor, clicks: torch.Tensor, impressions: torch.Tensor) -> torch.Tensor:
-    """(N,) negative log-likelihood in nats of `clicks` (N,) in `impressions` (N,) at CTR = sigmoid(`logits` (N,)), the constant left out."""
+    """(N,) negative log-likelihood in nats of `clicks` (N,) in `impressions` (N,) at CTR = sigmoid(`logits` (N,)), the constant left
+    out."""
     return -(clicks * logsigmoid(logits) + (impressions - clicks) * logsigmoid(-logits))
 
 
@@ -23,12 +24,11 @@ def soft_order_loss(differences: torch.Tensor, order_probabilities: torch.Tensor
     return -(order_probabilities * logsigmoid(scaled) + (1.0 - order_probabilities) * logsigmoid(-scaled))
 
 
-def order_probability(
-    clicks: torch.Tensor, impressions: torch.Tensor, prior_ctr: torch.Tensor, prior_impressions: float
-) -> torch.Tensor:
+def order_probability(clicks: torch.Tensor, impressions: torch.Tensor, prior_ctr: torch.Tensor, prior_impressions: float) -> torch.Tensor:
     """(N, N) posterior probability that creative i's true CTR is above creative j's; normal approximation of Beta posteriors.
 
-    Each creative's prior is Beta(k * r, k * (1 - r)) around its product's own CTR r: shrinking towards a global mean would flip orders at unequal
+    Each creative's prior is Beta(k * r, k * (1 - r)) around its product's own CTR r: shrinking towards a global mean would flip orders at
+    unequal
     impressions.
 
     Args:

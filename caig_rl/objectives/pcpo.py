@@ -11,7 +11,8 @@ def product_centric_loss(
 ) -> torch.Tensor:
     """-log sigmoid(beta' * [(log pi(y_w|x) - log ref(y_w|x)) - (log pi(y_w|x~) - log ref(y_w|x~))]), one value a pair.
 
-    The answer y_w is the same on both sides; the product information is the only variable: x~ has a masked picture, or another product's text.
+    The answer y_w is the same on both sides; the product information is the only variable: x~ has a masked picture, or another product's
+    text.
 
     Args:
         policy_chosen: (B,) log pi(y_w | x), summed over the answer's tokens, in nats.

@@ -11,7 +11,8 @@ def official_product_centric_loss(
 ) -> torch.Tensor:
     """-log sigmoid(beta' * [(log pi(y_w|x) - log ref(y_w|x)) - (log pi(y_j|x_j) - log ref(y_j|x_j))]), one value a pair.
 
-    x_j is this picture under product j's text and y_j is product j's own winner: where the text is swapped, so is the answer, which pushes down
+    x_j is this picture under product j's text and y_j is product j's own winner: where the text is swapped, so is the answer, which
+    pushes down
     j's preferred prompt under j's text. `pcpo.product_centric_loss` keeps the answer.
 
     Args:

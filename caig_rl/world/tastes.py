@@ -22,7 +22,7 @@ from caig_rl.world.vocabulary import ATTRIBUTES
 SEGMENTS = ("bargain hunters", "style seekers", "gift givers")
 SEGMENT_SHARES = (0.45, 0.35, 0.20)
 SEGMENT_SPREAD = 0.06
-TRAP_VALUE = 0.50
+TRAP_VALUE = 0.56
 TRAP_PROP_VALUE = 0.10
 BASE_LOG_ODDS = -4.12
 BASE_SPREAD = 0.25

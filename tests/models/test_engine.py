@@ -50,7 +50,7 @@ def test_log_probs_of_sampled_tokens_agree_with_transformers(engine: PolicyEngin
 def test_the_picture_token_is_never_sampled(engine: PolicyEngine, folder: Path) -> None:
     picture = AutoProcessor.from_pretrained(folder).image_token_id
     rollouts = engine.generate([engine.prompt("a mug")], [random_picture(1)], [0], 64)[0]
-    assert len({token for rollout in rollouts for token in rollout.token_ids}) > 300
+    assert len({token for rollout in rollouts for token in rollout.token_ids}) > 200
     assert all(picture not in rollout.token_ids for rollout in rollouts)
 
 
@@ -71,7 +71,10 @@ def test_a_seed_gives_the_same_answers_alone_and_in_a_batch(engine: PolicyEngine
 def test_new_weights_change_the_log_probs_and_the_old_ones_bring_them_back(engine: PolicyEngine, folder: Path) -> None:
     prompt, image, tokens = engine.prompt("a mug"), random_picture(4), engine.encode("wooden table")
     before = engine.log_probs(prompt, image, tokens)
-    moved = {name: tensor + 0.02 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1)) for name, tensor in _weights(folder).items()}
+    moved = {
+        name: tensor + 0.02 * torch.randn(tensor.shape, generator=torch.Generator().manual_seed(1))
+        for name, tensor in _weights(folder).items()
+    }
     engine.load_weights(moved)
     assert np.abs(np.subtract(engine.log_probs(prompt, image, tokens), before)).max() > 1e-3
     engine.load_weights(_weights(folder))

@@ -1,0 +1,92 @@
+"""Where a rolled-out shard becomes pairs in the buffer, and every admission without a pair gets its outcome. Plain: no Ray calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from actors.buffer import PreferenceBuffer
+from actors.pairing import NoPair, make_pair
+from actors.pipeline import RolledOut, ShardPoisoned
+from actors.reporting import RoundNotes
+from actors.shards import Shard
+from caig_rl.types import Admission, Outcome, PreferencePair, Product
+
+logger = logging.getLogger(__name__)
+
+
+class Intake:
+    """The rounds' notes, and where the learner finds the picture of each pair that waits."""
+
+    def __init__(self, products: Sequence[Product], buffer: PreferenceBuffer, margin: float) -> None:
+        """`products`: all training products, which a negative may take its text from; `margin`: `reward.margin`."""
+        self._products, self._buffer, self._margin = products, buffer, margin
+        self.notes: dict[int, RoundNotes] = {}
+        self._views: dict[int, tuple[Any, int]] = {}
+
+    def open_round(self, number: int) -> None:
+        """Before the round's first shard."""
+        self.notes.setdefault(number, RoundNotes([], [], []))
+
+    def take_up(self, rolled: RolledOut) -> int:
+        """Pairs into the buffer, everything else to its outcome. Returns the number of pairs."""
+        notes = self.notes[rolled.shard.admissions[0].round]
+        pairs: list[PreferencePair] = []
+        for index in range(len(rolled.shard.admissions)):
+            made = self._outcome(rolled, index, notes)
+            if isinstance(made, PreferencePair):
+                pairs.append(made)
+                self.keep_view(made, rolled.views, index)
+            else:
+                self._drop(rolled.shard.admissions[index], made, rolled.attempts)
+        self._buffer.add_pairs(pairs, rolled.attempts)
+        notes.pairs += len(pairs)
+        notes.truncated += rolled.render.truncated
+        return len(pairs)
+
+    def drop_shard(self, shard: Shard, poisoned: ShardPoisoned) -> None:
+        """All products of a poisoned shard failed, in the stage where it last did."""
+        logger.error("%s", poisoned)
+        for admission in shard.admissions:
+            self._drop(admission, NoPair(Outcome.FAILED, f"{poisoned.stage}_failed", str(poisoned)), poisoned.attempts)
+
+    def keep_view(self, pair: PreferencePair, block: Any, index: int) -> None:
+        """The pair's picture is row `index` of the block that `block` refers to."""
+        self._views[pair.admission.admission_id] = (block, index)
+
+    def hand_over_views(self, pairs: Sequence[PreferencePair]) -> tuple[list[Any], list[tuple[int, int]]]:
+        """The blocks' references, each once, and for each pair (block, row). The intake forgets them."""
+        blocks: dict[Any, int] = {}
+        places = [self._views.pop(pair.admission.admission_id) for pair in pairs]
+        index = [(blocks.setdefault(ref, len(blocks)), row) for ref, row in places]
+        return list(blocks), index
+
+    def restore(self, pair: PreferencePair) -> None:
+        """A pair from a checkpoint that waits for the learner."""
+        notes = self.notes[pair.admission.round]
+        notes.pairs += 1
+        notes.scores += pair.scores
+        notes.prompts += [pair.chosen.text, pair.rejected.text]
+
+    def _outcome(self, rolled: RolledOut, index: int, notes: RoundNotes) -> PreferencePair | NoPair:
+        group = rolled.policy.groups[index]
+        if group is None:
+            return NoPair(Outcome.FAILED, "bad_text", rolled.policy.refused[index])
+        notes.prompts += [rollout.text for rollout in group.rollouts]
+        if index in rolled.score.failed:
+            return NoPair(Outcome.FAILED, "no_reward", rolled.score.failed[index])
+        scores = rolled.score.scores[index]
+        notes.scores += scores
+        reasons = [report.reason for report in rolled.render.reports[index]]
+        return make_pair(group, scores, reasons, rolled.shard.products[index], self._products, self._margin)
+
+    def _drop(self, admission: Admission, why: NoPair, attempts: int) -> None:
+        notes = self.notes[admission.round]
+        if why.outcome is Outcome.TIED:
+            notes.tied += 1
+        else:
+            logger.warning("product %s failed (%s): %s", admission.product_id, why.kind, why.message)
+            notes.failed += 1
+            notes.first_failure = notes.first_failure or f"{admission.product_id} ({why.kind}): {why.message}"
+        self._buffer.drop(admission, why, attempts=attempts)

@@ -1,0 +1,166 @@
+"""One shard's way through the stages: products -> prompts -> creatives -> scores. Only references and small records pass through here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import ray
+from ray.exceptions import RayError, RayTaskError
+
+from actors.cluster import worker_options
+from actors.policy import PolicyWorker
+from actors.pool import Reply, WorkerLost, WorkerPool
+from actors.progress import Progress
+from actors.renderer import RendererWorker
+from actors.replies import PolicyReply, RenderReply, ScoreReply
+from actors.scorer import ScorerWorker
+from actors.shards import Shard
+from actors.tasks import load_products
+from actors.telemetry import Stage, StageClock, Throughput
+from actors.weights import PublishedWeights, SyncReport, verify_sync
+from caig_rl.config.schema import Config, PoolConfig
+from caig_rl.models.engine import prepare_environment
+
+logger = logging.getLogger(__name__)
+
+
+class ShardPoisoned(RuntimeError):
+    """A shard that failed, or lost its worker, as often as allowed."""
+
+    def __init__(self, shard: Shard, stage: str, attempts: int, cause: BaseException) -> None:
+        reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
+        super().__init__(f"shard {shard.name} failed {attempts} times, last in stage {stage}: {reason}")
+        self.stage, self.attempts, self.reason = stage, attempts, reason
+
+
+@dataclass(frozen=True, slots=True)
+class RolledOut:
+    """A shard that passed all stages."""
+
+    shard: Shard
+    policy: PolicyReply
+    render: RenderReply
+    score: ScoreReply
+    views: ray.ObjectRef
+    """(N, size, size, 3): the products as the policy saw them; the learner reads them again."""
+    creatives: ray.ObjectRef
+    """One (K, size, size, 3) block a product; freed when this record goes."""
+    attempts: int
+
+
+class RolloutPipeline:
+    """The three pools, and the weights that the policy pool is to hold."""
+
+    def __init__(self, config: Config, clock: StageClock, throughput: Throughput, progress: Progress) -> None:
+        self._config, self._clock, self._throughput, self._progress = config, clock, throughput, progress
+        self._published: PublishedWeights | None = None
+        self.syncs, self.verified = 0, 0
+        """Weight syncs asked of workers, and those that verified."""
+        timeout, pools = config.cluster.start_timeout_s, config.pools
+        engine = prepare_environment(config.policy, pools.policy.threads) if not pools.policy.num_gpus else {}
+        spawn_policy = _spawner(PolicyWorker, config, pools.policy, engine)
+        self.policy = WorkerPool("policy", spawn_policy, pools.policy.workers, timeout, self._sync)
+        self.renderer = WorkerPool("renderer", _spawner(RendererWorker, config, pools.renderer), pools.renderer.workers, timeout)
+        self.scorer = WorkerPool("scorer", _spawner(ScorerWorker, config, pools.scorer), pools.scorer.workers, timeout)
+
+    async def go_live(self, published: PublishedWeights) -> None:
+        """Bring `published` to every policy worker, each verified; later workers will hold it before their first shard.
+
+        Raises:
+            SyncError: a worker does not hold what was published.
+        """
+        self._published = published
+        with self._clock.running("sync"):
+            await self.policy.refresh()
+
+    async def rollout(
+        self, shard: Shard, source: ray.ObjectRef, candidates: int, written: Callable[[], None] = lambda: None, score_all: bool = False
+    ) -> RolledOut:
+        """Take `shard` through all stages, issuing it again, whole, when a worker or an object is lost or a stage raises.
+
+        Args:
+            shard: what to roll out.
+            source: refers to the ProductSource.
+            candidates: prompts a product.
+            written: called when the prompts of this shard are there (again, when it is issued again).
+            score_all: score the creatives that the usability gate refuses, too (evaluation).
+
+        Raises:
+            ShardPoisoned: after `rollout.max_attempts` attempts.
+            PoolError, SyncError: a pool is beyond repair.
+        """
+        place = _Place()
+        failure: BaseException | None = None
+        for attempt in range(1, self._config.rollout.max_attempts + 1):
+            try:
+                return await self._once(shard, source, candidates, written, score_all, place, attempt)
+            except (RayError, WorkerLost) as error:
+                logger.warning("shard %s, attempt %d, stage %s: %s", shard.name, attempt, place.stage, error)
+                failure = error.cause if isinstance(error, RayTaskError) else error
+        assert failure is not None
+        raise ShardPoisoned(shard, place.stage, self._config.rollout.max_attempts, failure)
+
+    async def close(self) -> None:
+        """Stop all workers."""
+        for pool in (self.policy, self.renderer, self.scorer):
+            await pool.close()
+
+    async def _once(
+        self,
+        shard: Shard,
+        source: ray.ObjectRef,
+        candidates: int,
+        written: Callable[[], None],
+        score_all: bool,
+        place: _Place,
+        attempt: int,
+    ) -> RolledOut:
+        ids = [product.product_id for product in shard.products]
+        place.stage = "load"
+        loaded, cutouts, views = load_products.remote(source, ids, self._config.policy.image_size)
+        await _resolve(loaded)
+        policy = await self._stage("policy", self.policy, place, "rollout", shard, [views], candidates)
+        prompts: PolicyReply = policy.meta
+        self._throughput.add(tokens=prompts.tokens)
+        written()
+        render = await self._stage("render", self.renderer, place, "render", shard, [cutouts], [policy.payload])
+        pictures: RenderReply = render.meta
+        self._throughput.add(images=pictures.images)
+        usable = [[report.usable or score_all for report in reports] for reports in pictures.reports]
+        score = await self._stage("score", self.scorer, place, "score", shard, [render.payload], usable)
+        return RolledOut(shard, prompts, pictures, score.meta, views, render.payload, attempt)
+
+    async def _stage(self, stage: Stage, pool: WorkerPool, place: _Place, method: str, shard: Shard, *arguments: Any) -> Reply:
+        place.stage = stage
+        with self._clock.running(stage):
+            reply = await pool.call(method, shard, *arguments)
+        self._progress.advanced(stage, len(shard.products))
+        return reply
+
+    async def _sync(self, handle: Any) -> None:
+        """`prepare` of the policy pool: nothing to do before the first publication, which refreshes the pool anyway."""
+        published = self._published
+        if published is None:
+            return
+        self.syncs += 1
+        report: SyncReport = await _resolve(handle.sync.remote(published))
+        verify_sync(report, published, self._config.policy.dtype)
+        self.verified += 1
+
+
+class _Place:
+    """Where a shard is."""
+
+    stage: str = "load"
+
+
+def _spawner(worker: type, config: Config, pool: PoolConfig, environment: dict[str, str] | None = None) -> Callable[[], Any]:
+    options = worker_options(pool, environment)
+    return lambda: ray.remote(worker).options(**options).remote(config)
+
+
+async def _resolve(ref: ray.ObjectRef) -> Any:
+    return await ref

@@ -1,0 +1,183 @@
+"""From what the loop counted to the summary of the run. Plain functions of finished numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from actors.evaluation import MeasuredPolicy
+from caig_rl.config.schema import Config
+from caig_rl.evaluation.ledger import Ledger
+from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_policies
+from caig_rl.evaluation.statistics import distinct_share, pairwise_accuracy
+from caig_rl.evaluation.summary import (
+    EvaluationSummary,
+    PolicySummary,
+    ProductCounts,
+    RewardSummary,
+    RoundDetail,
+    RunSummary,
+    SyncSummary,
+    ThroughputSummary,
+    TimeSummary,
+)
+from caig_rl.learning.preference import RoundMetrics
+from caig_rl.types import Judgement, PolicyVersion
+
+
+@dataclass(frozen=True, slots=True)
+class KnownFacts:
+    """What the caller knows of a run beforehand and the loop cannot: it goes into the summary as it is."""
+
+    catalog: str = "products of the click world"
+    """Where the products came from."""
+    held_out: bool = True
+    """True where no product of the evaluation is trained on."""
+    simulated: bool = True
+    """True where shoppers are simulated."""
+    reward_accuracy: float | None = None
+    """Held-out pairwise accuracy of the reward model; None: measured on the evaluation's creatives."""
+    reward_ceiling: float | None = None
+    ctr_ceiling: float | None = None
+    """True CTR of the best prompts for the evaluation's products."""
+
+
+@dataclass(slots=True)
+class RoundNotes:
+    """What the shards of one round came to, gathered as they arrive."""
+
+    scores: list[float]
+    prompts: list[str]
+    judgements: list[Judgement]
+    pairs: int = 0
+    tied: int = 0
+    failed: int = 0
+    truncated: int = 0
+    """Prompts whose end the renderer did not read."""
+    first_failure: str = ""
+
+
+def round_detail(number: int, notes: RoundNotes, metrics: RoundMetrics | None, version: PolicyVersion, seconds: float) -> RoundDetail:
+    """One row of `metrics.jsonl`. Without a pair nothing was trained, and the learner's numbers are null."""
+    scores = [score for score in notes.scores if np.isfinite(score)]
+    learner = (
+        {}
+        if metrics is None
+        else {
+            "dpo_loss": metrics.dpo_loss,
+            "product_centric_loss": metrics.product_centric_loss,
+            "implicit_accuracy": metrics.accuracy,
+            "logprob_gap": metrics.logprob_gap,
+            "grad_norm": metrics.grad_norm,
+            "lr": metrics.lr,
+            "optimiser_steps": metrics.steps,
+        }
+    )
+    return RoundDetail.model_validate(
+        {
+            "round": number,
+            "pairs": 0 if metrics is None else metrics.rows,
+            "loss": None if metrics is None else metrics.loss,
+            "reward_score": float(np.mean(scores)) if scores else None,
+            "relevance": _mean([judgement.relevance for judgement in notes.judgements]),
+            "ctr": _mean([judgement.ctr for judgement in notes.judgements]),
+            "kl": None if metrics is None else metrics.kl,
+            "distinct_prompts": distinct_share(notes.prompts) if notes.prompts else None,
+            "tied": notes.tied,
+            "failed": notes.failed,
+            "truncated_prompts": notes.truncated,
+            "policy_version": str(version),
+            "seconds": seconds,
+            **learner,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunNumbers:
+    """Everything the summary is made of."""
+
+    status: str
+    rounds_done: int
+    version: PolicyVersion
+    ledger: Ledger
+    details: Sequence[RoundDetail]
+    before: MeasuredPolicy | None
+    after: MeasuredPolicy | None
+    time: TimeSummary
+    throughput: ThroughputSummary
+    sync: SyncSummary
+    peak_memory_gib: float
+
+
+def build_summary(config: Config, facts: KnownFacts, numbers: RunNumbers) -> RunSummary:
+    """`summary.json`, during the run (without final numbers) and at its end."""
+    comparison = None
+    if numbers.before is not None and numbers.after is not None:
+        comparison = compare_policies(numbers.before.evaluated, numbers.after.evaluated, config.evaluation.bootstrap, config.run.seed)
+    last = numbers.details[-1] if numbers.details else None
+    distinct = comparison.distinct_final if comparison is not None else (last.distinct_prompts if last else None)
+    return RunSummary.model_validate(
+        {
+            "run": config.run.name,
+            "status": numbers.status,
+            "objective": config.objective,
+            "catalog": facts.catalog,
+            "simulated": facts.simulated,
+            "seed": config.run.seed,
+            "rounds": numbers.rounds_done,
+            "policy_version": str(numbers.version),
+            "products": ProductCounts.model_validate(numbers.ledger.counts()),
+            "ctr": None if comparison is None else comparison.ctr_summary(facts.ctr_ceiling),
+            "relevance": None if comparison is None else comparison.relevance_summary(),
+            "reward": _reward(config, facts, numbers),
+            "policy": PolicySummary(kl=_last_kl(numbers.details), distinct_prompts=distinct),
+            "throughput": numbers.throughput,
+            "time": numbers.time,
+            "sync": numbers.sync,
+            "peak_memory_gib": numbers.peak_memory_gib,
+            "evaluation": None
+            if numbers.before is None
+            else EvaluationSummary(
+                products=len(numbers.before.evaluated.product_ids),
+                prompts_per_product=config.evaluation.prompts_per_product,
+                held_out=facts.held_out,
+            ),
+            "rounds_detail": tuple(numbers.details),
+        }
+    )
+
+
+def _reward(config: Config, facts: KnownFacts, numbers: RunNumbers) -> RewardSummary:
+    accuracy = facts.reward_accuracy
+    if accuracy is None and config.reward.kind == "model":
+        accuracy = _accuracy_on([measured.evaluated for measured in (numbers.before, numbers.after) if measured is not None])
+    return RewardSummary(heldout_accuracy=accuracy, ceiling=facts.reward_ceiling, kind=config.reward.kind)
+
+
+def _accuracy_on(policies: Sequence[EvaluatedPolicy]) -> float | None:
+    """Share of same-product creatives of the evaluation that the reward model puts in the order of their true CTRs."""
+    scores, ctrs, groups = [], [], []
+    for policy in policies:
+        if policy.ctrs is None:
+            return None
+        scores.append(policy.scores.ravel())
+        ctrs.append(policy.ctrs.ravel())
+        groups += [product for product in policy.product_ids for _ in range(policy.scores.shape[1])]
+    if not scores:
+        return None
+    flat, order, labels = np.concatenate(ctrs), np.concatenate(scores), np.asarray(groups)
+    if all(len(set(flat[labels == label])) < 2 for label in set(groups)):
+        return None
+    return pairwise_accuracy(order, flat, labels)
+
+
+def _last_kl(details: Sequence[RoundDetail]) -> float | None:
+    measured = [detail.kl for detail in details if detail.kl is not None]
+    return measured[-1] if measured else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None
