@@ -3,8 +3,8 @@
     admit -> IN_FLIGHT -- add_pair --> READY -- take_round --> TRAINING -- weights_live --> (trained)
                  \\-- drop --> (failed | tied)     \\-- take_round, too old --> (expired)
 
-Each admission holds one slot from `admit` to its outcome; `slots` bounds everything that is under way. The ledger hears of every step, so its
-counts add up by construction.
+Each admission holds one slot from `admit` to its outcome; `slots` bounds everything that is under way. The ledger hears of
+every step, so its counts add up by construction.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
     checkpoints/STEP/ learner/  policy/  state.json  pairs.parquet  ledger.parquet  manifest.json
 
-The manifest, with the hash of every other file, is written last; without it, or where a hash differs, there is no checkpoint. `policy/` is the
-policy of that step as a plain Hugging Face folder.
+The manifest, with the hash of every other file, is written last; without it, or where a hash differs, there is no checkpoint. `policy/`
+is the policy of that step as a plain Hugging Face folder.
 """
 
 from __future__ import annotations

@@ -27,7 +27,7 @@ def ray_cluster(config: ClusterConfig) -> Iterator[None]:
 
 
 def connect(config: ClusterConfig) -> None:
-    """`ray.init`: `config.address`, else the job's own cluster (RAY_ADDRESS), else a local one of `num_cpus` with the configured object store."""
+    """`ray.init`: `config.address`, else the job's own cluster (RAY_ADDRESS), else a local one as configured."""
     # Without it Ray hides every GPU from actors that ask for none, and its warning about that on each start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}

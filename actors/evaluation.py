@@ -1,4 +1,4 @@
-"""Measures a policy on held-out products through the same pools that train it: the same seeds and the same noise for every policy measured."""
+"""Measures a policy on held-out products through the same pools that train it: every policy under the same seeds and noise."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ class Evaluation:
     def __init__(
         self, config: Config, products: Sequence[Product], source: ray.ObjectRef, judge: ray.ObjectRef | None, folder: RunFolder
     ) -> None:
-        """`products`: at most `evaluation.products` held-out ones; `source` and `judge` refer to the ProductSource and the Judge (None: nobody)."""
+        """`products`: at most `evaluation.products` held-out ones; `source` and `judge` are refs (no judge: None)."""
         self._config, self._source, self._judge, self._folder = config, source, judge, folder
         self.products = list(products[: config.evaluation.products])
         self._shards = evaluation_shards(self.products, config.rollout.shard_size, config.run.seed)

@@ -87,7 +87,7 @@ async def run(
 
     Raises:
         UserError: nothing to train on, a model folder or a checkpoint that does not fit, or a round in which every product failed.
-        PoolError, SyncError, EvaluationError: workers that cannot be brought up, weights that did not verify, a policy that cannot be measured.
+        PoolError, SyncError, EvaluationError: no workers, weights that did not verify, a policy that cannot be measured.
     """
     if not source.products:
         raise UserError(f"no usable product to train on; {len(source.rejected)} catalog rows were rejected")

@@ -3,8 +3,8 @@
     STARTING --up--> STALE --prepared--> IDLE <--> BUSY
         \\______________\\_________________\\_______\\--> (dead: replaced by a new STARTING worker)
 
-A worker is STALE until `prepare` has run on it for the pool's current generation (for the policy: until it holds verified current weights), and
-takes no work before. A lost worker's call raises `WorkerLost`; the caller issues its shard again.
+A worker is STALE until `prepare` has run on it for the pool's current generation (for the policy: until it holds verified current
+weights), and takes no work before. A lost worker's call raises `WorkerLost`; the caller issues its shard again.
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ class WorkerPool:
             await self._wait_until(lambda: all(worker.state is WorkerState.IDLE for worker in self._workers))
 
     async def refresh(self) -> None:
-        """Something changed that workers must hold (new weights): `prepare` every worker, each once its call is done. Returns when all are current."""
+        """Workers must hold something new (weights): `prepare` each, once its call is done. Returns when all are current."""
         async with self._changed:
             self._generation += 1
             for worker in self._workers:

@@ -29,7 +29,7 @@ class RendererWorker:
         return str(ray.get_runtime_context().get_node_id())
 
     def render(self, shard: Shard, cutouts: Sequence[ray.ObjectRef], prompts: Sequence[ray.ObjectRef]) -> tuple[RenderReply, Creatives]:
-        """Paint all candidates of every product, one product's from the same noise. `cutouts[0]` and `prompts[0]` refer to one entry a product."""
+        """Paint all candidates, one product's from the same noise. `cutouts[0]` and `prompts[0]` refer to one entry a product."""
         loaded: list[Cutout] = ray.get(cutouts[0])
         texts: list[list[str]] = ray.get(prompts[0])
         rendered = self._renderer.render(loaded, texts, shard.seeds(Stream.NOISE))

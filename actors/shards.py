@@ -1,7 +1,7 @@
 """Which products a round admits, in which order, with which seeds. Plain and deterministic: no Ray, no clock.
 
-The unit of rollout is a shard: a fixed list of admissions in a fixed order, one batch a stage, re-issued whole. Every random number derives from
-the run's seed and the admission's id, so a result does not depend on which worker did what, or when.
+The unit of rollout is a shard: a fixed list of admissions in a fixed order, one batch a stage, re-issued whole. Every random number derives
+from the run's seed and the admission's id, so a result does not depend on which worker did what, or when.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Short Ray tasks around the pools: load products, judge creatives, write samples. Pixels go from store to store, never through the driver."""
+"""Short Ray tasks around the pools: load products, judge creatives, write samples. No pixel passes through the driver."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _OPTIONS = {"num_cpus": TASK_CPUS, "max_retries": 2}
 
 @ray.remote(num_returns=3, **_OPTIONS)
 def load_products(source: ProductSource, product_ids: Sequence[str], view_size: int) -> tuple[int, list[Cutout], npt.NDArray[np.uint8]]:
-    """How many products were loaded (the caller awaits this one), their cut-outs, and (N, view_size, view_size, 3) the policy's pictures."""
+    """How many products were loaded (for the caller to await), their cut-outs, and the policy's pictures (N, view_size, view_size, 3)."""
     cutouts = source.cutouts(list(product_ids))
     return len(cutouts), cutouts, np.stack([policy_view(cutout, view_size) for cutout in cutouts])
 

@@ -1,7 +1,7 @@
 """Published policy weights, and the proof that a worker really runs them: a content hash and a canary's log-probs.
 
-A sync can go wrong in three ways that nothing else shows: it is skipped, a tensor is lost on the way, or old weights are sent again. The hash is
-taken anew by the worker over what it loads; the canary is scored by the worker's engine and by the learner's own model.
+A sync can go wrong in three ways that nothing else shows: it is skipped, a tensor is lost on the way, or old weights are sent again. The
+hash is taken anew by the worker over what it loads; the canary is scored by the worker's engine and by the learner's own model.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from caig_rl.types import ImageArray, PolicyVersion
 CANARY_INSTRUCTION = "Write a background prompt for an ad of a mug (kitchen)."
 CANARY_ANSWER = "a wooden table by the window, soft light, plain wall"
 CANARY_TOLERANCE = {"float32": 1e-3, "float16": 0.05, "bfloat16": 0.2}
-"""Largest difference of one token's log-prob between engine and learner, nats. float32 agrees within 1e-5, bfloat16 within 0.005 on average."""
+"""Largest difference of one token's log-prob between engine and learner, nats. Measured: float32 within 1e-5, bfloat16 0.005 on average."""
 
 
 class SyncError(RuntimeError):
@@ -130,7 +130,7 @@ def verify_sync(report: SyncReport, published: PublishedWeights, dtype: str) -> 
     """Check a worker's report against what was published.
 
     Raises:
-        SyncError: another version or hash, a canary further from the learner's than `dtype` explains, or a canary that new weights left as it was.
+        SyncError: another version or hash, a canary further off the learner's than `dtype` explains, or one that new weights left unchanged.
     """
     if report.version != published.version:
         raise SyncError(f"the worker holds version {report.version}, not {published.version}")

@@ -39,10 +39,10 @@ def init_group(rank: int, world_size: int, master_addr: str = "127.0.0.1", maste
     Raises:
         ValueError: no port for a group of more than one.
     """
+    if master_port == 0 and world_size > 1:
+        raise ValueError(f"a group of {world_size} needs the same master_port on every rank, got 0")
     if torch.distributed.is_initialized():
         assert torch.distributed.get_world_size() == world_size and torch.distributed.get_rank() == rank
-    elif master_port == 0 and world_size > 1:
-        raise ValueError(f"a group of {world_size} needs the same master_port on every rank, got 0")
     else:
         port = master_port or free_port()
         os.environ.update(

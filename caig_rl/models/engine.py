@@ -99,7 +99,9 @@ class PolicyEngine:
         config = self._config
         shared: dict[str, Any] = {"n": n, "temperature": config.temperature, "top_p": config.top_p, "max_tokens": config.max_tokens}
         sampling = [SamplingParams(seed=seed, logprobs=0, logit_bias=self._never_sampled, **shared) for seed in seeds]
-        requests = [{"prompt": prompt, "multi_modal_data": {"image": Image.fromarray(image)}} for prompt, image in zip(prompts, images)]
+        requests = [
+            {"prompt": prompt, "multi_modal_data": {"image": Image.fromarray(image)}} for prompt, image in zip(prompts, images, strict=True)
+        ]
         answers = self._llm.generate(requests, sampling, use_tqdm=False)
         expected = encode_prompts(self._processor, prompts, images).token_ids
         for answer, token_ids in zip(answers, expected, strict=True):
@@ -157,7 +159,7 @@ def _checkpoint_shapes(folder: Path) -> dict[str, tuple[int, ...]]:
     shapes: dict[str, tuple[int, ...]] = {}
     for file in files:
         with safe_open(file, framework="pt") as tensors:
-            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}
+            shapes |= {name: tuple(tensors.get_slice(name).get_shape()) for name in tensors.keys()}  # noqa: SIM118 (not a dict)
     return shapes
 
 

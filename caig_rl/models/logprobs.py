@@ -16,7 +16,7 @@ from caig_rl.types import ImageArray
 
 @dataclass(frozen=True, slots=True)
 class AnswerLogProbs:
-    """Natural-log probabilities of B answers, float32."""
+    """Natural-log probabilities of B answers, float32 (float64 where the model is)."""
 
     tokens: torch.Tensor
     """(B, T): each answer token given prompt, picture and the tokens before it, at temperature 1; 0 where `mask` is False."""
@@ -47,7 +47,8 @@ def answer_log_probs(
 ) -> AnswerLogProbs:
     """Log-probs of `answers[i]`, exact token ids, under `prompts[i]` (a `chat_prompt`) with `images[i]` (height, width, 3).
 
-    One forward pass; the soft-max is taken in float32 and at the answers' positions only. A row's result does not depend on its neighbours.
+    One forward pass; the soft-max is taken in float32 at least, and at the answers' positions only. A row's result does not depend on its
+    neighbours.
 
     Raises:
         ValueError: an empty answer, or lists of unequal length.
@@ -98,7 +99,8 @@ def batch_log_probs(model: nn.Module, batch: AnswerBatch) -> AnswerLogProbs:
     steps = (starts - 1 - first)[:, None] + torch.arange(answers.shape[1], device=parameter.device)
     steps = steps.clamp(max=len(span) - 1)
     rows = torch.arange(len(answers), device=parameter.device)[:, None]
-    log_probs = output.logits[rows, steps].float().log_softmax(dim=-1)
+    logits = output.logits[rows, steps]
+    log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
     tokens = log_probs.gather(-1, answers[..., None]).squeeze(-1)
     return AnswerLogProbs(tokens.masked_fill(~mask, 0.0), mask)
 

@@ -4,9 +4,9 @@ All numbers are log-odds of a click. Why these:
 - suitable surfaces and walls lie in +0.02..+0.34 and the others in -0.26..-0.02, so that relevance pays on average (a
   relevant scene is worth about 0.3 a part more) but which relevant scene pays most must be learned from clicks;
 - the neon city is worth `TRAP_VALUE` for any product and outshines all else in the scene: above the median relevant scene,
-  below the best relevant one, so that a learner that ignores the product settles there;
+  below the best relevant one in every category, so that a learner that ignores the product settles there;
 - segments differ by `SEGMENT_SPREAD`: enough to matter, not enough to turn the order of the best scenes;
-- base rates around 1.6 % keep every CTR between 0.5 % and 6 %.
+- base rates around 1.4 % keep the CTRs between 0.5 % and 6 %.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from caig_rl.world.vocabulary import ATTRIBUTES
 SEGMENTS = ("bargain hunters", "style seekers", "gift givers")
 SEGMENT_SHARES = (0.45, 0.35, 0.20)
 SEGMENT_SPREAD = 0.06
-TRAP_VALUE = 0.56
+TRAP_VALUE = 0.68
 TRAP_PROP_VALUE = 0.10
-BASE_LOG_ODDS = -4.12
-BASE_SPREAD = 0.25
+BASE_LOG_ODDS = -4.25
+BASE_SPREAD = 0.18
 CONTRAST_VALUE = 0.12
 CLUTTER_VALUE = -0.06
 
@@ -72,6 +72,9 @@ def _table(name: str, num_values: int, rng: np.random.Generator) -> Table:
         for value in range(num_values):
             low, high = good if value in fits else bad
             shared[row, value] = rng.uniform(low, high)
+        if fits:
+            # Every category has one favourite at the top of the range, so that its best relevant scene beats the trap.
+            shared[row, int(rng.choice(fits))] = good[1]
     if name == "wall":
         shared[:, TRAP_WALL] = 0.0
     if name == "prop":

@@ -9,7 +9,9 @@ import pytest
 from caig_rl.learning.batching import plan_steps
 
 
-@pytest.mark.parametrize(("rows", "batch", "micro", "world"), [(6, 4, 2, 1), (6, 4, 2, 2), (5, 4, 1, 4), (1, 4, 2, 2), (64, 16, 3, 2), (7, 3, 8, 3)])
+@pytest.mark.parametrize(
+    ("rows", "batch", "micro", "world"), [(6, 4, 2, 1), (6, 4, 2, 2), (5, 4, 1, 4), (1, 4, 2, 2), (64, 16, 3, 2), (7, 3, 8, 3)]
+)
 def test_each_row_has_the_weight_of_the_steps_mean_exactly_once(rows: int, batch: int, micro: int, world: int) -> None:
     plans = [plan_steps(rows, batch, micro, rank, world) for rank in range(world)]
     for step in range(-(-rows // batch)):

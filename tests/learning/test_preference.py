@@ -37,8 +37,9 @@ def are_equal(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> 
     return left.keys() == right.keys() and all(torch.equal(left[name], right[name]) for name in left)
 
 
-@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
-@pytest.mark.parametrize("finetune", ["lora", "full"])
+@pytest.mark.parametrize(
+    ("zero_stage", "finetune"), [(0, "lora"), (1, "lora"), (2, "lora"), (3, "lora"), (0, "full"), (1, "full"), (3, "full")]
+)
 def test_rounds_lower_the_loss_and_move_the_weights(folder: Path, zero_stage: int, finetune: str) -> None:
     learner = start(make_config(folder, zero_stage=zero_stage, finetune=finetune, lr=3e-3))
     before = learner.export_weights()
@@ -51,16 +52,14 @@ def test_rounds_lower_the_loss_and_move_the_weights(folder: Path, zero_stage: in
     assert not are_equal(before, learner.export_weights())
 
 
-def test_every_zero_stage_and_precision_of_the_plan_takes_the_same_first_step(folder: Path) -> None:
+def test_zero_stage_and_precision_do_not_change_the_first_step(folder: Path) -> None:
     moved = []
-    for zero_stage, dtype in [(0, "float32"), (1, "float32"), (3, "float32"), (0, "bfloat16"), (1, "bfloat16")]:
+    for zero_stage, dtype in [(0, "float32"), (1, "float32"), (2, "float32"), (0, "bfloat16"), (1, "bfloat16")]:
         learner = start(make_config(folder, zero_stage=zero_stage, dtype=dtype, lr_schedule="constant", batch_size=8))
         learner.train_round(PAIRS, VIEWS)
-        state = learner.engine.module.state_dict() if zero_stage < 3 else None
-        norm = sum(float(value.float().abs().sum()) for name, value in state.items() if "lora_B" in name) if state else None
-        moved.append(norm)
-    known = [value for value in moved if value is not None]
-    assert known == pytest.approx([known[0]] * len(known), rel=0.02)
+        state = learner.engine.module.state_dict()
+        moved.append(sum(float(value.float().abs().sum()) for name, value in state.items() if "lora_B" in name))
+    assert moved == pytest.approx([moved[0]] * len(moved), rel=0.02)
 
 
 def test_a_learning_rate_of_zero_leaves_every_weight_bit_identical(folder: Path) -> None:
@@ -70,24 +69,9 @@ def test_a_learning_rate_of_zero_leaves_every_weight_bit_identical(folder: Path)
     assert are_equal(before, learner.export_weights())
 
 
-@torch.no_grad()
-def naive_loss(folder: Path, config: Config, rows: int) -> float:
-    """L_DPO + w * L_PCPO of the untrained policy in float64, one sequence at a time; the policy is its reference."""
-    model, processor = load_policy(folder, torch.float64)
-    losses = []
-    for pair, view in zip(PAIRS[:rows], VIEWS[:rows], strict=True):
-        prompt = chat_prompt(processor, pair.instruction)
-        chosen = answer_log_probs(model, processor, [prompt], [view], [pair.chosen.token_ids]).sums.double()
-        rejected = answer_log_probs(model, processor, [prompt], [view], [pair.rejected.token_ids]).sums.double()
-        dpo = -torch.log(torch.sigmoid(config.learner.beta * ((chosen - chosen) - (rejected - rejected))))
-        losses.append(float(dpo) * (1.0 + config.learner.pc_weight))
-    return sum(losses) / len(losses)
-
-
 def test_the_first_loss_is_that_of_a_policy_that_is_its_reference(folder: Path) -> None:
-    config = make_config(folder, pc_weight=0.5)
-    metrics = start(config).train_round(PAIRS[:4], VIEWS[:4])
-    assert metrics.loss == pytest.approx(naive_loss(folder, config, 4), abs=1e-6)
+    metrics = start(make_config(folder, pc_weight=0.5)).train_round(PAIRS[:4], VIEWS[:4])
+    assert metrics.loss == pytest.approx(1.5 * math.log(2.0), abs=1e-6)
     assert metrics.dpo_loss == pytest.approx(math.log(2.0), abs=1e-6)
 
 
@@ -101,7 +85,9 @@ def test_the_gap_to_the_sampling_log_probs_is_measured_a_token(folder: Path) -> 
     assert learner.train_round(PAIRS, VIEWS).logprob_gap == pytest.approx(sum(gaps) / len(gaps), abs=1e-4)
 
 
-@pytest.mark.parametrize(("zero_stage", "finetune", "dtype"), [(0, "lora", "bfloat16"), (1, "lora", "float32"), (3, "lora", "float32"), (2, "full", "bfloat16")])
+@pytest.mark.parametrize(
+    ("zero_stage", "finetune", "dtype"), [(0, "lora", "bfloat16"), (1, "lora", "float32"), (3, "lora", "float32"), (2, "full", "bfloat16")]
+)
 def test_a_restored_learner_goes_on_bit_identically(folder: Path, tmp_path: Path, zero_stage: int, finetune: str, dtype: str) -> None:
     config = make_config(folder, zero_stage=zero_stage, finetune=finetune, dtype=dtype)
     first = start(config)
@@ -125,7 +111,7 @@ def test_a_checkpoint_that_is_missing_cut_short_or_of_another_shape_is_refused(f
     for file in sorted((tmp_path / "learner").glob("*.pt")):
         whole = file.read_bytes()
         file.write_bytes(whole[: len(whole) // 2])
-        with pytest.raises(CheckpointError, match="cut short|incomplete"):
+        with pytest.raises(CheckpointError, match=r"cut short|incomplete"):
             learner.load(tmp_path)
         file.write_bytes(whole)
     learner.load(tmp_path)

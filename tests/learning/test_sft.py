@@ -7,7 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from caig_rl.learning.sft import SftExample, SftProgress, SftSettings, answer_token_ids, learning_rate_factor, sft_loss, shuffled_epochs, train_sft
+from caig_rl.learning.sft import (
+    SftExample,
+    SftProgress,
+    SftSettings,
+    answer_token_ids,
+    learning_rate_factor,
+    sft_loss,
+    shuffled_epochs,
+    train_sft,
+)
 from caig_rl.models.policy import load_policy
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from tests.tiny import make_tiny_policy, random_picture

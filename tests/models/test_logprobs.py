@@ -30,7 +30,9 @@ def make_rows(processor: ProcessorMixin) -> tuple[list[str], list[ImageArray]]:
 
 
 @torch.no_grad()
-def naive_log_probs(model: PreTrainedModel, processor: ProcessorMixin, prompt: str, image: ImageArray, answer: tuple[int, ...]) -> list[float]:
+def naive_log_probs(
+    model: PreTrainedModel, processor: ProcessorMixin, prompt: str, image: ImageArray, answer: tuple[int, ...]
+) -> list[float]:
     """One row, no padding, all logits, a loop over positions."""
     inputs = processor(text=[prompt], images=[Image.fromarray(image)], return_tensors="pt")
     ids = torch.cat([inputs["input_ids"], torch.tensor([answer])], dim=1)
@@ -46,9 +48,8 @@ def test_log_probs_equal_a_naive_recomputation_in_float64(tmp_path: Path) -> Non
         result = answer_log_probs(model, processor, prompts, images, ANSWERS)
     for row, answer in enumerate(ANSWERS):
         expected = naive_log_probs(model, processor, prompts[row], images[row], answer)
-        # The soft-max is taken in float32.
-        assert result.tokens[row, : len(answer)].tolist() == pytest.approx(expected, abs=2e-6)
-        assert result.sums[row].item() == pytest.approx(sum(expected), abs=1e-5)
+        assert result.tokens[row, : len(answer)].tolist() == pytest.approx(expected, abs=1e-9)
+        assert result.sums[row].item() == pytest.approx(sum(expected), abs=1e-8)
 
 
 def test_padding_and_neighbours_do_not_change_a_row(policy: tuple[PreTrainedModel, ProcessorMixin]) -> None:

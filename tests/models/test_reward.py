@@ -17,7 +17,11 @@ from caig_rl.models.reward import RewardError, RewardScorer, RewardSpec
 from caig_rl.types import Product
 from tests.tiny import make_processor, make_tiny_policy, random_picture
 
-PRODUCTS = [Product("a", "red mug", "kitchen"), Product("b", "soap", "bathroom"), Product("c", "a very long title of a lamp", "living room")]
+PRODUCTS = [
+    Product("a", "red mug", "kitchen"),
+    Product("b", "soap", "bathroom"),
+    Product("c", "a very long title of a lamp", "living room"),
+]
 
 
 @pytest.fixture
