@@ -24,7 +24,9 @@ def _state(rounds_done: int) -> RunState:
     flying, waiting = Admission(8, 1, "mug", 5), Admission(9, 1, "hose", 6)
     ledger.admit(flying)
     ledger.admit(waiting)
-    return RunState(rounds_done, rounds_done + 1, PolicyVersion(0, rounds_done), 10, 10, (flying,), (make_pair_of(waiting),), ledger, {"a": [1.5]})
+    return RunState(
+        rounds_done, rounds_done + 1, PolicyVersion(0, rounds_done), 10, 10, (flying,), (make_pair_of(waiting),), ledger, {"a": [1.5]}
+    )
 
 
 async def _save_learner(url: str) -> None:
@@ -50,7 +52,13 @@ def test_the_newest_checkpoint_comes_back_as_it_was(root: str, tmp_path: Path) -
 
 @pytest.mark.parametrize(
     ("name", "damage"),
-    [("manifest.json", "remove"), ("manifest.json", "cut"), ("learner/weights", "remove"), ("learner/weights", "cut"), ("state.json", "cut")],
+    [
+        ("manifest.json", "remove"),
+        ("manifest.json", "cut"),
+        ("learner/weights", "remove"),
+        ("learner/weights", "cut"),
+        ("state.json", "cut"),
+    ],
 )
 def test_one_that_is_cut_short_is_passed_over_by_name(name: str, damage: str, tmp_path: Path) -> None:
     store, notes = _store(str(tmp_path), (1, 2)), list[str]()

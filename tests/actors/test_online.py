@@ -77,7 +77,9 @@ def test_a_run_that_was_stopped_and_resumed_ends_where_the_whole_one_did(
     assert resumed.policy_version == "1.3"
     assert resumed.products == whole.products
     assert resumed.ctr == whole.ctr
-    assert folder.read_table("pairs/round-00002.parquet").column("scores") == whole_folder.read_table("pairs/round-00002.parquet").column("scores")
+    assert folder.read_table("pairs/round-00002.parquet").column("scores") == whole_folder.read_table("pairs/round-00002.parquet").column(
+        "scores"
+    )
 
 
 def test_with_a_staleness_of_one_rollout_runs_a_version_ahead_of_learning(cluster: None, tiny_config: Config) -> None:

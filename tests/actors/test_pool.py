@@ -16,7 +16,11 @@ from tests.actors.fakes import FakeWorker
 
 
 def _with_pool(
-    folder: Path, body: Callable[[WorkerPool], Coroutine[Any, Any, None]], size: int = 1, versions: list[int] | None = None, timeout_s: float = 60.0
+    folder: Path,
+    body: Callable[[WorkerPool], Coroutine[Any, Any, None]],
+    size: int = 1,
+    versions: list[int] | None = None,
+    timeout_s: float = 60.0,
 ) -> WorkerPool:
     """Run `body` over a started pool; with `versions`, each worker is told the last of the list before it serves."""
 

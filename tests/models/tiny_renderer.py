@@ -49,7 +49,10 @@ def make_tiny_renderer(folder: Path, seed: int = 0) -> Path:
     tokenizer.model_max_length = MAX_TOKENS
     # Three halvings, as many as of the control picture: 64 px become 8 x 8 latents.
     vae = AutoencoderTiny(
-        encoder_block_out_channels=(8, 8, 8, 8), decoder_block_out_channels=(8, 8, 8, 8), num_encoder_blocks=(1, 1, 1, 1), num_decoder_blocks=(1, 1, 1, 1)
+        encoder_block_out_channels=(8, 8, 8, 8),
+        decoder_block_out_channels=(8, 8, 8, 8),
+        num_encoder_blocks=(1, 1, 1, 1),
+        num_decoder_blocks=(1, 1, 1, 1),
     )
     pipeline = StableDiffusionControlNetInpaintPipeline(
         vae=vae,
