@@ -11,6 +11,7 @@ export PYTHON
 
 CATALOG ?=
 ARGS ?=
+STAMP := $(shell date +%Y%m%d-%H%M%S)
 PYTEST_LOG := build/pytest.log
 
 .DEFAULT_GOAL := help
@@ -23,7 +24,7 @@ setup:
 	@requirements/setup.sh
 
 demo: setup
-	.venv/bin/caig-rl train configs/demo.yaml $(if $(CATALOG),catalog.path="$(CATALOG)" run.name=demo-catalog) $(ARGS)
+	.venv/bin/caig-rl train configs/demo.yaml run.name=demo$(if $(CATALOG),-catalog)-$(STAMP) $(if $(CATALOG),catalog.path="$(CATALOG)") $(ARGS)
 
 lint: setup
 	.venv/bin/ruff check .

@@ -130,7 +130,7 @@ def verify_sync(report: SyncReport, published: PublishedWeights, dtype: str) -> 
     """Check a worker's report against what was published.
 
     Raises:
-        SyncError: another version or hash, a canary further off the learner's than `dtype` explains, or one that new weights left unchanged.
+        SyncError: another version or hash, a canary further off the learner's than `dtype` explains, or new weights that left it unchanged.
     """
     if report.version != published.version:
         raise SyncError(f"the worker holds version {report.version}, not {published.version}")

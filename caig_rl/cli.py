@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -93,7 +92,7 @@ def train(
 
         source, evaluation, judge = _sources(settings)
         summary = run_online(settings, source, evaluation, judge, resume=resume, console=console)
-    sys.exit(0 if summary is not None else 1)
+    raise typer.Exit(75 if summary.status == "stopped" else 0)
 
 
 def _actor_table(config: Config) -> Table:

@@ -1,8 +1,7 @@
-"""Hand-written stand-ins for what surrounds the loop: a source of products, a judge, workers that die on demand."""
+"""Hand-written stand-ins for what surrounds the loop: a source of products, a judge, a reward model."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -37,37 +36,6 @@ class BrightnessJudge:
     def judge(self, products: Sequence[Product], creatives: Sequence[ImageArray]) -> list[Judgement]:
         """CTR from the mean grey level."""
         return [Judgement(0.01 + 0.04 * float(creative.mean()) / 255.0, 0.5) for creative in creatives]
-
-
-class FakeWorker:
-    """A worker of a pool. It dies, or raises, when a file of that name is in `folder` (and takes the file along)."""
-
-    def __init__(self, folder: str) -> None:
-        self._folder = Path(folder)
-        if (self._folder / "never_starts").exists():
-            raise RuntimeError("this worker never starts")
-        self._version = -1
-
-    def ready(self) -> str:
-        return "up"
-
-    def sync(self, version: int) -> None:
-        self._version = version
-
-    def double(self, value: int) -> tuple[tuple[int, int], int]:
-        """((2 * value, version held), pid)."""
-        if self._found("die"):
-            os._exit(1)
-        if self._found("raise"):
-            raise ArithmeticError("a broken sum")
-        return (2 * value, self._version), os.getpid()
-
-    def _found(self, name: str) -> bool:
-        try:
-            (self._folder / name).unlink()
-        except FileNotFoundError:
-            return False
-        return True
 
 
 def make_tiny_reward(folder: Path) -> Path:

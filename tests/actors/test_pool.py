@@ -12,15 +12,11 @@ import ray
 from ray.exceptions import RayTaskError
 
 from actors.pool import PoolError, WorkerLost, WorkerPool
-from tests.actors.fakes import FakeWorker
+from tests.actors.fake_worker import FakeWorker
 
 
 def _with_pool(
-    folder: Path,
-    body: Callable[[WorkerPool], Coroutine[Any, Any, None]],
-    size: int = 1,
-    versions: list[int] | None = None,
-    timeout_s: float = 60.0,
+    folder: Path, body: Callable[[WorkerPool], Coroutine[Any, Any, None]], size: int = 1, versions: list[int] | None = None
 ) -> WorkerPool:
     """Run `body` over a started pool; with `versions`, each worker is told the last of the list before it serves."""
 
@@ -30,7 +26,7 @@ def _with_pool(
 
     async def main() -> WorkerPool:
         remote = ray.remote(FakeWorker).options(num_cpus=0.1, max_restarts=0)
-        pool = WorkerPool("fake", lambda: remote.remote(str(folder)), size, timeout_s, prepare)
+        pool = WorkerPool("fake", lambda: remote.remote(str(folder)), size, 60.0, prepare)
         try:
             await pool.start()
             await body(pool)

@@ -55,7 +55,7 @@ def test_a_true_sync_verifies() -> None:
 
 
 def test_a_skipped_sync_is_caught_by_the_canary() -> None:
-    with pytest.raises(SyncError, match="0.5 nats off"):
+    with pytest.raises(SyncError, match=r"0\.5 nats off"):
         verify_sync(replace(GOOD, after=GOOD.before), NEW, "float32")
 
 

@@ -1,0 +1,163 @@
+"""From a command to a run: connects to Ray, watches the loop, stops it cleanly on a signal, writes the report."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import ray
+from rich.console import Console
+
+from actors.ceiling import measure_ceiling
+from actors.checkpoint import CheckpointStore
+from actors.cluster import ray_cluster
+from actors.evaluation import Evaluation, MeasuredPolicy
+from actors.learner import LearnerGroup
+from actors.online import run
+from actors.pipeline import RolloutPipeline
+from actors.reporting import KnownFacts
+from actors.telemetry import StageClock, Throughput
+from actors.watch import RichProgress
+from caig_rl.config.schema import Config
+from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_policies
+from caig_rl.evaluation.report import write_report
+from caig_rl.evaluation.report_text import headline
+from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.summary import RunSummary
+from caig_rl.interfaces import Judge, ProductSource
+from caig_rl.models.folders import resolve_model_folder
+from caig_rl.types import PolicyVersion
+
+EVALUATION_FILE = "evaluation.json"
+
+
+def run_online(
+    config: Config, source: ProductSource, evaluation: ProductSource, judge: Judge | None, *, resume: bool, console: Console
+) -> RunSummary:
+    """Run the loop to its end, or to a clean stop on SIGTERM or SIGINT; write the report and say what was written.
+
+    Raises:
+        UserError: see `actors.online.run`.
+    """
+    folder = RunFolder(config.run.root, config.run.name)
+    stop = _StopRequest()
+    with RichProgress(console) as progress:
+        progress.phase("starting Ray", 0)
+        with ray_cluster(config.cluster):
+            summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop))
+    report = write_report(folder)
+    console.print(f"\n[bold]{headline(summary)}[/]", highlight=False)
+    for name in ("summary.json", "metrics.jsonl", "ledger.parquet", "samples"):
+        console.print(f"  {folder.path(name)}", highlight=False, soft_wrap=True)
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    return summary
+
+
+async def _run_watched(
+    config: Config,
+    source: ProductSource,
+    evaluation: ProductSource,
+    judge: Judge | None,
+    folder: RunFolder,
+    resume: bool,
+    progress: RichProgress,
+    stop: _StopRequest,
+) -> RunSummary:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.ask, progress)
+    return await run(
+        config, source, evaluation, judge, folder, resume, facts=known_facts(config, judge), progress=progress, should_stop=lambda: stop.asked
+    )
+
+
+class _StopRequest:
+    """Set by the first signal; the loop stops at the end of the round."""
+
+    asked = False
+
+    def ask(self, progress: RichProgress) -> None:
+        """Remember it and tell the person who waits."""
+        self.asked = True
+        progress.note("stopping at the end of this round, with a checkpoint; go on later with --resume")
+
+
+def known_facts(config: Config, judge: Judge | None) -> KnownFacts:
+    """What the config and the reward model's own folder say beforehand."""
+    accuracy = ceiling = None
+    if config.reward.kind == "model":
+        metrics = resolve_model_folder(config.reward.model, "reward") / "metrics.json"
+        if metrics.is_file():
+            content = json.loads(metrics.read_text(encoding="utf-8"))
+            accuracy, ceiling = content.get("heldout_accuracy"), content.get("ceiling")
+    own = config.catalog.path
+    return KnownFacts(
+        catalog=own or "products of the click world",
+        held_out=own is None,
+        simulated=judge is not None and judge.simulated,
+        reward_accuracy=accuracy,
+        reward_ceiling=ceiling,
+    )
+
+
+def evaluate_run(config: Config, run_path: Path, evaluation: ProductSource, judge: Judge, *, console: Console) -> PolicyComparison:
+    """Measure initial and final policy of a finished run on `evaluation`'s products, and write `evaluation.json` to its folder.
+
+    Raises:
+        CheckpointError: the run has no complete checkpoint.
+    """
+    folder = RunFolder(str(run_path.parent), run_path.name)
+    with RichProgress(console) as progress:
+        progress.phase("starting Ray", 0)
+        with ray_cluster(config.cluster):
+            before, after, ceiling = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
+    comparison = compare_policies(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)
+    content = {
+        "products": len(before.evaluated.product_ids),
+        "prompts_per_product": config.evaluation.prompts_per_product,
+        "ctr": comparison.ctr_summary(ceiling).model_dump(mode="json"),
+        "relevance": comparison.relevance_summary().model_dump(mode="json"),
+        "initial": before.to_json(),
+        "final": after.to_json(),
+    }
+    path = folder.write_text(EVALUATION_FILE, json.dumps(content, indent=1) + "\n")
+    _print_comparison(content, console)
+    console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    return comparison
+
+
+async def _measure_both(
+    config: Config, folder: RunFolder, source: ProductSource, judge: Judge, progress: RichProgress
+) -> tuple[MeasuredPolicy, MeasuredPolicy, float | None]:
+    state = CheckpointStore(folder, config.learner.keep_checkpoints).newest(config, progress.note)
+    source_ref, judge_ref = ray.put(source), ray.put(judge)
+    measure = Evaluation(config, list(source.products), source_ref, judge_ref, RunFolder(str(folder.url), EVALUATION_FILE.split(".")[0]))
+    pipeline, learner = RolloutPipeline(config, StageClock(), Throughput(), progress), LearnerGroup(config)
+    try:
+        progress.phase("starting workers", 0)
+        await asyncio.gather(learner.start(1), *(pool.start() for pool in (pipeline.policy, pipeline.renderer, pipeline.scorer)))
+        await pipeline.go_live(await learner.publish(PolicyVersion(0, 0)))
+        progress.phase("measuring the initial policy", len(measure.products))
+        before = await measure.measure(pipeline, "before")
+        ceiling = await measure_ceiling(pipeline, config, measure.products, source_ref, judge, judge_ref)
+        await learner.load(folder.checkpoint_path(state.rounds_done))
+        await pipeline.go_live(await learner.publish(state.version))
+        progress.phase("measuring the final policy", len(measure.products))
+        return before, await measure.measure(pipeline, "after"), ceiling
+    finally:
+        learner.close()
+        await pipeline.close()
+
+
+def _print_comparison(content: dict, console: Console) -> None:
+    ctr, relevance = content["ctr"], content["relevance"]
+    low, high = ctr["ci95"] or (float("nan"), float("nan"))
+    console.print(
+        f"{content['products']} products, {content['prompts_per_product']} prompts each\n"
+        f"true CTR   {ctr['initial']:.3%} -> {ctr['final']:.3%}   lift {ctr['lift']:+.1%}   95 % interval {low:+.1%} to {high:+.1%}"
+        + ("" if ctr["ceiling"] is None else f"   ceiling {ctr['ceiling']:.3%}")
+        + f"\nrelevance  {relevance['initial']:.3f} -> {relevance['final']:.3f}",
+        highlight=False,
+    )

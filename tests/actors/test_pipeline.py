@@ -1,0 +1,89 @@
+"""How a shard gets through the stages when workers are lost. The pools are fakes; products are loaded by a real Ray task."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import ray
+from ray.exceptions import RayTaskError
+
+from actors.pipeline import RolledOut, RolloutPipeline, ShardPoisoned
+from actors.pool import Reply, WorkerLost
+from actors.progress import Silent
+from actors.replies import PolicyReply, RenderReply, ScoreReply
+from actors.shards import make_shards
+from actors.telemetry import StageClock, Throughput
+from caig_rl.config.schema import Config
+from caig_rl.types import PolicyVersion, RenderReport
+from tests.actors.fakes import FakeSource
+
+SOURCE = FakeSource(2)
+SHARD = make_shards(SOURCE.products, [5, 6], 0, 0, shard_size=2)[0]
+REPLIES = {
+    "rollout": PolicyReply((None, None), {}, PolicyVersion(0, 0), tokens=9),
+    "render": RenderReply(((RenderReport(True), RenderReport(False, "blank")),) * 2, images=4, truncated=0),
+    "score": ScoreReply(((1.0, 2.0), (3.0, 4.0))),
+}
+
+
+class FakePool:
+    """Answers from `REPLIES`; raises the faults it was given first, one a call."""
+
+    def __init__(self, *faults: Exception) -> None:
+        self.faults, self.calls = list(faults), list[tuple[Any, ...]]()
+
+    async def call(self, method: str, *arguments: Any) -> Reply:
+        self.calls.append((method, *arguments))
+        if self.faults:
+            raise self.faults.pop(0)
+        return Reply(REPLIES[method], ray.put(method), "fake-0")
+
+
+def _pipeline(policy: FakePool, renderer: FakePool, scorer: FakePool) -> RolloutPipeline:
+    pipeline = RolloutPipeline(Config(), StageClock(), Throughput(), Silent())
+    pipeline.policy, pipeline.renderer, pipeline.scorer = policy, renderer, scorer  # type: ignore[assignment]
+    return pipeline
+
+
+def _roll_out(pipeline: RolloutPipeline, source: FakeSource = SOURCE, score_all: bool = False) -> RolledOut:
+    return asyncio.run(pipeline.rollout(SHARD, ray.put(source), 2, score_all=score_all))
+
+
+def test_a_shard_passes_the_stages_in_order_and_only_usable_creatives_are_scored(cluster: None) -> None:
+    pools = FakePool(), FakePool(), FakePool()
+    rolled = _roll_out(_pipeline(*pools))
+    assert [pool.calls[0][0] for pool in pools] == ["rollout", "render", "score"]
+    assert pools[2].calls[0][3] == [[True, False], [True, False]]
+    assert rolled.attempts == 1 and rolled.score == REPLIES["score"]
+
+
+def test_an_evaluation_scores_what_the_gate_refuses_too(cluster: None) -> None:
+    scorer = FakePool()
+    _roll_out(_pipeline(FakePool(), FakePool(), scorer), score_all=True)
+    assert scorer.calls[0][3] == [[True, True], [True, True]]
+
+
+def test_a_shard_that_loses_its_worker_is_issued_again_whole(cluster: None) -> None:
+    policy, renderer = FakePool(), FakePool(WorkerLost("renderer-0 died"))
+    rolled = _roll_out(_pipeline(policy, renderer, FakePool()))
+    assert rolled.attempts == 2 and len(policy.calls) == 2 and len(renderer.calls) == 2
+
+
+def test_a_shard_that_fails_too_often_is_poisoned_with_stage_and_reason(cluster: None) -> None:
+    faults = [WorkerLost("scorer-0 died"), RayTaskError("score", "traceback\nZeroDivisionError: no pixels", ZeroDivisionError("no pixels"))]
+    with pytest.raises(ShardPoisoned, match="shard 0-1 failed 2 times, last in stage score: no pixels") as poisoned:
+        _roll_out(_pipeline(FakePool(), FakePool(), FakePool(*faults)))
+    assert (poisoned.value.stage, poisoned.value.attempts) == ("score", 2)
+
+
+def test_products_that_cannot_be_loaded_poison_their_shard_before_any_worker_is_asked(cluster: None) -> None:
+    class Vanished(FakeSource):
+        def cutouts(self, product_ids: Any) -> Any:
+            raise FileNotFoundError("mug.png is gone")
+
+    policy = FakePool()
+    with pytest.raises(ShardPoisoned, match=r"last in stage load: mug\.png is gone"):
+        _roll_out(_pipeline(policy, FakePool(), FakePool()), source=Vanished(2))
+    assert policy.calls == []
