@@ -69,7 +69,15 @@ async def _run_watched(
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.ask, progress)
     return await run(
-        config, source, evaluation, judge, folder, resume, facts=known_facts(config, judge), progress=progress, should_stop=lambda: stop.asked
+        config,
+        source,
+        evaluation,
+        judge,
+        folder,
+        resume,
+        facts=known_facts(config, judge),
+        progress=progress,
+        should_stop=lambda: stop.asked,
     )
 
 
@@ -114,11 +122,13 @@ def evaluate_run(config: Config, run_path: Path, evaluation: ProductSource, judg
         with ray_cluster(config.cluster):
             before, after, ceiling = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
     comparison = compare_policies(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)
+    ctr, relevance = comparison.ctr_summary(ceiling), comparison.relevance_summary()
+    assert ctr is not None and relevance is not None, "a judge measured both policies"
     content = {
         "products": len(before.evaluated.product_ids),
         "prompts_per_product": config.evaluation.prompts_per_product,
-        "ctr": comparison.ctr_summary(ceiling).model_dump(mode="json"),
-        "relevance": comparison.relevance_summary().model_dump(mode="json"),
+        "ctr": ctr.model_dump(mode="json"),
+        "relevance": relevance.model_dump(mode="json"),
         "initial": before.to_json(),
         "final": after.to_json(),
     }

@@ -24,7 +24,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
 from math import ceil
@@ -41,7 +41,7 @@ from actors.pairing import official_negatives
 from actors.pipeline import RolledOut, RolloutPipeline, ShardPoisoned
 from actors.progress import Progress, Silent
 from actors.reporting import KnownFacts, RoundNotes, RunNumbers, build_summary, round_detail
-from actors.shards import ProductCursor, Shard, admit_round
+from actors.shards import ProductCursor, Shard, admit_round, regroup
 from actors.tasks import judge_creatives, load_products
 from actors.telemetry import MemoryWatch, StageClock, Throughput
 from actors.weights import PublishedWeights, verify_publication
@@ -156,7 +156,7 @@ class OnlineLoop:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))
             self._before = await self._evaluation.measure(self._pipeline, "before")
         write_summary(self._summary("running", None), self._folder)
-        await self._train_unwrapped([] if state is None else self._restored_shards(state))
+        await self._train_unwrapped(() if state is None else state.in_flight)
         if self._stopped:
             return self._finish("stopped", None)
         self._progress.phase("measuring the final policy", len(self._evaluation.products))
@@ -188,7 +188,8 @@ class OnlineLoop:
         self._published = await self._learner.publish(self._version)
         await self._pipeline.go_live(self._published)
 
-    async def _train(self, restored: list[Shard]) -> None:
+    async def _train(self, in_flight: Sequence[Admission]) -> None:
+        restored = regroup(in_flight, self._by_id, self._round_size, self._config.rollout.shard_size)
         try:
             async with asyncio.TaskGroup() as group:
                 for number in range(self._rounds_done, self._rounds_admitted):
@@ -202,9 +203,9 @@ class OnlineLoop:
         except* _Stopped:
             logger.info("stopped after round %d", self._rounds_done)
 
-    async def _train_unwrapped(self, restored: list[Shard]) -> None:
+    async def _train_unwrapped(self, in_flight: Sequence[Admission]) -> None:
         try:
-            await self._train(restored)
+            await self._train(in_flight)
         except BaseExceptionGroup as faults:
             # One fault cancels the rest; the caller must see the first as it was raised, to tell a user's error from ours.
             raise _first(faults) from None
@@ -380,14 +381,6 @@ class OnlineLoop:
         self._details = [RoundDetail.model_validate(detail) for detail in extra["details"]]
         self._before = MeasuredPolicy.from_json(extra["before"])
         self._progress.note(f"resumed after round {state.rounds_done} from {self._store.url(state.rounds_done)}")
-
-    def _restored_shards(self, state: RunState) -> list[Shard]:
-        """The shards that were under way, cut as they were."""
-        shards: dict[tuple[int, int], list[Admission]] = {}
-        for admission in state.in_flight:
-            place = admission.admission_id % self._round_size // self._config.rollout.shard_size
-            shards.setdefault((admission.round, place), []).append(admission)
-        return [Shard(tuple(rows), tuple(self._by_id[row.product_id] for row in rows)) for rows in shards.values()]
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with self._changed:

@@ -6,7 +6,7 @@ from the run's seed and the admission's id, so a result does not depend on which
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -95,6 +95,15 @@ def admit_round(
 def evaluation_shards(products: Sequence[Product], shard_size: int, run_seed: int) -> list[Shard]:
     """The shards of an evaluation, the same for every policy it measures; their admissions are in no ledger (round -1)."""
     return make_shards(products, [derived_seed(Stream.EVALUATION, run_seed, index) for index in range(len(products))], -1, 0, shard_size)
+
+
+def regroup(admissions: Sequence[Admission], products: Mapping[str, Product], round_size: int, shard_size: int) -> list[Shard]:
+    """The shards of admissions that a checkpoint held in flight, cut where `admit_round` cut them. `products`: by id."""
+    places: dict[tuple[int, int], list[Admission]] = {}
+    for admission in admissions:
+        place = admission.admission_id % round_size // shard_size
+        places.setdefault((admission.round, place), []).append(admission)
+    return [Shard(tuple(rows), tuple(products[row.product_id] for row in rows)) for rows in places.values()]
 
 
 def make_shards(products: Sequence[Product], seeds: Sequence[int], round_number: int, first_id: int, shard_size: int) -> list[Shard]:

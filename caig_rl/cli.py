@@ -17,7 +17,9 @@ from caig_rl.config.schema import Config
 from caig_rl.errors import ConfigError, UserError
 from caig_rl.interfaces import Judge, ProductSource
 
-app = typer.Typer(help="Ad creatives that people click, optimised online by reinforcement learning.", no_args_is_help=True, pretty_exceptions_enable=False)
+app = typer.Typer(
+    help="Ad creatives that people click, optimised online by reinforcement learning.", no_args_is_help=True, pretty_exceptions_enable=False
+)
 nano_app = typer.Typer(help="The embedded models.", no_args_is_help=True)
 data_app = typer.Typer(help="Catalogs and click logs.", no_args_is_help=True)
 evaluate_app = typer.Typer(help="Measure what a run has learned.", no_args_is_help=True)
@@ -28,8 +30,12 @@ app.add_typer(evaluate_app, name="evaluate")
 console = Console()
 _errors = Console(stderr=True)
 
-ConfigFile = Annotated[Path | None, typer.Argument(metavar="CONFIG", help="YAML file; see configs/. Nothing: the defaults.", show_default=False)]
-Overrides = Annotated[list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides, like learner.lr=1e-4.", show_default=False)]
+ConfigFile = Annotated[
+    Path | None, typer.Argument(metavar="CONFIG", help="YAML file; see configs/. Nothing: the defaults.", show_default=False)
+]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides, like learner.lr=1e-4.", show_default=False)
+]
 RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, like runs/demo.")]
 
 
@@ -157,12 +163,43 @@ def nano_build(
     console.print(f"models: {folder}" + (", installed into the package" if install else ""))
 
 
+@nano_app.command("check")
+def nano_check(
+    prompts: Annotated[int, typer.Option(help="Prompts to render for steering.")] = 500,
+    threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+) -> None:
+    """Measure the embedded models: size, the world's eyes, how well words steer the picture, the reward model."""
+    from rich.progress import Progress
+
+    from caig_rl.nano.check import check_nano
+
+    with _explained(), Progress(console=console, transient=True) as bars:
+        task = bars.add_task("rendering", total=prompts)
+        quality = check_nano(prompts, threads, lambda done: bars.update(task, completed=done))
+    console.print(f"weights   {quality.megabytes:.1f} MB", highlight=False)
+    for name, shares in quality.eyes.items():
+        console.print(f"eyes      {name:10} " + _shares(shares), highlight=False)
+    console.print(f"steering  {prompts} prompts " + _shares(quality.steering), highlight=False)
+    console.print(f"gate      refuses {quality.unusable:.1%}", highlight=False)
+    console.print("reward    " + ", ".join(f"{name} {value:.3f}" for name, value in quality.reward.items()), highlight=False)
+
+
+def _shares(shares: dict[str, float]) -> str:
+    return ", ".join(f"{name} {share:.1%}" for name, share in shares.items())
+
+
 @contextmanager
 def _stage_bars() -> Iterator[Any]:
     """A progress bar for each stage that reports."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    columns = (TextColumn("{task.description:20}"), BarColumn(), MofNCompleteColumn(), TextColumn("loss {task.fields[loss]:.4f}"), TimeRemainingColumn())
+    columns = (
+        TextColumn("{task.description:20}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("loss {task.fields[loss]:.4f}"),
+        TimeRemainingColumn(),
+    )
     with Progress(*columns, console=console) as bars:
         tasks: dict[str, Any] = {}
 
@@ -205,7 +242,9 @@ def data_inspect(config: ConfigFile = None, overrides: Overrides = None) -> None
         if summary.confidence:
             console.print("confidence of made cut-outs: " + ", ".join(f"{q:.0%} {value:.2f}" for q, value in summary.confidence.items()))
         for reason, rejection in summary.rejected.items():
-            console.print(f"[yellow]{reason}[/] {rejection.count}", *(f"  {example}" for example in rejection.examples), sep="\n", highlight=False)
+            console.print(
+                f"[yellow]{reason}[/] {rejection.count}", *(f"  {example}" for example in rejection.examples), sep="\n", highlight=False
+            )
 
 
 @app.command()

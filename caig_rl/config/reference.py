@@ -10,7 +10,12 @@ from caig_rl.config.keys import describe_keys
 
 def reference_page() -> str:
     """All keys as one Markdown page."""
-    lines = ["# Configuration", "", "Made from `caig_rl/config/schema.py`. Every key can be given in the YAML file or as an override, `key=value`.", ""]
+    lines = [
+        "# Configuration",
+        "",
+        "Made from `caig_rl/config/schema.py`. Every key can be given in the YAML file or as an override, `key=value`.",
+        "",
+    ]
     lines += ["| key | type | default | meaning |", "| --- | --- | --- | --- |"]
     for key, kind, default, description in describe_keys():
         cells = (f"`{key}`", f"`{kind}`", f"`{default}`", " ".join(description.split()))

@@ -85,5 +85,3 @@ def _fold_normalisation(model: AutoencoderTiny, norm: nn.BatchNorm2d) -> None:
 def encode_all(model: AutoencoderTiny, images: npt.NDArray[np.uint8], batch_size: int = 128) -> Tensor:
     """(N, 4, 16, 16) latents."""
     return torch.cat([model.encode(to_tensor(images[k : k + batch_size])).latents for k in range(0, len(images), batch_size)])
-
-

@@ -40,10 +40,11 @@ class BuildPlan:
     """How much of everything. The defaults made the weights that ship; about two hours on two cores."""
 
     pictures: int = 12_000
+    controlnet_pictures: int = 5000
     eyes_epochs: int = 5
     autoencoder_steps: int = 2400
     unet_steps: int = 3600
-    controlnet_steps: int = 500
+    controlnet_steps: int = 260
     corpus: int = 16_000
     policy_steps: int = 1000
     reward_products: int = 480
@@ -106,14 +107,14 @@ class NanoBuilder:
         images = draw_pictures(6000, 1).images
         train_autoencoder(images, self.plan.autoencoder_steps, 16, self.plan.seed, self.progress).save_pretrained(folder)
 
-    def _diffusion_data(self, tokenizer: PreTrainedTokenizerFast, seed: int, with_product: float) -> DiffusionData:
+    def _diffusion_data(self, tokenizer: PreTrainedTokenizerFast, count: int, seed: int, with_product: float) -> DiffusionData:
         vae = AutoencoderTiny.from_pretrained(self.folder / "vae")
-        pictures = draw_pictures(self.plan.pictures, seed, with_product)
+        pictures = draw_pictures(count, seed, with_product)
         return DiffusionData(encode_all(vae, pictures.images), pictures, tokenizer)
 
     def _unet(self, folder: Path) -> None:
         tokenizer = train_renderer_tokenizer(all_phrases())
-        data = self._diffusion_data(tokenizer, 2, 0.5)
+        data = self._diffusion_data(tokenizer, self.plan.pictures, 2, 0.5)
         unet, text = train_unet(data, new_text_encoder(len(tokenizer)), self.plan.unet_steps, 24, self.plan.seed, self.progress)
         unet.save_pretrained(folder / "unet")
         text.save_pretrained(folder / "text_encoder")
@@ -129,8 +130,8 @@ class NanoBuilder:
 
     def _controlnet(self, folder: Path) -> None:
         unet, text, tokenizer = self._load_unet()
-        data = self._diffusion_data(tokenizer, 4, 1.0)
-        train_controlnet(data, unet, text, self.plan.controlnet_steps, 32, self.plan.seed, self.progress).save_pretrained(folder)
+        data = self._diffusion_data(tokenizer, self.plan.controlnet_pictures, 4, 1.0)
+        train_controlnet(data, unet, text, self.plan.controlnet_steps, 24, self.plan.seed, self.progress).save_pretrained(folder)
 
     def _renderer(self, folder: Path) -> None:
         unet, text, tokenizer = self._load_unet()
@@ -141,7 +142,9 @@ class NanoBuilder:
         self._note(folder, {"parameters": parameters})
 
     def _policy(self, folder: Path) -> None:
-        model, processor = pretrain_policy(draw_corpus(self.plan.corpus, self.plan.seed), self.plan.policy_steps, self.plan.seed, self.progress)
+        model, processor = pretrain_policy(
+            draw_corpus(self.plan.corpus, self.plan.seed), self.plan.policy_steps, self.plan.seed, self.progress
+        )
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 

@@ -16,7 +16,7 @@ from caig_rl.world.suitability import SUITABLE, world_category
 from caig_rl.world.vocabulary import ATTRIBUTES, TEMPLATES, SceneSpec, caption, draw_spec
 
 COMMON_SENSE = 0.3
-"""How often the corpus' prompts follow common sense in an attribute; else they are drawn at random. Sets the initial policy's relevance near 0.55."""
+"""How often the corpus' prompts follow common sense in an attribute, and else chance. Sets the initial policy's relevance near 0.55."""
 
 _TASK_SHARES = {Task.PROMPT_GENERATION: 0.6, Task.CONTENT_UNDERSTANDING: 0.2, Task.IMAGE_UNDERSTANDING: 0.2}
 

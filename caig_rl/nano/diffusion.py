@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -68,9 +68,7 @@ class DiffusionData:
 
     def prompts(self, rows: Tensor, rng: np.random.Generator) -> Tensor:
         """(B, 40) token ids; a tenth of them are the empty prompt, for classifier-free guidance."""
-        texts = [
-            "" if rng.random() < _UNCONDITIONAL_SHARE else partial_caption(self.pictures.specs[int(row)], rng) for row in rows
-        ]
+        texts = ["" if rng.random() < _UNCONDITIONAL_SHARE else partial_caption(self.pictures.specs[int(row)], rng) for row in rows]
         encoded = self.tokenizer(texts, padding="max_length", max_length=MAX_PROMPT_TOKENS, truncation=True, return_tensors="pt")
         return encoded.input_ids
 
@@ -125,8 +123,16 @@ def train_controlnet(
 
 
 def _optimise(
-    stage: str, parameters: Iterable[nn.Parameter], predict, data: DiffusionData, steps: int, batch_size: int, seed: int, lr: float, progress: Progress
-):
+    stage: str,
+    parameters: Iterable[nn.Parameter],
+    predict: Callable[[Tensor, Tensor, Tensor, Tensor], Tensor],
+    data: DiffusionData,
+    steps: int,
+    batch_size: int,
+    seed: int,
+    lr: float,
+    progress: Progress,
+) -> Iterator[int]:
     """Yield after each optimiser step."""
     weights = [p for p in parameters if p.requires_grad]
     scheduler, rng, generator = new_scheduler(), np.random.default_rng((seed, 12)), torch.Generator().manual_seed(seed)

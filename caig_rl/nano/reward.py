@@ -36,7 +36,9 @@ class LoggedCreatives:
     prompts: list[str]
 
 
-def draw_creatives(engine: PolicyEngine, renderer: Renderer, config: Config, num_products: int, candidates: int, progress: Progress) -> LoggedCreatives:
+def draw_creatives(
+    engine: PolicyEngine, renderer: Renderer, config: Config, num_products: int, candidates: int, progress: Progress
+) -> LoggedCreatives:
     """Prompts by the initial policy, rendered and composed as a run would."""
     source = WorldProducts(config.world.seed, num_products, "reward")
     out = LoggedCreatives([], [], [])

@@ -93,6 +93,7 @@ def _relevance(products: Sequence[Product], seen: Seen) -> npt.NDArray[np.float6
         if name is not None:
             suitable = SUITABLE[name]
             values[index] = sum(
-                weight * seen[attribute][index, list(getattr(suitable, attribute))].sum() for attribute, weight in _RELEVANCE_WEIGHTS.items()
+                weight * seen[attribute][index, list(getattr(suitable, attribute))].sum()
+                for attribute, weight in _RELEVANCE_WEIGHTS.items()
             )
     return values

@@ -27,21 +27,33 @@ LOG_SCHEMA = pa.schema(
 
 
 def click_log(
-    judge: WorldJudge, products: Sequence[Product], creatives: Sequence[ImageArray], creative_ids: Sequence[str], impressions: int, seed: int
+    judge: WorldJudge,
+    products: Sequence[Product],
+    creatives: Sequence[ImageArray],
+    creative_ids: Sequence[str],
+    impressions: int,
+    seed: int,
 ) -> pa.Table:
-    """Show each creative about `impressions` times, over segments and positions, and count the clicks: one row a creative, segment and position."""
+    """Show each creative `impressions` times over segments and positions; one row a creative, segment and position."""
     rng = np.random.default_rng((seed, 3))
     ctrs = judge.segment_ctrs(products, creatives)
     shares = np.outer(SEGMENT_SHARES, np.full(len(POSITION_FACTORS), 1 / len(POSITION_FACTORS))).ravel()
     columns: dict[str, list[object]] = {name: [] for name in LOG_SCHEMA.names}
+    cells = [(segment, position) for segment in range(len(SEGMENTS)) for position in range(len(POSITION_FACTORS))]
     for index, product in enumerate(products):
         shown = rng.multinomial(impressions, shares).reshape(len(SEGMENTS), len(POSITION_FACTORS))
         clicked = rng.binomial(shown, np.outer(ctrs[index], POSITION_FACTORS))
-        for segment in range(len(SEGMENTS)):
-            for position in range(len(POSITION_FACTORS)):
-                row = (creative_ids[index], product.product_id, SEGMENTS[segment], position + 1, shown[segment, position], clicked[segment, position])
-                for name, value in zip(LOG_SCHEMA.names, row, strict=True):
-                    columns[name].append(value)
+        for segment, position in cells:
+            row = (
+                creative_ids[index],
+                product.product_id,
+                SEGMENTS[segment],
+                position + 1,
+                shown[segment, position],
+                clicked[segment, position],
+            )
+            for name, value in zip(LOG_SCHEMA.names, row, strict=True):
+                columns[name].append(value)
     return pa.table(columns, schema=LOG_SCHEMA)
 
 

@@ -17,10 +17,21 @@ PRODUCT_SIZE = 256
 CATEGORIES = tuple(PAINTERS)
 
 _COLOURS: dict[str, Colour] = {
-    "crimson": (190, 30, 50), "coral": (245, 120, 95), "amber": (235, 165, 40), "olive": (122, 128, 50), "emerald": (20, 140, 90), "teal": (20, 130, 140),
-    "navy": (30, 45, 105), "sky": (105, 175, 230), "violet": (120, 70, 180), "rose": (232, 130, 160), "ivory": (236, 228, 208), "charcoal": (58, 58, 64),
-    "white": (244, 244, 246), "chestnut": (128, 74, 44),
-}  # fmt: skip
+    "crimson": (190, 30, 50),
+    "coral": (245, 120, 95),
+    "amber": (235, 165, 40),
+    "olive": (122, 128, 50),
+    "emerald": (20, 140, 90),
+    "teal": (20, 130, 140),
+    "navy": (30, 45, 105),
+    "sky": (105, 175, 230),
+    "violet": (120, 70, 180),
+    "rose": (232, 130, 160),
+    "ivory": (236, 228, 208),
+    "charcoal": (58, 58, 64),
+    "white": (244, 244, 246),
+    "chestnut": (128, 74, 44),
+}
 _ADJECTIVES = ("classic", "slim", "urban", "nordic", "vintage", "everyday", "signature", "handmade", "light", "bold")
 _SPLIT_OFFSET = {"train": 0, "eval": 1_000_000, "pretrain": 2_000_000, "reward": 3_000_000}
 

@@ -34,7 +34,12 @@ class Pen:
     def box(self, left: float, top: float, right: float, bottom: float, colour: Colour, radius: float = 0.03) -> None:
         """A filled box with rounded corners."""
         steps = np.linspace(0, np.pi / 2, 7)
-        centres = ((right - radius, top + radius), (right - radius, bottom - radius), (left + radius, bottom - radius), (left + radius, top + radius))
+        centres = (
+            (right - radius, top + radius),
+            (right - radius, bottom - radius),
+            (left + radius, bottom - radius),
+            (left + radius, top + radius),
+        )
         points = [
             (cx + radius * float(np.sin(a + k * np.pi / 2)), cy - radius * float(np.cos(a + k * np.pi / 2)))
             for k, (cx, cy) in enumerate(centres)
@@ -137,7 +142,21 @@ def _headphones(pen: Pen) -> None:
 
 
 def _tshirt(pen: Pen) -> None:
-    pen.poly([(0.32, 0.12), (0.68, 0.12), (0.95, 0.3), (0.84, 0.46), (0.74, 0.4), (0.74, 0.9), (0.26, 0.9), (0.26, 0.4), (0.16, 0.46), (0.05, 0.3)], pen.main)
+    pen.poly(
+        [
+            (0.32, 0.12),
+            (0.68, 0.12),
+            (0.95, 0.3),
+            (0.84, 0.46),
+            (0.74, 0.4),
+            (0.74, 0.9),
+            (0.26, 0.9),
+            (0.26, 0.4),
+            (0.16, 0.46),
+            (0.05, 0.3),
+        ],
+        pen.main,
+    )
     pen.ellipse(0.5, 0.13, 0.11, 0.06, pen.dark)
     pen.ellipse(0.5, 0.46, 0.12, 0.12, pen.accent)
 

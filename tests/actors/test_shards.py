@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.shards import ProductCursor, Shard, Stream, admit_round, derived_seed, evaluation_shards
+from actors.shards import ProductCursor, Shard, Stream, admit_round, derived_seed, evaluation_shards, regroup
 from caig_rl.types import Product
 
 PRODUCTS = [Product(f"p{i}", f"title {i}", "mugs") for i in range(10)]
@@ -60,6 +60,14 @@ def test_seeds_differ_between_streams_admissions_and_runs_and_fit_the_engine() -
     assert len(seeds) == len(Stream) * 150
     assert all(0 <= seed < 2**62 for seed in seeds)
     assert derived_seed(Stream.NOISE, 0, 1) == derived_seed(Stream.NOISE, 0, 1)
+
+
+def test_admissions_of_a_checkpoint_fall_into_the_shards_they_were_cut_into() -> None:
+    cursor, by_id = ProductCursor(10, 0), {product.product_id: product for product in PRODUCTS}
+    rounds = [admit_round(PRODUCTS, cursor, number, first_id=7 * number, count=7, shard_size=3, run_seed=0) for number in range(2)]
+    flying = [rounds[0][2], rounds[1][0], rounds[1][2]]
+    admissions = [admission for shard in flying for admission in shard.admissions]
+    assert regroup(admissions, by_id, round_size=7, shard_size=3) == flying
 
 
 def test_an_evaluation_has_the_same_shards_every_time() -> None:

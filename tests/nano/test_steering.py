@@ -4,28 +4,17 @@ import numpy as np
 import pytest
 
 from caig_rl.models.renderer import Renderer
-from caig_rl.nano.renderer import steering, steering_prompts
-from caig_rl.world.eyes import load_eyes
+from caig_rl.nano.check import measure_steering
 from caig_rl.world.products import WorldProducts
-from caig_rl.world.vocabulary import draw_spec
-
-
-def measure(renderer: Renderer, count: int) -> dict[str, float]:
-    rng = np.random.default_rng(5)
-    specs = [draw_spec(rng) for _ in range(count)]
-    source = WorldProducts(0, 56, "eval")
-    cutouts = source.cutouts([source.products[k % 56].product_id for k in range(count)])
-    rendered = renderer.render(cutouts, [[prompt] for prompt in steering_prompts(specs)], list(range(count)))
-    return steering([row[0].background for row in rendered], specs, load_eyes("shoppers"))
 
 
 def test_most_named_attributes_are_recognised(nano_renderer: Renderer):
-    assert measure(nano_renderer, 48)["macro"] >= 0.75
+    assert measure_steering(nano_renderer, 48)[0]["macro"] >= 0.75
 
 
 @pytest.mark.slow
 def test_85_in_100_named_attributes_are_recognised_over_500_prompts(nano_renderer: Renderer):
-    shares = measure(nano_renderer, 500)
+    shares, _ = measure_steering(nano_renderer, 500)
     assert shares["macro"] >= 0.85, shares
     assert min(shares[name] for name in ("surface", "wall", "prop", "light")) >= 0.70, shares
 

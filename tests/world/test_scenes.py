@@ -16,7 +16,8 @@ def test_a_scene_is_the_same_for_the_same_spec_and_seed():
 def test_every_value_of_an_attribute_changes_the_picture(attribute: str):
     base = dict(surface=0, wall=0, prop=0, light=0, palette=0)
     pictures = [
-        draw_scene(SceneSpec(**{**base, attribute: value}), np.random.default_rng(1)).astype(float) for value in range(len(ATTRIBUTES[attribute]))
+        draw_scene(SceneSpec(**{**base, attribute: value}), np.random.default_rng(1)).astype(float)
+        for value in range(len(ATTRIBUTES[attribute]))
     ]
     for one in range(len(pictures)):
         for other in range(one):

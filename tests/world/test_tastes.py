@@ -1,4 +1,4 @@
-"""What the frozen constants promise (DESIGN, section 6), on scenes seen with certainty. Through the renderer: tests/world/test_promises.py."""
+"""What the frozen constants promise (DESIGN, section 6), on scenes seen with certainty."""
 
 from itertools import product as combinations
 
