@@ -13,9 +13,8 @@ import ray
 
 from actors.pipeline import RolloutPipeline
 from actors.shards import Shard, evaluation_shards
-from actors.tasks import judge_creatives
+from actors.tasks import judge_creatives, oracle_prompts
 from caig_rl.config.schema import Config
-from caig_rl.interfaces import Judge
 from caig_rl.types import Product
 
 CANDIDATES = 3
@@ -24,7 +23,7 @@ _CHOOSING_SEED, _MEASURING_SEED = 0xC0, 0xC1
 
 
 async def measure_ceiling(
-    pipeline: RolloutPipeline, config: Config, products: Sequence[Product], source: ray.ObjectRef, judge: Judge, judge_ref: ray.ObjectRef
+    pipeline: RolloutPipeline, config: Config, products: Sequence[Product], source: ray.ObjectRef, judge: ray.ObjectRef
 ) -> float | None:
     """Mean true CTR of the best prompts for `products`; None where the judge knows of no best prompts.
 
@@ -33,15 +32,14 @@ async def measure_ceiling(
         config: of the run.
         products: the evaluation's.
         source: refers to their ProductSource.
-        judge: knows the prompts.
-        judge_ref: the same judge in the object store.
+        judge: refers to the Judge, who knows the prompts.
     """
-    prompts = [judge.oracle_prompts(product, CANDIDATES) for product in products]
+    prompts = await oracle_prompts.remote(judge, products, CANDIDATES)
     if not all(prompts):
         return None
-    tried = await _ctrs(pipeline, config, products, source, judge_ref, prompts, _CHOOSING_SEED)
+    tried = await _ctrs(pipeline, config, products, source, judge, prompts, _CHOOSING_SEED)
     best = [[texts[int(np.argmax(ctrs))]] for texts, ctrs in zip(prompts, tried, strict=True)]
-    measured = await _ctrs(pipeline, config, products, source, judge_ref, best, _MEASURING_SEED)
+    measured = await _ctrs(pipeline, config, products, source, judge, best, _MEASURING_SEED)
     return float(np.mean([ctrs[0] for ctrs in measured]))
 
 

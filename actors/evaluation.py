@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from actors.ceiling import measure_ceiling
 from actors.pipeline import RolledOut, RolloutPipeline
 from actors.shards import evaluation_shards
 from actors.tasks import judge_creatives, write_samples
@@ -88,6 +89,12 @@ class Evaluation:
         )
         images = [image for part in parts for image in part.images]
         return MeasuredPolicy(evaluated, tuple(_side(evaluated, index, image) for index, image in enumerate(images)))
+
+    async def ceiling(self, pipeline: RolloutPipeline) -> float | None:
+        """Mean true CTR of the best known prompts for the same products; None without a judge, or where the judge knows none."""
+        if self._judge is None:
+            return None
+        return await measure_ceiling(pipeline, self._config, self.products, self._source, self._judge)
 
     def gallery(self, before: Sequence[GallerySide], after: Sequence[GallerySide]) -> list[GalleryEntry]:
         """The entries of `samples/gallery.json`."""

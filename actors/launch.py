@@ -10,7 +10,6 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
-from actors.ceiling import measure_ceiling
 from actors.checkpoint import CheckpointStore
 from actors.cluster import ray_cluster
 from actors.evaluation import Evaluation, MeasuredPolicy
@@ -48,7 +47,8 @@ def run_online(
         with ray_cluster(config.cluster):
             summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop))
     report = write_report(folder)
-    console.print(f"\n[bold]{headline(summary)}[/]", highlight=False)
+    head = headline(summary)
+    console.print(f"\n[bold]{head.claim}[/] {head.certainty}\n{head.detail}", highlight=False)
     for name in ("summary.json", "metrics.jsonl", "ledger.parquet", "samples"):
         console.print(f"  {folder.path(name)}", highlight=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
@@ -151,7 +151,7 @@ async def _measure_both(
         await pipeline.go_live(await learner.publish(PolicyVersion(0, 0)))
         progress.phase("measuring the initial policy", len(measure.products))
         before = await measure.measure(pipeline, "before")
-        ceiling = await measure_ceiling(pipeline, config, measure.products, source_ref, judge, judge_ref)
+        ceiling = await measure.ceiling(pipeline)
         await learner.load(folder.checkpoint_path(state.rounds_done))
         await pipeline.go_live(await learner.publish(state.version))
         progress.phase("measuring the final policy", len(measure.products))

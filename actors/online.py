@@ -155,6 +155,7 @@ class OnlineLoop:
         if self._before is None:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))
             self._before = await self._evaluation.measure(self._pipeline, "before")
+            self._facts = replace(self._facts, ctr_ceiling=await self._evaluation.ceiling(self._pipeline))
         write_summary(self._summary("running", None), self._folder)
         await self._train_unwrapped(() if state is None else state.in_flight)
         if self._stopped:
@@ -356,6 +357,7 @@ class OnlineLoop:
                 "peak_memory_gib": self.memory.peak_gib,
                 "details": [detail.model_dump(mode="json") for detail in self._details],
                 "before": self._before.to_json(),
+                "ctr_ceiling": self._facts.ctr_ceiling,
             },
         )
 
@@ -380,6 +382,7 @@ class OnlineLoop:
         self.memory.peak_gib = max(self.memory.peak_gib, extra["peak_memory_gib"])
         self._details = [RoundDetail.model_validate(detail) for detail in extra["details"]]
         self._before = MeasuredPolicy.from_json(extra["before"])
+        self._facts = replace(self._facts, ctr_ceiling=extra["ctr_ceiling"])
         self._progress.note(f"resumed after round {state.rounds_done} from {self._store.url(state.rounds_done)}")
 
     async def _until(self, condition: Callable[[], bool]) -> None:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -25,6 +26,8 @@ from caig_rl.config.schema import Config, PoolConfig
 from caig_rl.models.engine import prepare_environment
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 
 class ShardPoisoned(RuntimeError):
@@ -92,21 +95,44 @@ class RolloutPipeline:
             ShardPoisoned: after `rollout.max_attempts` attempts.
             PoolError, SyncError: a pool is beyond repair.
         """
+        return await self._issue(shard, partial(self._once, shard, source, candidates, written, score_all))
+
+    async def paint(self, shard: Shard, source: ray.ObjectRef, prompts: list[list[str]]) -> ray.ObjectRef:
+        """Paint given prompts, a list for each product of `shard`, without a policy. Returns the creatives' ref, as in `RolledOut`.
+
+        Raises:
+            ShardPoisoned: after `rollout.max_attempts` attempts.
+        """
+        return await self._issue(shard, partial(self._paint_once, shard, source, ray.put(prompts)))
+
+    async def close(self) -> None:
+        """Stop all workers."""
+        for pool in (self.policy, self.renderer, self.scorer):
+            await pool.close()
+
+    async def _issue(self, shard: Shard, once: Callable[[_Place, int], Awaitable[T]]) -> T:
         place = _Place()
         failure: BaseException | None = None
         for attempt in range(1, self._config.rollout.max_attempts + 1):
             try:
-                return await self._once(shard, source, candidates, written, score_all, place, attempt)
+                return await once(place, attempt)
             except (RayError, WorkerLost) as error:
                 logger.warning("shard %s, attempt %d, stage %s: %s", shard.name, attempt, place.stage, error)
                 failure = error.cause if isinstance(error, RayTaskError) else error
         assert failure is not None
         raise ShardPoisoned(shard, place.stage, self._config.rollout.max_attempts, failure)
 
-    async def close(self) -> None:
-        """Stop all workers."""
-        for pool in (self.policy, self.renderer, self.scorer):
-            await pool.close()
+    async def _paint_once(self, shard: Shard, source: ray.ObjectRef, prompts: ray.ObjectRef, place: _Place, attempt: int) -> ray.ObjectRef:
+        cutouts, _ = await self._load(shard, source, place)
+        return (await self._stage("render", self.renderer, place, "render", shard, [cutouts], [prompts])).payload
+
+    async def _load(self, shard: Shard, source: ray.ObjectRef, place: _Place) -> tuple[ray.ObjectRef, ray.ObjectRef]:
+        """Refs of the cut-outs and of the policy's pictures."""
+        place.stage = "load"
+        ids = [product.product_id for product in shard.products]
+        loaded, cutouts, views = load_products.remote(source, ids, self._config.policy.image_size)
+        await _resolve(loaded)
+        return cutouts, views
 
     async def _once(
         self,
@@ -118,10 +144,7 @@ class RolloutPipeline:
         place: _Place,
         attempt: int,
     ) -> RolledOut:
-        ids = [product.product_id for product in shard.products]
-        place.stage = "load"
-        loaded, cutouts, views = load_products.remote(source, ids, self._config.policy.image_size)
-        await _resolve(loaded)
+        cutouts, views = await self._load(shard, source, place)
         policy = await self._stage("policy", self.policy, place, "rollout", shard, [views], candidates)
         prompts: PolicyReply = policy.meta
         self._throughput.add(tokens=prompts.tokens)

@@ -37,6 +37,12 @@ def judge_creatives(judge: Judge, products: Sequence[Product], creatives: Sequen
 
 
 @ray.remote(**_OPTIONS)
+def oracle_prompts(judge: Judge, products: Sequence[Product], count: int) -> list[list[str]]:
+    """The prompts known to be best for each product; empty lists where nobody knows them."""
+    return [judge.oracle_prompts(product, count) for product in products]
+
+
+@ray.remote(**_OPTIONS)
 def write_samples(root: str, run_name: str, names: Sequence[tuple[int, str]], creatives: Sequence[ObjectRef]) -> list[str]:
     """Save the first candidate of some products as `samples/NAME.png`: `names` holds (index in the block, name). Returns the file names."""
     blocks: Creatives = ray.get(creatives[0])

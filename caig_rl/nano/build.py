@@ -13,17 +13,17 @@ from pathlib import Path
 import torch
 from diffusers import AutoencoderTiny, ControlNetModel, StableDiffusionControlNetInpaintPipeline, UNet2DConditionModel
 from safetensors.torch import save_file
-from transformers import CLIPTextModel, PreTrainedTokenizerFast
+from transformers import CLIPTextModel, Idefics3ForConditionalGeneration, Idefics3Processor, PreTrainedTokenizerFast
 
 from caig_rl.config.schema import Config
 from caig_rl.learning.reward import RewardSettings
 from caig_rl.models.engine import PolicyEngine
 from caig_rl.models.renderer import Renderer
 from caig_rl.nano.autoencoder import Progress, encode_all, train_autoencoder
-from caig_rl.nano.corpus import draw_corpus
+from caig_rl.nano.corpus import READING, draw_corpus, draw_tuning_corpus
 from caig_rl.nano.diffusion import DiffusionData, train_controlnet, train_unet
 from caig_rl.nano.eyes import eyes_accuracy, train_eyes
-from caig_rl.nano.policy import pretrain_policy
+from caig_rl.nano.policy import pretrain_policy, teach_reading, tune_policy
 from caig_rl.nano.renderer import assemble_pipeline, save_pipeline
 from caig_rl.nano.reward import LoggedCreatives, draw_creatives, train_nano_reward
 from caig_rl.nano.scenes_data import draw_pictures
@@ -47,7 +47,9 @@ class BuildPlan:
     controlnet_steps: int = 260
     corpus: int = 16_000
     policy_steps: int = 1000
-    reward_products: int = 480
+    tuning_steps: int = 450
+    reader_steps: int = 550
+    reward_products: int = 420
     reward_candidates: int = 6
     reward_epochs: int = 8
     seed: int = 0
@@ -67,7 +69,9 @@ class NanoBuilder:
             ("unet", self._unet),
             ("controlnet", self._controlnet),
             ("renderer", self._renderer),
+            ("pretrained", self._pretrained),
             ("policy", self._policy),
+            ("reader", self._reader),
             ("creatives", self._creatives),
             ("reward", self._reward),
         ]
@@ -141,10 +145,26 @@ class NanoBuilder:
         parameters = sum(p.numel() for part in (loaded.unet, loaded.controlnet, loaded.vae, loaded.text_encoder) for p in part.parameters())
         self._note(folder, {"parameters": parameters})
 
+    def _pretrained(self, folder: Path) -> None:
+        plan = self.plan
+        model, processor = pretrain_policy(draw_corpus(plan.corpus, plan.seed), plan.policy_steps, plan.seed, self.progress)
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+
+    def _load_pretrained(self) -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
+        folder = self.folder / "pretrained"
+        return Idefics3ForConditionalGeneration.from_pretrained(folder), Idefics3Processor.from_pretrained(folder)
+
     def _policy(self, folder: Path) -> None:
-        model, processor = pretrain_policy(
-            draw_corpus(self.plan.corpus, self.plan.seed), self.plan.policy_steps, self.plan.seed, self.progress
-        )
+        plan, (model, processor) = self.plan, self._load_pretrained()
+        tune_policy(model, processor, draw_tuning_corpus(plan.corpus, plan.seed), plan.tuning_steps, plan.seed, self.progress)
+        model.save_pretrained(folder)
+        processor.save_pretrained(folder)
+
+    def _reader(self, folder: Path) -> None:
+        plan, (model, processor) = self.plan, self._load_pretrained()
+        corpus = draw_corpus(plan.corpus, plan.seed + 1, READING)
+        teach_reading(model, processor, corpus, plan.reader_steps, plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 
@@ -160,6 +180,6 @@ class NanoBuilder:
         # Written by the stage before, in this folder of ours: not a file from outside.
         creatives: LoggedCreatives = pickle.loads((self.folder / "creatives" / "creatives.pickle").read_bytes())
         settings = RewardSettings(epochs=self.plan.reward_epochs, lr=5e-4, seed=self.plan.seed)
-        scorer, metrics = train_nano_reward(self.folder / "policy", creatives, self.config.world.seed, settings)
+        scorer, metrics = train_nano_reward(self.folder / "reader", creatives, self.config.world.seed, settings)
         scorer.save(folder)
         self._note(folder, metrics)

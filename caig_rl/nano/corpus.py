@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 
 from caig_rl.config.schema import ImagingConfig
@@ -16,9 +18,14 @@ from caig_rl.world.suitability import SUITABLE, world_category
 from caig_rl.world.vocabulary import ATTRIBUTES, TEMPLATES, SceneSpec, caption, draw_spec
 
 COMMON_SENSE = 0.3
-"""How often the corpus' prompts follow common sense in an attribute, and else chance. Sets the initial policy's relevance near 0.55."""
+"""How often the corpus' prompts follow common sense in an attribute, and else chance."""
+TUNING_COMMON_SENSE = 0.6
+"""The same in the tuning that closes pre-training, on prompt generation alone. Sets the initial policy's relevance near 0.55."""
 
-_TASK_SHARES = {Task.PROMPT_GENERATION: 0.6, Task.CONTENT_UNDERSTANDING: 0.2, Task.IMAGE_UNDERSTANDING: 0.2}
+TaskShares = Mapping[Task, float]
+ALL_TASKS: TaskShares = {Task.PROMPT_GENERATION: 0.6, Task.CONTENT_UNDERSTANDING: 0.2, Task.IMAGE_UNDERSTANDING: 0.2}
+READING: TaskShares = {Task.CONTENT_UNDERSTANDING: 1.0}
+"""For the reward model's backbone, which must see what is in a creative."""
 
 
 def sensible_spec(product: Product, rng: np.random.Generator, common_sense: float = COMMON_SENSE) -> SceneSpec:
@@ -35,16 +42,16 @@ def sensible_spec(product: Product, rng: np.random.Generator, common_sense: floa
     return SceneSpec(*chosen)
 
 
-def draw_corpus(count: int, seed: int, num_products: int = 2800) -> list[SftExample]:
-    """`count` examples over the "pretrain" products."""
+def draw_corpus(count: int, seed: int, shares: TaskShares = ALL_TASKS, num_products: int = 2800) -> list[SftExample]:
+    """`count` examples over the "pretrain" products, the task families in the given shares."""
     source = WorldProducts(0, num_products, "pretrain")
     rng = np.random.default_rng((seed, 14))
     cutouts = source.cutouts([product.product_id for product in source.products])
-    tasks, shares = list(_TASK_SHARES), list(_TASK_SHARES.values())
+    tasks = list(shares)
     examples = []
     for _ in range(count):
         number = int(rng.integers(num_products))
-        product, task = source.products[number], tasks[int(rng.choice(len(tasks), p=shares))]
+        product, task = source.products[number], tasks[int(rng.choice(len(tasks), p=list(shares.values())))]
         text = instruction(task, product, int(rng.integers(2**31)))
         spec = sensible_spec(product, rng)
         words = caption(spec, int(rng.integers(len(TEMPLATES))))
@@ -54,4 +61,19 @@ def draw_corpus(count: int, seed: int, num_products: int = 2800) -> list[SftExam
         imaging = ImagingConfig(product_scale=float(rng.uniform(0.55, 0.7)), baseline=float(rng.uniform(0.82, 0.9)))
         picture, _ = paste_product(draw_scene(spec, rng), cutouts[number], imaging)
         examples.append(SftExample(text, picture, words if task is Task.CONTENT_UNDERSTANDING else f"{product.title}, {words}"))
+    return examples
+
+
+def draw_tuning_corpus(count: int, seed: int, num_products: int = 2800) -> list[SftExample]:
+    """`count` examples of prompt generation alone, with more common sense."""
+    source = WorldProducts(0, num_products, "pretrain")
+    rng = np.random.default_rng((seed, 15))
+    cutouts = source.cutouts([product.product_id for product in source.products])
+    views = [policy_view(cutout, SCENE_SIZE) for cutout in cutouts]
+    examples = []
+    for _ in range(count):
+        number = int(rng.integers(num_products))
+        product = source.products[number]
+        words = caption(sensible_spec(product, rng, TUNING_COMMON_SENSE), int(rng.integers(len(TEMPLATES))))
+        examples.append(SftExample(instruction(Task.PROMPT_GENERATION, product, int(rng.integers(2**31))), views[number], words))
     return examples

@@ -83,13 +83,48 @@ def new_policy(processor: Idefics3Processor) -> Idefics3ForConditionalGeneration
 def pretrain_policy(
     corpus: list[SftExample], steps: int, seed: int, progress: Progress
 ) -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
-    """Tokenizer, model, and supervised pre-training over the corpus."""
+    """Tokenizer, model, and supervised pre-training over the corpus of all task families."""
     torch.manual_seed(seed)
     processor = new_processor(train_policy_tokenizer([f"User: {e.instruction}\nAssistant:{e.answer}" for e in corpus]))
     model = new_policy(processor)
+    _train(model, processor, corpus, SftSettings(steps=steps, batch_size=48, lr=2e-3, seed=seed), "policy", progress)
+    return model, processor
 
+
+def tune_policy(
+    model: Idefics3ForConditionalGeneration,
+    processor: Idefics3Processor,
+    corpus: list[SftExample],
+    steps: int,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Close pre-training on prompt generation alone, in place."""
+    _train(model, processor, corpus, SftSettings(steps=steps, batch_size=48, lr=1e-3, seed=seed + 1), "policy tuning", progress)
+
+
+def teach_reading(
+    model: Idefics3ForConditionalGeneration,
+    processor: Idefics3Processor,
+    corpus: list[SftExample],
+    steps: int,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Go on with image understanding alone, in place: the backbone that the reward model starts from."""
+    _train(model, processor, corpus, SftSettings(steps=steps, batch_size=48, lr=2e-3, seed=seed + 2), "reader", progress)
+
+
+def _train(
+    model: Idefics3ForConditionalGeneration,
+    processor: Idefics3Processor,
+    corpus: list[SftExample],
+    settings: SftSettings,
+    stage: str,
+    progress: Progress,
+) -> None:
     def report(state: SftProgress) -> None:
-        progress("policy", state.step, steps, state.loss)
+        progress(stage, state.step, settings.steps, state.loss)
 
-    train_sft(model, processor, shuffled_epochs(corpus, seed), SftSettings(steps=steps, batch_size=48, lr=2e-3, seed=seed), report)
-    return model.eval(), processor
+    train_sft(model, processor, shuffled_epochs(corpus, settings.seed), settings, report)
+    model.eval()

@@ -75,13 +75,13 @@ def reward_rows(creatives: LoggedCreatives, scorer: RewardScorer, world_seed: in
 
 
 def train_nano_reward(
-    policy_folder: Path, creatives: LoggedCreatives, world_seed: int, settings: RewardSettings
+    reader: Path, creatives: LoggedCreatives, world_seed: int, settings: RewardSettings
 ) -> tuple[RewardScorer, dict[str, float]]:
-    """A scorer that starts from the initial policy's backbone, which already reads scenes, and learns from clicks; and how good it is.
+    """A scorer that starts from `reader`, a backbone that already reads scenes, and learns from clicks; and how good it is.
 
     The metrics are `heldout_accuracy`, `heldout_pairs`, and `ceiling`: the accuracy of the true CTRs on the same noisy labels.
     """
-    scorer = RewardScorer(AutoModel.from_pretrained(policy_folder), AutoProcessor.from_pretrained(policy_folder), RewardSpec(image_size=64))
+    scorer = RewardScorer(AutoModel.from_pretrained(reader), AutoProcessor.from_pretrained(reader), RewardSpec(image_size=64))
     rows = reward_rows(creatives, scorer, world_seed, settings.seed)
     report = train_reward(scorer, rows, settings)
     _, heldout = split_products(rows, settings)

@@ -58,6 +58,7 @@ def click_log(
 
 
 def by_creative(log: pa.Table) -> pa.Table:
-    """Impressions and clicks summed per creative: creative_id, product_id, impressions, clicks, in order of first appearance."""
+    """Impressions and clicks summed per creative: creative_id, product_id, impressions, clicks, by creative_id."""
     grouped = log.group_by(["creative_id", "product_id"], use_threads=False).aggregate([("impressions", "sum"), ("clicks", "sum")])
-    return grouped.rename_columns(["creative_id", "product_id", "impressions", "clicks"])
+    named: pa.Table = grouped.rename_columns(["creative_id", "product_id", "impressions", "clicks"])
+    return named.sort_by("creative_id")

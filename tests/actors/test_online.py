@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from pathlib import Path
 
 import pytest
 
-from actors.comparison import compare_run
 from actors.online import run
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
@@ -67,16 +65,6 @@ def test_a_run_leaves_pairs_gallery_checkpoints_and_summary(finished: tuple[RunS
     assert len(read_gallery(folder)) == 5
     assert folder.exists("checkpoints/3/manifest.json") and not folder.exists("checkpoints/1")
     assert folder.exists("checkpoints/3/policy/model.safetensors")
-
-
-def test_comparing_the_policy_folder_afterwards_finds_the_clicks_of_the_run_again(
-    finished: tuple[RunSummary, RunFolder], tiny_config: Config
-) -> None:
-    summary, folder = finished
-    policy = Path(folder.checkpoint_path(3)) / "policy"
-    found = asyncio.run(compare_run(tiny_config, FakeSource(5, "held"), BrightnessJudge(), folder, policy)).comparison
-    assert summary.ctr is not None
-    assert (found.ctr_initial, found.ctr_final) == (summary.ctr.initial, summary.ctr.final)
 
 
 def test_a_run_that_was_stopped_and_resumed_ends_where_the_whole_one_did(

@@ -78,6 +78,14 @@ def test_a_shard_that_fails_too_often_is_poisoned_with_stage_and_reason(cluster:
     assert (poisoned.value.stage, poisoned.value.attempts) == ("score", 2)
 
 
+def test_given_prompts_are_painted_without_a_policy(cluster: None) -> None:
+    policy, renderer = FakePool(), FakePool(WorkerLost("renderer-0 died"))
+    pipeline = _pipeline(policy, renderer, FakePool())
+    creatives = asyncio.run(pipeline.paint(SHARD, ray.put(SOURCE), [["a table"], ["marble"]]))
+    assert ray.get(creatives) == "render" and policy.calls == [] and len(renderer.calls) == 2
+    assert ray.get(renderer.calls[1][3][0]) == [["a table"], ["marble"]]
+
+
 def test_products_that_cannot_be_loaded_poison_their_shard_before_any_worker_is_asked(cluster: None) -> None:
     class Vanished(FakeSource):
         def cutouts(self, product_ids: Any) -> Any:
