@@ -37,6 +37,10 @@ class BrightnessJudge:
         """CTR from the mean grey level."""
         return [Judgement(0.01 + 0.04 * float(creative.mean()) / 255.0, 0.5) for creative in creatives]
 
+    def oracle_prompts(self, product: Product, count: int) -> list[str]:
+        """Nobody knows what makes a picture bright."""
+        return []
+
 
 def make_tiny_reward(folder: Path) -> Path:
     """A random reward model over the tiny policy's backbone."""
