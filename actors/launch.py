@@ -48,7 +48,7 @@ def run_online(
             summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop))
     report = write_report(folder)
     head = headline(summary)
-    console.print(f"\n[bold]{head.claim}[/] {head.certainty}\n{head.detail}", highlight=False)
+    console.print(f"\n[bold]{head.claim}[/] {head.certainty}\n{head.detail}", highlight=False, soft_wrap=True)
     for name in ("summary.json", "metrics.jsonl", "ledger.parquet", "samples"):
         console.print(f"  {folder.path(name)}", highlight=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)

@@ -57,8 +57,8 @@ class RichProgress:
             for name, value in (("reward", detail.reward_score), ("relevance", detail.relevance), ("KL", detail.kl), ("loss", detail.loss))
             if value is not None
         ]
-        self._console.print("  ".join(parts), highlight=False)
+        self._console.print("  ".join(parts), highlight=False, soft_wrap=True)
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, style="yellow", highlight=False)
+        self._console.print(text, style="yellow", highlight=False, soft_wrap=True)
