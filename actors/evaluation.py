@@ -15,13 +15,14 @@ from actors.pipeline import RolledOut, RolloutPipeline
 from actors.shards import evaluation_shards
 from actors.tasks import judge_creatives, write_samples
 from caig_rl.config.schema import Config
+from caig_rl.errors import UserError
 from caig_rl.evaluation.gallery import GalleryEntry, GallerySide
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.types import Judgement, Product
 
 
-class EvaluationError(RuntimeError):
+class EvaluationError(UserError):
     """A held-out product for which the policy gave no score: the comparison would not be of the same products."""
 
 
@@ -66,7 +67,9 @@ class Evaluation:
     ) -> None:
         """`products`: at most `evaluation.products` held-out ones; `source` and `judge` are refs (no judge: None)."""
         self._config, self._source, self._judge, self._folder = config, source, judge, folder
-        self.products = list(products[: config.evaluation.products])
+        # A catalog lists like with like: the first rows alone would not speak for it.
+        order = np.random.default_rng([config.run.seed, len(products)]).permutation(len(products))
+        self.products = [products[int(index)] for index in sorted(order[: config.evaluation.products])]
         self._shards = evaluation_shards(self.products, config.rollout.shard_size, config.run.seed)
 
     async def measure(self, pipeline: RolloutPipeline, label: str) -> MeasuredPolicy:

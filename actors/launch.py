@@ -19,7 +19,7 @@ from actors.pipeline import RolloutPipeline
 from actors.reporting import KnownFacts
 from actors.telemetry import StageClock, Throughput
 from actors.watch import RichProgress
-from caig_rl.config.schema import Config
+from caig_rl.config.schema import NANO, Config
 from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_policies
 from caig_rl.evaluation.report import write_report
 from caig_rl.evaluation.report_text import headline
@@ -95,7 +95,8 @@ class _StopRequest:
 def known_facts(config: Config, judge: Judge | None) -> KnownFacts:
     """What the config and the reward model's own folder say beforehand."""
     accuracy = ceiling = None
-    if config.reward.kind == "model":
+    # Its own folder speaks for the population the reward model was trained on; on another, the run measures it itself.
+    if config.reward.kind == "model" and config.catalog.path is None and (config.reward.model != NANO or config.world.seed == 0):
         metrics = resolve_model_folder(config.reward.model, "reward") / "metrics.json"
         if metrics.is_file():
             content = json.loads(metrics.read_text(encoding="utf-8"))

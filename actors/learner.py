@@ -20,6 +20,7 @@ from actors.cluster import worker_options
 from actors.journal import pairs_from_table
 from actors.weights import CANARY_ANSWER, CANARY_INSTRUCTION, Canary, PackedTensor, PublishedWeights, canary_view, pack, weights_digest
 from caig_rl.config.schema import Config, PoolConfig
+from caig_rl.errors import UserError
 from caig_rl.learning.engine import free_port, init_group
 from caig_rl.learning.preference import PreferenceLearner, RoundMetrics
 from caig_rl.types import PolicyVersion, Rollout
@@ -105,12 +106,20 @@ class LearnerGroup:
         self._canary: Canary | None = None
 
     async def start(self, total_steps: int) -> None:
-        """Reserve the ranks' places, start them, form the group. Raises TimeoutError where the cluster has no room in time."""
+        """Reserve the ranks' places, start them, form the group. Raises UserError where the cluster has no room in time."""
         learner = self._config.learner
         pool = PoolConfig(workers=learner.world_size, num_cpus=learner.num_cpus, num_gpus=learner.num_gpus, threads=learner.threads)
         bundle = {"CPU": learner.num_cpus} | ({"GPU": learner.num_gpus} if learner.num_gpus else {})
         self._placement = placement_group([bundle] * learner.world_size, strategy="PACK")
-        await asyncio.wait_for(_resolve(self._placement.ready()), self._config.cluster.start_timeout_s)
+        timeout = self._config.cluster.start_timeout_s
+        try:
+            await asyncio.wait_for(_resolve(self._placement.ready()), timeout)
+        except TimeoutError:
+            total = ray.cluster_resources()
+            raise UserError(
+                f"waited {timeout:.0f} s for {learner.world_size} learner rank(s) of {bundle}; the cluster has {total.get('CPU', 0):g} CPUs "
+                f"and {total.get('GPU', 0):g} GPUs. Ask for less in learner, add nodes, or raise cluster.start_timeout_s."
+            ) from None
         remote = ray.remote(LearnerRank)
         for rank in range(learner.world_size):
             strategy = PlacementGroupSchedulingStrategy(self._placement, placement_group_bundle_index=rank)

@@ -96,7 +96,6 @@ async def run(
     if config.reward.kind == "model":
         resolve_model_folder(config.reward.model, "reward")
     run_folder.prepare(resume=resume)
-    run_folder.write_text("config.yaml", config_yaml(config))
     simulated = judge is not None and judge.simulated
     loop = OnlineLoop(
         config, source, eval_source, judge, run_folder, facts or KnownFacts(simulated=simulated), progress or Silent(), should_stop
@@ -151,6 +150,8 @@ class OnlineLoop:
         """Start, measure, train, measure again."""
         self._progress.phase("starting", 0)
         state = self._store.newest(self._config, self._progress.note) if resume else None
+        # Only now: a resume that does not fit must leave the run's own config as it is.
+        self._folder.write_text("config.yaml", config_yaml(self._config))
         await self._start(state)
         if self._before is None:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))

@@ -65,7 +65,8 @@ class PolicyWorker:
             except ValueError as error:  # the product's text holds one of the model's control tokens
                 refused[index] = str(error)
         seeds = shard.seeds(Stream.POLICY)
-        answers = self._engine.generate(prompts, [pictures[index] for index in asked], [seeds[index] for index in asked], candidates)
+        chosen = [pictures[index] for index in asked]
+        answers = self._engine.generate(prompts, chosen, [seeds[index] for index in asked], candidates) if prompts else []
         groups: list[RolloutGroup | None] = [None] * len(instructions)
         for index, rollouts in zip(asked, answers, strict=True):
             groups[index] = RolloutGroup(shard.admissions[index], self._version, instructions[index], tuple(rollouts))

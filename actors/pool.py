@@ -20,13 +20,15 @@ from typing import Any
 import ray
 from ray.exceptions import ActorUnavailableError, RayActorError
 
+from caig_rl.errors import UserError
+
 logger = logging.getLogger(__name__)
 
 MAX_FAILED_STARTS = 3
 """Workers that die before they are ready, one after another, before the pool gives up."""
 
 
-class PoolError(RuntimeError):
+class PoolError(UserError):
     """A pool that cannot bring its workers up."""
 
 

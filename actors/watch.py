@@ -61,4 +61,4 @@ class RichProgress:
 
     def note(self, text: str) -> None:
         """A line that stays."""
-        self._console.print(text, style="yellow", highlight=False, soft_wrap=True)
+        self._console.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)

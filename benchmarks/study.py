@@ -34,7 +34,8 @@ def run_arm(arm: str, seed: int, extra: list[str]) -> dict:
     result = ROOT / name / "evaluation.json"
     if not result.exists():
         shared = [f"run.root={ROOT}", f"run.name={name}", f"run.seed={seed}", "evaluation.products=16", "evaluation.gallery=4"]
-        subprocess.run([CAIG, "train", "configs/demo.yaml", *shared, *ARMS[arm], *extra], check=True)
+        begun = ["--resume"] if list((ROOT / name).glob("checkpoints/*/manifest.json")) else []
+        subprocess.run([CAIG, "train", "configs/demo.yaml", *begun, *shared, *ARMS[arm], *extra], check=True)
         subprocess.run([CAIG, "evaluate", "policy", str(ROOT / name)], check=True)
     return json.loads(result.read_text(encoding="utf-8"))
 

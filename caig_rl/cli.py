@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from caig_rl.config.load import config_yaml, load_config
@@ -47,10 +48,10 @@ def _explained() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        _errors.print(f"[bold red]wrong configuration[/]\n{error}", highlight=False)
+        _errors.print(f"[bold red]wrong configuration[/]\n{escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
     except UserError as error:
-        _errors.print(f"[bold red]error[/] {error}", highlight=False)
+        _errors.print(f"[bold red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
 
 
@@ -97,7 +98,7 @@ def train(
     with _explained():
         settings = _settings(config, overrides)
         if dry_run:
-            console.print(config_yaml(settings), highlight=False)
+            console.print(config_yaml(settings), markup=False, highlight=False, soft_wrap=True)
             console.print(_actor_table(settings))
             return
         from actors.launch import run_online
@@ -242,14 +243,17 @@ def data_inspect(config: ConfigFile = None, overrides: Overrides = None) -> None
         console.print(f"{summary.num_products} products, {sum(r.count for r in summary.rejected.values())} rows rejected")
         table = Table("category", "products")
         for name, count in summary.categories.items():
-            table.add_row(name, str(count))
+            table.add_row(escape(name), str(count))
         console.print(table)
         console.print("cut-outs: " + ", ".join(f"{count} by {method}" for method, count in summary.methods.items()))
         if summary.confidence:
             console.print("confidence of made cut-outs: " + ", ".join(f"{q:.0%} {value:.2f}" for q, value in summary.confidence.items()))
         for reason, rejection in summary.rejected.items():
             console.print(
-                f"[yellow]{reason}[/] {rejection.count}", *(f"  {example}" for example in rejection.examples), sep="\n", highlight=False
+                f"[yellow]{reason}[/] {rejection.count}",
+                *(f"  {escape(example)}" for example in rejection.examples),
+                sep="\n",
+                highlight=False,
             )
 
 
@@ -263,7 +267,7 @@ def doctor(config: ConfigFile = None, overrides: Overrides = None) -> None:
         checks = run_checks(_settings(config, overrides))
     table = Table("check", "", "found", "what to do")
     for check in checks:
-        table.add_row(check.name, f"[{colours[check.status]}]{check.status}[/]", check.detail, check.advice)
+        table.add_row(escape(check.name), f"[{colours[check.status]}]{check.status}[/]", escape(check.detail), escape(check.advice))
     console.print(table)
     raise typer.Exit(1 if any(check.status == "fail" for check in checks) else 0)
 

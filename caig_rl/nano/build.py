@@ -29,6 +29,7 @@ from caig_rl.nano.reward import LoggedCreatives, draw_creatives, train_nano_rewa
 from caig_rl.nano.scenes_data import draw_pictures
 from caig_rl.nano.text import all_phrases, new_text_encoder, train_renderer_tokenizer
 from caig_rl.world.eyes import WEIGHTS_FOLDER as EYES_FOLDER
+from caig_rl.world.eyes import WIDTHS, load_eyes
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,6 @@ class NanoBuilder:
         """Copy the finished models into the package."""
         for name in ("renderer", "policy", "reward"):
             shutil.copytree(self.folder / name, NANO_WEIGHTS / name, dirs_exist_ok=True)
-        shutil.copytree(self.folder / "eyes", EYES_FOLDER, dirs_exist_ok=True)
 
     def _note(self, folder: Path, metrics: Mapping[str, object]) -> None:
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -106,6 +106,11 @@ class NanoBuilder:
             save_file({key: value.contiguous() for key, value in eyes.state_dict().items()}, folder / f"{name}.safetensors")
             metrics[name] = eyes_accuracy(eyes, held_out)
         self._note(folder, metrics)
+        # The judge of later stages looks through the package's eyes.
+        EYES_FOLDER.mkdir(exist_ok=True)
+        for name in WIDTHS:
+            shutil.copy(folder / f"{name}.safetensors", EYES_FOLDER)
+        load_eyes.cache_clear()
 
     def _autoencoder(self, folder: Path) -> None:
         images = draw_pictures(6000, 1).images

@@ -1,0 +1,70 @@
+"""The command line's own doings: messages, exit codes, and the commands that need no cluster."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from typer.testing import CliRunner
+
+from caig_rl.cli import app
+from caig_rl.imaging.views import save_png
+
+runner = CliRunner()
+
+
+@pytest.fixture
+def catalog(tmp_path: Path) -> Path:
+    picture = np.full((120, 120, 3), 250, np.uint8)
+    picture[30:90, 40:80] = (160, 20, 40)
+    save_png(picture, tmp_path / "mug.png")
+    (tmp_path / "products.csv").write_text("sku,title,image\n1,Red mug,mug.png\n2,Gone,none.png\n")
+    return tmp_path / "products.csv"
+
+
+def test_brackets_in_a_message_reach_the_reader():
+    result = runner.invoke(app, ["train", "imaging.canny=3", "--dry-run"])
+    assert result.exit_code == 2
+    assert "[" in result.stderr
+
+
+def test_a_path_that_looks_like_markup_is_named_in_the_error(tmp_path: Path):
+    result = runner.invoke(app, ["data", "inspect", f"catalog.path={tmp_path}/[/x].csv"])
+    assert result.exit_code == 1
+    assert "[/x].csv" in result.stderr
+
+
+def test_data_inspect_counts_products_and_names_rejected_rows(catalog: Path):
+    result = runner.invoke(app, ["data", "inspect", f"catalog.path={catalog}"])
+    assert result.exit_code == 0, result.output
+    assert "1 products, 1 rows rejected" in result.stdout
+    assert "image_missing" in result.stdout
+    assert "none.png" in result.stdout
+
+
+def test_a_dry_run_prints_the_resolved_config_and_the_actors():
+    result = runner.invoke(app, ["train", "configs/demo.yaml", "learner.lr=0.5", "--dry-run"])
+    assert result.exit_code == 0, result.output
+    assert "lr: 0.5" in result.stdout
+    assert "renderer" in result.stdout
+
+
+def test_world_draws_a_picture_and_a_log(tmp_path: Path):
+    result = runner.invoke(app, ["world", "--out", str(tmp_path), "--num-products", "6"])
+    assert result.exit_code == 0, result.output
+    assert Image.open(tmp_path / "world.png").width > 500
+    assert (tmp_path / "clicks.parquet").stat().st_size > 0
+
+
+def test_evaluating_a_folder_that_is_no_run_says_so(tmp_path: Path):
+    result = runner.invoke(app, ["evaluate", "policy", str(tmp_path)])
+    assert result.exit_code == 1
+    assert "not a run folder" in result.stderr
+
+
+def test_the_embedded_reward_model_says_how_good_it_is():
+    from caig_rl.models.folders import resolve_model_folder
+
+    metrics = json.loads((resolve_model_folder("nano", "reward") / "metrics.json").read_text())
+    assert 0.65 < metrics["heldout_accuracy"] < metrics["ceiling"] < 1
