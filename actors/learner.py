@@ -117,8 +117,8 @@ class LearnerGroup:
         except TimeoutError:
             total = ray.cluster_resources()
             raise UserError(
-                f"waited {timeout:.0f} s for {learner.world_size} learner rank(s) of {bundle}; the cluster has {total.get('CPU', 0):g} CPUs "
-                f"and {total.get('GPU', 0):g} GPUs. Ask for less in learner, add nodes, or raise cluster.start_timeout_s."
+                f"waited {timeout:.0f} s for {learner.world_size} learner rank(s) of {bundle}; the cluster has {total.get('CPU', 0):g} CPU "
+                f"and {total.get('GPU', 0):g} GPU. Ask for less in learner, add nodes, or raise cluster.start_timeout_s."
             ) from None
         remote = ray.remote(LearnerRank)
         for rank in range(learner.world_size):
