@@ -156,7 +156,7 @@ def nano_build(
     install: Annotated[bool, typer.Option(help="Copy the finished models into the package.")] = True,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
 ) -> None:
-    """Build the embedded models from the click world alone: about two hours on two cores, resumable."""
+    """Build the embedded models from the click world alone, stage by stage: hours on two cores, resumable."""
     import torch
 
     from caig_rl.nano.build import BuildPlan, NanoBuilder

@@ -38,7 +38,7 @@ NANO_WEIGHTS = Path(__file__).parent / "weights"
 
 @dataclass(frozen=True)
 class BuildPlan:
-    """How much of everything. The defaults made the weights that ship; about two hours on two cores."""
+    """How much of everything. The defaults are those of the weights that ship."""
 
     pictures: int = 12_000
     controlnet_pictures: int = 5000
