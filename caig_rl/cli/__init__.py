@@ -1,0 +1,32 @@
+"""`caig-rl`: the command line, one file a group of commands. The only part of the library that reaches into `actors`, and that prints."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+from typing import Annotated
+
+import typer
+
+from caig_rl.cli import data, evaluate, machine, nano, train
+
+app = typer.Typer(
+    help="Ad creatives that people click, optimised online by reinforcement learning.", no_args_is_help=True, pretty_exceptions_enable=False
+)
+app.command()(train.train)
+app.command()(train.report)
+app.add_typer(evaluate.app, name="evaluate")
+app.add_typer(data.app, name="data")
+app.command()(machine.world)
+app.add_typer(nano.app, name="nano")
+app.command()(machine.doctor)
+
+
+@app.callback()
+def _logging(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False) -> None:
+    # Without torchvision transformers says at every start that it uses its PIL image processors: that is how it is meant here.
+    os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    if shutil.which("nvidia-smi") is None:
+        os.environ.setdefault("DS_ACCELERATOR", "cpu")
+    logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")

@@ -1,0 +1,39 @@
+"""`caig-rl world` and `caig-rl doctor`: the click world in pictures, and the state of this machine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+from rich.table import Table
+
+from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
+
+
+def world(
+    out: Annotated[Path, typer.Option(help="Folder for the pictures and the log.")] = Path("runs/world"),
+    seed: Annotated[int, typer.Option(help="World seed.")] = 0,
+    num_products: Annotated[int, typer.Option(help="Products to draw.")] = 24,
+) -> None:
+    """Draw products of the click world in scenes of their own, show them to its shoppers, and write the log they leave."""
+    from caig_rl.world.show import show_world
+
+    with explained():
+        for path in show_world(out, seed, num_products):
+            console.print(f"wrote {path}")
+
+
+def doctor(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Check the machine and the installation, and say in words what to do."""
+    from caig_rl.doctor.run import run_checks
+
+    colours = {"ok": "green", "warn": "yellow", "fail": "red"}
+    with explained():
+        checks = run_checks(resolved_config(config, overrides))
+    table = Table("check", "", "found", "what to do")
+    for check in checks:
+        table.add_row(escape(check.name), f"[{colours[check.status]}]{check.status}[/]", escape(check.detail), escape(check.advice))
+    console.print(table)
+    raise typer.Exit(1 if any(check.status == "fail" for check in checks) else 0)
