@@ -169,6 +169,9 @@ class LearnerConfig(_Section):
     min_lr_ratio: Share = 0.1
     """Learning rate at the end of the cosine, as a share of `lr`."""
     weight_decay: float = Field(0.0, ge=0.0)
+    adam_eps: float = Field(1e-8, gt=0.0)
+    """Epsilon of AdamW. Far above the gradients (1.0), steps are proportional to them, as in momentum SGD at lr / adam_eps: for runs of few
+    steps, where Adam's even steps let weights of small gradient follow noise."""
     grad_clip: float = Field(1.0, gt=0.0)
     batch_size: int = Field(16, ge=1)
     """Pairs per optimiser step, over all ranks."""
@@ -182,6 +185,8 @@ class LearnerConfig(_Section):
     """Temperature of L_PCPO, beta'."""
     pc_weight: float = Field(1.0, ge=0.0)
     """w in L = L_DPO + w * L_PCPO."""
+    nll_weight: float = Field(0.0, ge=0.0)
+    """Weight of -log pi(winner) / tokens beside it, which keeps the winner itself likely (iterative RPO). 0: the paper's loss."""
     checkpoint_every: int = Field(1, ge=1)
     """Rounds between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)

@@ -66,7 +66,13 @@ def build_engine(model: nn.Module, parameters: list[nn.Parameter], config: Learn
         "gradient_accumulation_steps": 1,
         "optimizer": {
             "type": "AdamW",
-            "params": {"lr": config.lr, "betas": [0.9, 0.999], "weight_decay": config.weight_decay, "torch_adam": True},
+            "params": {
+                "lr": config.lr,
+                "betas": [0.9, 0.999],
+                "eps": config.adam_eps,
+                "weight_decay": config.weight_decay,
+                "torch_adam": True,
+            },
         },
         "gradient_clipping": config.grad_clip,
         "zero_optimization": {"stage": config.zero_stage},

@@ -228,7 +228,7 @@ class PreferenceLearner:
         for index, prepared in enumerate(micro_batches):
             with accumulation(self.engine, is_last=index == len(micro_batches) - 1):
                 policy = batch_log_probs(self.engine, prepared.batch)
-                losses = pair_losses(self.config, policy.sums, prepared.reference)
+                losses = pair_losses(self.config, policy.sums, prepared.reference, policy.mask.sum(dim=1))
                 self.engine.backward(losses.total.sum() * prepared.plan.weight)
             if prepared.plan.weight > 0.0:
                 during += _loss_sums(losses)

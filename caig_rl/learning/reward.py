@@ -81,7 +81,7 @@ def train_reward(
     """
     if np.any(rows.clicks > rows.impressions) or np.any(rows.impressions < 1):
         raise ValueError("every row needs at least one impression and no more clicks than impressions")
-    training, heldout = split_products(rows, settings)
+    training, heldout = split_products(rows.product_index, settings)
     scale = float(rows.clicks[np.isin(rows.product_index, training)].mean()) + 1e-9
     log_tau = nn.Parameter(torch.tensor(math.log(10.0)))
     parameters = [*scorer.parameters(), log_tau]
@@ -119,13 +119,13 @@ def train_reward(
     return dataclasses.replace(best, prior_logit=prior)
 
 
-def split_products(rows: RewardRows, settings: RewardSettings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(training, held out) product indices, no product in both, at least one in each.
+def split_products(product_index: npt.NDArray[np.int64], settings: RewardSettings) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(training, held out) values of `product_index` (N,), no product in both, at least one in each.
 
     Raises:
         ValueError: fewer than two products.
     """
-    products = np.unique(rows.product_index)
+    products = np.unique(product_index)
     if len(products) < 2:
         raise ValueError(f"{len(products)} product(s) in the click log; at least 2 are needed, so that one can be held out")
     shuffled = np.random.default_rng(settings.seed).permutation(products)

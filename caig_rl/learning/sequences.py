@@ -13,6 +13,7 @@ from caig_rl.imaging.masking import mask_patches
 from caig_rl.models.logprobs import AnswerBatch, collate_answers
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.objectives.dpo import dpo_loss
+from caig_rl.objectives.nll import winner_nll
 from caig_rl.objectives.pcpo import product_centric_loss
 from caig_rl.objectives.pcpo_official import official_product_centric_loss
 from caig_rl.types import ImageArray, NegativeKind, PreferencePair, Rollout
@@ -26,7 +27,7 @@ class PairLosses:
     """Losses of B pairs, (B,) each, in nats."""
 
     total: torch.Tensor
-    """L_DPO + w * L_PCPO."""
+    """L_DPO + w * L_PCPO, and the winner's likelihood by its weight."""
     dpo: torch.Tensor
     product_centric: torch.Tensor
     """L_PCPO without its weight; zeros where the objective has none."""
@@ -80,13 +81,14 @@ def negative_sequence(config: Config, pair: PreferencePair, view: ImageArray, ne
     return pair.negative_instruction, view, negative_rollout.token_ids
 
 
-def pair_losses(config: Config, policy: torch.Tensor, reference: torch.Tensor) -> PairLosses:
-    """L = L_DPO + w * L_PCPO (METHOD, stage C) from summed log-probs.
+def pair_losses(config: Config, policy: torch.Tensor, reference: torch.Tensor, num_tokens: torch.Tensor) -> PairLosses:
+    """L = L_DPO + w * L_PCPO (METHOD, stage C) from summed log-probs, plus `nll_weight` times the winner's mean negative log-likelihood.
 
     Args:
-        config: the objective, beta, beta' and w.
+        config: the objective, beta, beta', w and the weight of the winner's likelihood.
         policy: (S * B,) sums in `pair_batch`'s order, S = 3 with negatives, else 2.
         reference: (S * B,) the same under the reference, without gradient.
+        num_tokens: (S * B,) tokens of each answer.
     """
     learner = config.learner
     sequences = 3 if has_negatives(config) else 2
@@ -94,8 +96,11 @@ def pair_losses(config: Config, policy: torch.Tensor, reference: torch.Tensor) -
     ref_chosen, ref_rejected, *ref_negative = reference.view(sequences, -1)
     dpo = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, learner.beta)
     margins = learner.beta * ((chosen - ref_chosen) - (rejected - ref_rejected)).detach()
-    if not negative:
-        return PairLosses(dpo, dpo, torch.zeros_like(dpo), margins)
-    term = official_product_centric_loss if config.objective == "pcpo_official" else product_centric_loss
-    product_centric = term(chosen, negative[0], ref_chosen, ref_negative[0], learner.beta_pc)
-    return PairLosses(dpo + learner.pc_weight * product_centric, dpo, product_centric, margins)
+    total, product_centric = dpo, torch.zeros_like(dpo)
+    if negative:
+        term = official_product_centric_loss if config.objective == "pcpo_official" else product_centric_loss
+        product_centric = term(chosen, negative[0], ref_chosen, ref_negative[0], learner.beta_pc)
+        total = total + learner.pc_weight * product_centric
+    if learner.nll_weight > 0.0:
+        total = total + learner.nll_weight * winner_nll(chosen, num_tokens.view(sequences, -1)[0])
+    return PairLosses(total, dpo, product_centric, margins)

@@ -69,6 +69,8 @@ class PolicyEngine:
             enforce_eager=not torch.cuda.is_available(),
             # A cached prefix changes the last bit of a log-prob; on a CPU a repeatable run is worth more than the saved prefill.
             enable_prefix_caching=torch.cuda.is_available(),
+            # A prompt cut in two makes vLLM wind a seeded request's generator back, which CPU generators cannot.
+            enable_chunked_prefill=torch.cuda.is_available(),
             skip_mm_profiling=True,
             limit_mm_per_prompt={"image": 1},
         )

@@ -25,7 +25,7 @@ from caig_rl.nano.diffusion import DiffusionData, train_controlnet, train_unet
 from caig_rl.nano.eyes import eyes_accuracy, train_eyes
 from caig_rl.nano.policy import pretrain_policy, teach_reading, tune_policy
 from caig_rl.nano.renderer import assemble_pipeline, save_pipeline
-from caig_rl.nano.reward import LoggedCreatives, draw_creatives, train_nano_reward
+from caig_rl.nano.reward import LoggedCreatives, draw_creatives, reading_practice, train_nano_reward
 from caig_rl.nano.scenes_data import draw_pictures
 from caig_rl.nano.text import all_phrases, new_text_encoder, train_renderer_tokenizer
 from caig_rl.world.eyes import WEIGHTS_FOLDER as EYES_FOLDER
@@ -49,10 +49,10 @@ class BuildPlan:
     corpus: int = 16_000
     policy_steps: int = 1000
     tuning_steps: int = 450
-    reader_steps: int = 550
-    reward_products: int = 420
+    reward_products: int = 1260
     reward_candidates: int = 6
-    reward_epochs: int = 8
+    reader_steps: int = 600
+    reward_epochs: int = 5
     seed: int = 0
 
 
@@ -72,8 +72,8 @@ class NanoBuilder:
             ("renderer", self._renderer),
             ("pretrained", self._pretrained),
             ("policy", self._policy),
-            ("reader", self._reader),
             ("creatives", self._creatives),
+            ("reader", self._reader),
             ("reward", self._reward),
         ]
 
@@ -156,19 +156,19 @@ class NanoBuilder:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 
-    def _load_pretrained(self) -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
-        folder = self.folder / "pretrained"
+    def _load_policy(self, stage: str) -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
+        folder = self.folder / stage
         return Idefics3ForConditionalGeneration.from_pretrained(folder), Idefics3Processor.from_pretrained(folder)
 
     def _policy(self, folder: Path) -> None:
-        plan, (model, processor) = self.plan, self._load_pretrained()
+        plan, (model, processor) = self.plan, self._load_policy("pretrained")
         tune_policy(model, processor, draw_tuning_corpus(plan.corpus, plan.seed), plan.tuning_steps, plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 
     def _reader(self, folder: Path) -> None:
-        plan, (model, processor) = self.plan, self._load_pretrained()
-        corpus = draw_corpus(plan.corpus, plan.seed + 1, READING)
+        plan, (model, processor) = self.plan, self._load_policy("policy")
+        corpus = draw_corpus(plan.corpus // 2, plan.seed + 1, READING) + reading_practice(self._load_creatives(), self._reward_settings())
         teach_reading(model, processor, corpus, plan.reader_steps, plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
@@ -181,10 +181,16 @@ class NanoBuilder:
         engine.close()
         (folder / "creatives.pickle").write_bytes(pickle.dumps(creatives))
 
-    def _reward(self, folder: Path) -> None:
-        # Written by the stage before, in this folder of ours: not a file from outside.
+    def _load_creatives(self) -> LoggedCreatives:
+        # Written by an earlier stage, in this folder of ours: not a file from outside.
         creatives: LoggedCreatives = pickle.loads((self.folder / "creatives" / "creatives.pickle").read_bytes())
-        settings = RewardSettings(epochs=self.plan.reward_epochs, lr=5e-4, seed=self.plan.seed)
-        scorer, metrics = train_nano_reward(self.folder / "reader", creatives, self.config.world.seed, settings)
+        return creatives
+
+    def _reward_settings(self) -> RewardSettings:
+        return RewardSettings(epochs=self.plan.reward_epochs, lr=5e-4, seed=self.plan.seed)
+
+    def _reward(self, folder: Path) -> None:
+        settings = self._reward_settings()
+        scorer, metrics = train_nano_reward(self.folder / "reader", self._load_creatives(), self.config.world.seed, settings)
         scorer.save(folder)
         self._note(folder, metrics)

@@ -12,6 +12,7 @@ from caig_rl.config.schema import Config
 from caig_rl.data.instructions import Task, instruction
 from caig_rl.imaging.views import judge_view, policy_view
 from caig_rl.learning.reward import RewardRows, RewardSettings, pair_accuracy, split_products, train_reward
+from caig_rl.learning.sft import SftExample
 from caig_rl.models.engine import PolicyEngine
 from caig_rl.models.renderer import Renderer
 from caig_rl.models.reward import RewardScorer, RewardSpec
@@ -74,6 +75,19 @@ def reward_rows(creatives: LoggedCreatives, scorer: RewardScorer, world_seed: in
     )
 
 
+def reading_practice(creatives: LoggedCreatives, settings: RewardSettings) -> list[SftExample]:
+    """The logged creatives with their own prompts as captions, for the backbone to read rendered pictures too. Products whose clicks
+    `settings` holds out are left out."""
+    distinct = list(dict.fromkeys(creatives.products))
+    training, _ = split_products(np.arange(len(distinct)), settings)
+    chosen = {distinct[int(index)] for index in training}
+    return [
+        SftExample(instruction(Task.CONTENT_UNDERSTANDING, product, index), view, prompt)
+        for index, (product, view, prompt) in enumerate(zip(creatives.products, creatives.views, creatives.prompts, strict=True))
+        if product in chosen
+    ]
+
+
 def train_nano_reward(
     reader: Path, creatives: LoggedCreatives, world_seed: int, settings: RewardSettings
 ) -> tuple[RewardScorer, dict[str, float]]:
@@ -84,7 +98,7 @@ def train_nano_reward(
     scorer = RewardScorer(AutoModel.from_pretrained(reader), AutoProcessor.from_pretrained(reader), RewardSpec(image_size=64))
     rows = reward_rows(creatives, scorer, world_seed, settings.seed)
     report = train_reward(scorer, rows, settings)
-    _, heldout = split_products(rows, settings)
+    _, heldout = split_products(rows.product_index, settings)
     held = np.isin(rows.product_index, heldout)
     true_ctrs = np.array([one.ctr for one in WorldJudge(world_seed).judge(creatives.products, creatives.views)])
     ceiling, pairs = pair_accuracy(true_ctrs[held].astype(np.float32), rows.clicks[held] / rows.impressions[held], rows.product_index[held])

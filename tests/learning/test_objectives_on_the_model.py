@@ -57,6 +57,8 @@ def naive_loss(model: PeftModel, processor: ProcessorMixin, config: Config) -> t
         total = total - torch.log(torch.sigmoid(config.learner.beta * (winner - loser)))
         if config.objective == "pcpo":
             total = total - config.learner.pc_weight * torch.log(torch.sigmoid(config.learner.beta_pc * (winner - negative)))
+        likelihood = log_prob(model, processor, *sequences[0]) / len(pair.chosen.token_ids)
+        total = total - config.learner.nll_weight * likelihood
     return total / len(PAIRS)
 
 
@@ -65,14 +67,15 @@ def gradients(model: PeftModel, loss: torch.Tensor) -> torch.Tensor:
     return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, parameters)])
 
 
-@pytest.mark.parametrize("objective", ["dpo", "pcpo"])
-def test_loss_and_gradients_equal_the_naive_recomputation(tmp_path: Path, objective: str) -> None:
+@pytest.mark.parametrize(("objective", "nll_weight"), [("dpo", 0.0), ("pcpo", 0.0), ("pcpo", 0.7)])
+def test_loss_and_gradients_equal_the_naive_recomputation(tmp_path: Path, objective: str, nll_weight: float) -> None:
     model, processor = make_policy(tmp_path)
-    config = make_config(tmp_path, objective, beta=0.4, beta_pc=0.6, pc_weight=0.8)
+    config = make_config(tmp_path, objective, beta=0.4, beta_pc=0.6, pc_weight=0.8, nll_weight=nll_weight)
     batch = pair_batch(config, processor, PAIRS, VIEWS, None)
     with torch.no_grad(), reference_mode(model):
         reference = batch_log_probs(model, batch).sums
-    loss = pair_losses(config, batch_log_probs(model, batch).sums, reference).total.mean()
+    policy = batch_log_probs(model, batch)
+    loss = pair_losses(config, policy.sums, reference, policy.mask.sum(dim=1)).total.mean()
     expected = naive_loss(model, processor, config)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     assert abs(loss.item() - 0.6931) > 0.01

@@ -62,6 +62,18 @@ def test_zero_stage_and_precision_do_not_change_the_first_step(folder: Path) -> 
     assert moved == pytest.approx([moved[0]] * len(moved), rel=0.02)
 
 
+@pytest.mark.parametrize("zero_stage", [0, 1, 3])
+def test_a_large_epsilon_makes_the_first_step_proportional_to_the_gradient(folder: Path, zero_stage: int) -> None:
+    rate = {"adam_eps": 1e3, "lr": 2.0, "lr_schedule": "constant", "grad_clip": 1e6, "batch_size": 8}
+    learner = start(make_config(folder, finetune="full", zero_stage=zero_stage, **rate))
+    before = learner.export_weights()
+    metrics = learner.train_round(PAIRS, VIEWS)
+    after = learner.export_weights()
+    moved = math.sqrt(sum(float((after[name] - before[name]).double().square().sum()) for name in before))
+    assert metrics.steps == 1
+    assert moved == pytest.approx(2.0 / 1e3 * metrics.grad_norm, rel=0.02)
+
+
 def test_a_learning_rate_of_zero_leaves_every_weight_bit_identical(folder: Path) -> None:
     learner = start(make_config(folder, lr=0.0, weight_decay=0.1))
     before = learner.export_weights()

@@ -37,14 +37,14 @@ def test_held_out_pairs_are_ranked_and_the_prior_found(tmp_path: Path) -> None:
 
 def test_no_product_is_both_trained_on_and_held_out() -> None:
     rows = make_rows(10, 3)
-    training, heldout = split_products(rows, RewardSettings(heldout_share=0.3))
+    training, heldout = split_products(rows.product_index, RewardSettings(heldout_share=0.3))
     assert len(heldout) == 3
     assert sorted([*training, *heldout]) == list(range(10))
 
 
 def test_one_product_cannot_be_held_out_from_itself() -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        split_products(make_rows(1, 5), RewardSettings())
+        split_products(make_rows(1, 5).product_index, RewardSettings())
 
 
 def test_batches_hold_all_creatives_of_a_product_and_every_row_once() -> None:

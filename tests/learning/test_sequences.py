@@ -16,6 +16,7 @@ from tests.tiny import make_processor
 PAIRS, VIEWS = make_pairs(2), make_views(2)
 SUMS = torch.tensor([-10.0, -20.0, -12.0, -18.0, -11.0, -25.0], dtype=torch.float64)
 REFERENCE = torch.tensor([-11.0, -20.0, -11.0, -19.0, -11.0, -24.0], dtype=torch.float64)
+TOKENS = torch.tensor([4, 6, 4, 5, 4, 6])
 
 
 def test_pcpo_keeps_the_winners_answer_under_the_other_text() -> None:
@@ -45,7 +46,7 @@ def test_dpo_runs_no_negatives(objective: str, sequences: int) -> None:
 
 def test_the_loss_of_a_pair_is_dpo_plus_w_times_pcpo() -> None:
     config = make_config(Path("unused"), pc_weight=0.7, beta=0.5, beta_pc=0.3)
-    losses = pair_losses(config, SUMS, REFERENCE)
+    losses = pair_losses(config, SUMS, REFERENCE, TOKENS)
     chosen, rejected, negative = (SUMS - REFERENCE).view(3, 2)
     dpo = -torch.log(1 / (1 + torch.exp(-0.5 * (chosen - rejected))))
     product_centric = -torch.log(1 / (1 + torch.exp(-0.3 * (chosen - negative))))
@@ -54,6 +55,6 @@ def test_the_loss_of_a_pair_is_dpo_plus_w_times_pcpo() -> None:
 
 
 def test_dpo_alone_is_the_first_term() -> None:
-    losses = pair_losses(make_config(Path("unused"), "dpo"), SUMS[:4], REFERENCE[:4])
+    losses = pair_losses(make_config(Path("unused"), "dpo"), SUMS[:4], REFERENCE[:4], TOKENS[:4])
     assert torch.equal(losses.total, losses.dpo)
     assert losses.product_centric.tolist() == [0.0, 0.0]
