@@ -102,8 +102,8 @@ class PreferenceBuffer:
         return [self._admissions[key] for key in sorted(self._states) if self._states[key] is State.IN_FLIGHT]
 
     def ready(self) -> list[PreferencePair]:
-        """Pairs that wait for the learner, by admission id."""
-        return [self._pairs[key] for key in sorted(self._states) if self._states[key] is State.READY]
+        """Pairs that are in no live weights yet, by admission id: waiting for the learner, or being trained on."""
+        return [self._pairs[key] for key in sorted(self._states) if self._states[key] is not State.IN_FLIGHT]
 
     def restore(self, in_flight: Sequence[Admission], ready: Sequence[PreferencePair]) -> None:
         """Take up a checkpoint's admissions, which its ledger holds open already. Their pairs were journalled before."""

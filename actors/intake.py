@@ -46,10 +46,10 @@ class Intake:
         return len(pairs)
 
     def drop_shard(self, shard: Shard, poisoned: ShardPoisoned) -> None:
-        """All products of a poisoned shard failed, in the stage where it last did."""
+        """All products of a poisoned shard failed: kind "poison", or named for the stage where it last did."""
         logger.error("%s", poisoned)
         for admission in shard.admissions:
-            self._drop(admission, NoPair(Outcome.FAILED, f"{poisoned.stage}_failed", str(poisoned)), poisoned.attempts)
+            self._drop(admission, NoPair(Outcome.FAILED, poisoned.kind, str(poisoned)), poisoned.attempts)
 
     def keep_view(self, pair: PreferencePair, block: Any, index: int) -> None:
         """The pair's picture is row `index` of the block that `block` refers to."""
@@ -61,13 +61,6 @@ class Intake:
         places = [self._views.pop(pair.admission.admission_id) for pair in pairs]
         index = [(blocks.setdefault(ref, len(blocks)), row) for ref, row in places]
         return list(blocks), index
-
-    def restore(self, pair: PreferencePair) -> None:
-        """A pair from a checkpoint that waits for the learner."""
-        notes = self.notes[pair.admission.round]
-        notes.pairs += 1
-        notes.scores += pair.scores
-        notes.prompts += [pair.chosen.text, pair.rejected.text]
 
     def _outcome(self, rolled: RolledOut, index: int, notes: RoundNotes) -> PreferencePair | NoPair:
         group = rolled.policy.groups[index]

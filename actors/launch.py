@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -13,14 +14,17 @@ from rich.console import Console
 from actors.checkpoint import CheckpointStore
 from actors.cluster import ray_cluster
 from actors.evaluation import Evaluation, MeasuredPolicy
+from actors.fingerprint import weights_fingerprint
 from actors.learner import LearnerGroup
 from actors.online import run
 from actors.pipeline import RolloutPipeline
-from actors.reporting import KnownFacts
+from actors.reporting import KnownFacts, mean_ceiling
+from actors.stopping import StopRequest
 from actors.telemetry import StageClock, Throughput
 from actors.watch import RichProgress
 from caig_rl.config.schema import NANO, Config
-from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_policies
+from caig_rl.errors import CheckpointError
+from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_shared_products
 from caig_rl.evaluation.report import write_report
 from caig_rl.evaluation.report_text import headline
 from caig_rl.evaluation.run_folder import RunFolder
@@ -41,7 +45,7 @@ def run_online(
         UserError: see `actors.online.run`.
     """
     folder = RunFolder(config.run.root, config.run.name)
-    stop = _StopRequest()
+    stop = StopRequest()
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):
@@ -63,11 +67,11 @@ async def _run_watched(
     folder: RunFolder,
     resume: bool,
     progress: RichProgress,
-    stop: _StopRequest,
+    stop: StopRequest,
 ) -> RunSummary:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.ask, progress)
+        loop.add_signal_handler(number, partial(_ask, stop, progress, number))
     return await run(
         config,
         source,
@@ -77,19 +81,12 @@ async def _run_watched(
         resume,
         facts=known_facts(config, judge),
         progress=progress,
-        should_stop=lambda: stop.asked,
+        stop=stop,
     )
 
 
-class _StopRequest:
-    """Set by the first signal; the loop stops at the end of the round."""
-
-    asked = False
-
-    def ask(self, progress: RichProgress) -> None:
-        """Remember it and tell the person who waits."""
-        self.asked = True
-        progress.note("stopping at the end of this round, with a checkpoint; go on later with --resume")
+def _ask(stop: StopRequest, progress: RichProgress, number: int) -> None:
+    progress.note(stop.ask(number))
 
 
 def known_facts(config: Config, judge: Judge | None) -> KnownFacts:
@@ -121,12 +118,13 @@ def evaluate_run(config: Config, run_path: Path, evaluation: ProductSource, judg
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):
-            before, after, ceiling = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
-    comparison = compare_policies(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)
+            before, after, ceilings = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
+    comparison = compare_on_shared_products(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)
+    ceiling = mean_ceiling(ceilings, set(before.evaluated.product_ids) & set(after.evaluated.product_ids))
     ctr, relevance = comparison.ctr_summary(ceiling), comparison.relevance_summary()
     assert ctr is not None and relevance is not None, "a judge measured both policies"
     content = {
-        "products": len(before.evaluated.product_ids),
+        "products": comparison.num_products,
         "prompts_per_product": config.evaluation.prompts_per_product,
         "ctr": ctr.model_dump(mode="json"),
         "relevance": relevance.model_dump(mode="json"),
@@ -141,8 +139,10 @@ def evaluate_run(config: Config, run_path: Path, evaluation: ProductSource, judg
 
 async def _measure_both(
     config: Config, folder: RunFolder, source: ProductSource, judge: Judge, progress: RichProgress
-) -> tuple[MeasuredPolicy, MeasuredPolicy, float | None]:
-    state = CheckpointStore(folder, config.learner.keep_checkpoints).newest(config, progress.note)
+) -> tuple[MeasuredPolicy, MeasuredPolicy, dict[str, float]]:
+    state = CheckpointStore(folder, config.learner.keep_checkpoints).newest(weights_fingerprint(config), progress.note)
+    if state is None:
+        raise CheckpointError(f"no complete checkpoint in {folder.path('checkpoints')}: go on with the run by train --resume first.")
     source_ref, judge_ref = ray.put(source), ray.put(judge)
     measure = Evaluation(config, list(source.products), source_ref, judge_ref, RunFolder(str(folder.url), EVALUATION_FILE.split(".")[0]))
     pipeline, learner = RolloutPipeline(config, StageClock(), Throughput(), progress), LearnerGroup(config)
@@ -152,11 +152,11 @@ async def _measure_both(
         await pipeline.go_live(await learner.publish(PolicyVersion(0, 0)))
         progress.phase("measuring the initial policy", len(measure.products))
         before = await measure.measure(pipeline, "before")
-        ceiling = await measure.ceiling(pipeline)
+        ceilings = await measure.ceilings(pipeline)
         await learner.load(folder.checkpoint_path(state.rounds_done))
         await pipeline.go_live(await learner.publish(state.version))
         progress.phase("measuring the final policy", len(measure.products))
-        return before, await measure.measure(pipeline, "after"), ceiling
+        return before, await measure.measure(pipeline, "after"), ceilings
     finally:
         learner.close()
         await pipeline.close()

@@ -9,7 +9,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError
 
 from actors.cluster import worker_options
 from actors.policy import PolicyWorker
@@ -30,6 +30,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+MAX_ISSUES = 50
+"""Issues of one shard after which it fails, also where none of its failures was its own."""
+
+
 class ShardPoisoned(RuntimeError):
     """A shard that failed, or lost its worker, as often as allowed."""
 
@@ -37,6 +41,8 @@ class ShardPoisoned(RuntimeError):
         reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
         super().__init__(f"shard {shard.name} failed {attempts} times, last in stage {stage}: {reason}")
         self.stage, self.attempts, self.reason = stage, attempts, reason
+        self.kind = "poison" if isinstance(cause, WorkerLost) else f"{stage}_failed"
+        """For the ledger: "poison" where it cost a worker each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +98,7 @@ class RolloutPipeline:
             score_all: score the creatives that the usability gate refuses, too (evaluation).
 
         Raises:
-            ShardPoisoned: after `rollout.max_attempts` attempts.
+            ShardPoisoned: it failed `rollout.max_attempts` times; losses to a node that went away do not count.
             PoolError, SyncError: a pool is beyond repair.
         """
         return await self._issue(shard, partial(self._once, shard, source, candidates, written, score_all))
@@ -111,16 +117,18 @@ class RolloutPipeline:
             await pool.close()
 
     async def _issue(self, shard: Shard, once: Callable[[_Place, int], Awaitable[T]]) -> T:
-        place = _Place()
-        failure: BaseException | None = None
-        for attempt in range(1, self._config.rollout.max_attempts + 1):
+        """Issue until it succeeds, or has failed by its own fault `rollout.max_attempts` times."""
+        place, faults = _Place(), 0
+        for attempt in range(1, MAX_ISSUES + 1):
             try:
                 return await once(place, attempt)
             except (RayError, WorkerLost) as error:
                 logger.warning("shard %s, attempt %d, stage %s: %s", shard.name, attempt, place.stage, error)
                 failure = error.cause if isinstance(error, RayTaskError) else error
-        assert failure is not None
-        raise ShardPoisoned(shard, place.stage, self._config.rollout.max_attempts, failure)
+                faults += not _is_the_machines(error)
+                if faults >= self._config.rollout.max_attempts or attempt == MAX_ISSUES:
+                    raise ShardPoisoned(shard, place.stage, attempt, failure) from None
+        raise AssertionError("unreachable")
 
     async def _paint_once(self, shard: Shard, source: ray.ObjectRef, prompts: ray.ObjectRef, place: _Place, attempt: int) -> ray.ObjectRef:
         cutouts, _ = await self._load(shard, source, place)
@@ -172,6 +180,12 @@ class RolloutPipeline:
         report: SyncReport = await _resolve(handle.sync.remote(published))
         verify_sync(report, published, self._config.policy.dtype)
         self.verified += 1
+
+
+def _is_the_machines(error: Exception) -> bool:
+    """True where the shard cannot be to blame: a node went away, with a worker or with an object."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return isinstance(cause, (ObjectLostError, NodeDiedError)) or (isinstance(cause, WorkerLost) and cause.node_gone)
 
 
 class _Place:

@@ -35,6 +35,11 @@ class PoolError(UserError):
 class WorkerLost(RuntimeError):
     """The worker died under a call."""
 
+    def __init__(self, message: str, node_gone: bool = False) -> None:
+        super().__init__(message)
+        self.node_gone = node_gone
+        """Its whole node went away, so the work it held is not to blame."""
+
 
 class WorkerState(Enum):
     """What a worker can be asked for."""
@@ -51,6 +56,8 @@ class _Worker:
     handle: Any
     state: WorkerState = WorkerState.STARTING
     generation: int = -1
+    node: str = ""
+    """Id of the node it came up on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,7 +129,8 @@ class WorkerPool:
             return Reply(await meta, payload, worker.name)
         except RayActorError as error:
             await self._lose(worker, error)
-            raise WorkerLost(f"{worker.name} died during {method}: {_first_line(error)}") from error
+            message = f"{worker.name} died during {method}: {_first_line(error)}"
+            raise WorkerLost(message, node_gone=error.preempted or _is_gone(worker.node)) from error
         finally:
             await self._release(worker)
 
@@ -178,18 +186,13 @@ class WorkerPool:
     async def _await_ready(self, worker: _Worker) -> None:
         started = time.perf_counter()
         try:
-            await asyncio.wait_for(_resolve(worker.handle.ready.remote()), self._timeout_s)
+            worker.node = await asyncio.wait_for(_resolve(worker.handle.ready.remote()), self._timeout_s)
         except RayActorError as error:
-            self._failed_starts += 1
-            if self._failed_starts >= MAX_FAILED_STARTS:
-                await self._fail(PoolError(f"{self._failed_starts} {self.name} workers in a row died while starting: {error}"))
-            else:
-                await self._lose(worker, error)
+            await self._lose_starting(worker, error)
             return
         except TimeoutError:
             await self._fail(PoolError(self._shortage()))
             return
-        self._failed_starts = 0
         logger.info("%s is up after %.1f s", worker.name, time.perf_counter() - started)
         async with self._changed:
             worker.state = WorkerState.STALE
@@ -204,17 +207,25 @@ class WorkerPool:
                 if self._prepare is not None:
                     await self._prepare(worker.handle)
             except RayActorError as error:
-                await self._lose(worker, error)
+                await self._lose_starting(worker, error)
                 return
             except Exception as error:  # whatever it is, the pool's users must see it: this task has no caller
                 await self._fail(error)
                 return
             async with self._changed:
-                worker.generation = generation
+                worker.generation, self._failed_starts = generation, 0
                 if generation == self._generation:
                     worker.state = WorkerState.IDLE
                     self._changed.notify_all()
                     return
+
+    async def _lose_starting(self, worker: _Worker, error: RayActorError) -> None:
+        """It died before it could serve: while it came up, or while it was made current."""
+        self._failed_starts += 1
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            await self._fail(PoolError(f"{self._failed_starts} {self.name} workers in a row died while starting: {error}"))
+        else:
+            await self._lose(worker, error)
 
     async def _fail(self, failure: BaseException) -> None:
         async with self._changed:
@@ -237,6 +248,10 @@ class WorkerPool:
 
 async def _resolve(ref: ray.ObjectRef) -> Any:
     return await ref
+
+
+def _is_gone(node: str) -> bool:
+    return any(one["NodeID"] == node and not one["Alive"] for one in ray.nodes())
 
 
 def _first_line(error: BaseException) -> str:

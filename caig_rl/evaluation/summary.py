@@ -91,6 +91,8 @@ class PolicySummary(_Part):
     kl: float | None
     """Estimated KL(policy || reference) in nats an answer; an estimate from samples can be slightly below 0."""
     distinct_prompts: Share | None
+    sha256: str | None = None
+    """Hash of the newest weights that are live: two runs that end with the same bits have the same hash."""
 
 
 class ThroughputSummary(_Part):
@@ -130,6 +132,9 @@ class EvaluationSummary(_Part):
     """What the CTR and the relevance were measured on."""
 
     products: Count
+    """Compared: measured for both policies."""
+    left_out: Count = 0
+    """Held-out products that could not be measured for one of the policies, and so count for neither."""
     prompts_per_product: Count
     held_out: bool
     """True where none of the products was trained on."""
@@ -156,8 +161,10 @@ class RunSummary(_Part):
 
     run: str
     """Name of the run."""
-    status: Literal["running", "done", "stopped"]
-    """"stopped": ended early with a checkpoint; `--resume` goes on."""
+    status: Literal["running", "done", "stopped", "failed"]
+    """"stopped": ended early; `--resume` goes on from its checkpoint. "failed": ended by a fault, which `failure` names."""
+    failure: str | None = None
+    """What ended a failed run, in one line."""
     objective: str
     catalog: str
     """Where the products came from."""

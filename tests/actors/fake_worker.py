@@ -19,6 +19,8 @@ class FakeWorker:
         return "up"
 
     def sync(self, version: int) -> None:
+        if (self._folder / "dies_in_sync").exists():
+            os._exit(1)
         self._version = version
 
     def double(self, value: int) -> tuple[tuple[int, int], int]:

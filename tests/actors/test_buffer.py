@@ -68,6 +68,9 @@ def test_the_learner_gets_a_rounds_pairs_in_order_of_admission() -> None:
     buffer.add_pairs([make_pair_of(one) for one in reversed(late)])
     buffer.add_pairs([make_pair_of(one) for one in reversed(early)])
     assert [pair.admission.admission_id for pair in buffer.take_round(0, V0)] == [0, 1, 2]
+    # A checkpoint taken while the learner is at work keeps what it is at work on.
+    assert [pair.admission.admission_id for pair in buffer.ready()] == [0, 1, 2, 3, 4, 5]
+    buffer.weights_live(0)
     assert [pair.admission.admission_id for pair in buffer.ready()] == [3, 4, 5]
 
 

@@ -117,6 +117,15 @@ def test_workers_that_never_start_fail_the_pool_with_their_reason(cluster: None,
         _with_pool(tmp_path, body)
 
 
+def test_workers_that_die_while_they_load_weights_fail_the_pool_instead_of_being_replaced_for_ever(cluster: None, tmp_path: Path) -> None:
+    async def body(pool: WorkerPool) -> None:
+        raise AssertionError("the pool must not have started")
+
+    (tmp_path / "dies_in_sync").touch()
+    with pytest.raises(PoolError, match="3 fake workers in a row died while starting"):
+        _with_pool(tmp_path, body, versions=[1])
+
+
 def test_an_exception_in_prepare_reaches_the_caller(cluster: None, tmp_path: Path) -> None:
     async def refuse(handle: Any) -> None:
         raise ValueError("not the weights that were published")
