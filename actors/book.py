@@ -9,11 +9,12 @@ from actors.buffer import PreferenceBuffer, num_slots
 from actors.checkpoint import RunState
 from actors.intake import Intake
 from actors.journal import PairJournal
+from actors.lineage import Lineage
 from actors.reporting import RoundNotes
 from actors.shards import ProductCursor, Shard, admit_round, regroup
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.ledger import Ledger
-from caig_rl.types import PolicyVersion, Product
+from caig_rl.types import PolicyVersion, PreferencePair, Product
 
 
 class RunBook:
@@ -24,7 +25,7 @@ class RunBook:
         self._config, self.products, self._journal = config, list(products), journal
         self.by_id = {product.product_id: product for product in self.products}
         self.round_size = min(config.rollout.products_per_round, len(self.products))
-        self.version = PolicyVersion(0, 0)
+        self.version, self.lineage = PolicyVersion(0, 0), Lineage()
         self.rounds_done = self.rounds_admitted = 0
         self._next_id = 0
         self._cursor = ProductCursor(len(self.products), config.run.seed)
@@ -67,9 +68,20 @@ class RunBook:
         """The shard's prompts are there, or never will be."""
         self._unwritten[number].discard(shard.name)
 
+    def take_pairs(self, number: int) -> list[PreferencePair]:
+        """What round `number` has to teach; the rest of it has its outcome. Taking it again gives the same, less what has expired since."""
+        return self.buffer.take_round(number, self.version, self.lineage.survives)
+
+    def fall_back(self, to: int) -> None:
+        """The learner began a new incarnation with the weights that number `to` had; numbers go on from the rounds done."""
+        incarnation = self.version.incarnation + 1
+        self.lineage.fall_back(PolicyVersion(incarnation, to))
+        self.version = PolicyVersion(incarnation, self.rounds_done)
+
     def close_round(self, number: int) -> RoundNotes:
         """The round is learned and live: what its shards came to."""
         self._unwritten.pop(number)
+        self.intake.keep_views_of(self.buffer.ready())
         self._journal.forget_before(number)
         return self.intake.notes.pop(number)
 

@@ -82,9 +82,14 @@ class CheckpointStore:
         """
         step = state.rounds_done
         await asyncio.to_thread(self._delete, step)
-        await save_learner(self.url(step))
-        files = await asyncio.to_thread(self._hashes, step)
-        self._seal(step, 0, files, state, fingerprint)
+        try:
+            await save_learner(self.url(step))
+            files = await asyncio.to_thread(self._hashes, step)
+            self._seal(step, 0, files, state, fingerprint)
+        except Exception:
+            # On a full disk, half a checkpoint would take the place that the run needs to go on.
+            await asyncio.to_thread(self._delete, step)
+            raise
         for old in self.steps()[: -self._keep]:
             await asyncio.to_thread(self._delete, old)
         return self.url(step)
@@ -109,17 +114,26 @@ class CheckpointStore:
             CheckpointError: all were passed over and some of them had been complete, or the newest complete one is of another run.
         """
         passed: list[str] = []
-        steps = self.steps()
-        for step in reversed(steps):
+
+        def pass_over(text: str) -> None:
+            passed.append(text)
+            note(text)
+
+        step = self.newest_step(pass_over)
+        if step is not None:
+            return self._read(step, wanted)
+        if any(self.is_complete(one) for one in self.steps()):
+            found = "; ".join(passed)
+            raise CheckpointError(f"no complete checkpoint to resume from ({found}). Start the run anew under another run.name.")
+        return None
+
+    def newest_step(self, note: Callable[[str], None]) -> int | None:
+        """Step of the newest complete checkpoint; `note` is told of those passed over, and why."""
+        for step in reversed(self.steps()):
             fault = self._fault(step)
             if fault is None:
-                return self._read(step, wanted)
-            passed.append(f"{self.url(step)} {fault}")
-            note(f"checkpoint {passed[-1]}: passed over")
-        if any(self.is_complete(step) for step in steps):
-            raise CheckpointError(
-                f"no complete checkpoint to resume from ({'; '.join(passed)}). Start the run anew under another run.name."
-            )
+                return step
+            note(f"checkpoint {self.url(step)} {fault}: passed over")
         return None
 
     def _seal(self, step: int, number: int, files: dict[str, str], state: RunState, fingerprint: Mapping[str, Any]) -> None:

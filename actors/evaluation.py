@@ -11,10 +11,11 @@ from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import RayError
 
 from actors.ceiling import measure_ceilings
 from actors.isolation import roll_out_or_isolate
-from actors.pipeline import RolledOut, RolloutPipeline
+from actors.pipeline import RolledOut, RolloutPipeline, is_the_machines
 from actors.shards import Shard, evaluation_shards
 from actors.tasks import judge_creatives, write_samples
 from caig_rl.config.schema import Config
@@ -25,6 +26,9 @@ from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.types import Judgement, Product
 
 logger = logging.getLogger(__name__)
+
+_MAX_LOSSES = 5
+"""Times that a shard's pictures may go with their node before they are judged."""
 
 
 class EvaluationError(UserError):
@@ -132,11 +136,18 @@ class Evaluation:
     async def _measure_shard(self, pipeline: RolloutPipeline, shard: Shard, label: str) -> _Part:
         candidates = self._config.evaluation.prompts_per_product
         rollout = partial(pipeline.rollout, source=self._source, candidates=candidates, score_all=True)
-        found = await roll_out_or_isolate(rollout, shard)
-        part = _Part([], {product.product_id: str(why) for lost, why in found.failed for product in lost.products})
-        if found.rolled is not None:
-            await self._add_rows(part, found.rolled, label)
-        return part
+        for _ in range(_MAX_LOSSES):
+            found = await roll_out_or_isolate(rollout, shard)
+            part = _Part([], {product.product_id: str(why) for lost, why in found.failed for product in lost.products})
+            try:
+                if found.rolled is not None:
+                    await self._add_rows(part, found.rolled, label)
+                return part
+            except RayError as error:
+                if not is_the_machines(error):
+                    raise
+                logger.warning("the pictures of shard %s went with their node before they were judged: %s", shard.name, error)
+        raise EvaluationError(f"shard {shard.name} lost its pictures {_MAX_LOSSES} times before they were judged")
 
     async def _add_rows(self, part: _Part, rolled: RolledOut, label: str) -> None:
         judged: list[list[Judgement]] = [[] for _ in rolled.shard.products]

@@ -148,7 +148,7 @@ async def _measure_both(
     pipeline, learner = RolloutPipeline(config, StageClock(), Throughput(), progress), LearnerGroup(config)
     try:
         progress.phase("starting workers", 0)
-        await asyncio.gather(learner.start(1), *(pool.start() for pool in (pipeline.policy, pipeline.renderer, pipeline.scorer)))
+        await asyncio.gather(learner.start(1), *(pool.start() for pool in pipeline.pools.values()))
         await pipeline.go_live(await learner.publish(PolicyVersion(0, 0)))
         progress.phase("measuring the initial policy", len(measure.products))
         before = await measure.measure(pipeline, "before")

@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 from ray import ObjectRef
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -25,6 +26,8 @@ from caig_rl.learning.engine import free_port, init_group
 from caig_rl.learning.preference import PreferenceLearner, RoundMetrics
 from caig_rl.types import PolicyVersion, Rollout
 
+DEATH_NOTICE_S = 10.0
+"""Longest time between a rank's death and Ray's word of it, on a local network."""
 ViewIndex = Sequence[tuple[int, int]]
 """For each pair, which of the view blocks holds its picture, and at which index."""
 
@@ -96,6 +99,10 @@ class LearnerRank:
         self._ranked.export_folder(folder / "policy")
 
 
+class LearnerLost(RuntimeError):
+    """A rank, or a picture that it was to learn from, is gone: the group must be formed anew."""
+
+
 class LearnerGroup:
     """All ranks, in one placement group: they start together or not at all."""
 
@@ -110,7 +117,9 @@ class LearnerGroup:
         learner = self._config.learner
         pool = PoolConfig(workers=learner.world_size, num_cpus=learner.num_cpus, num_gpus=learner.num_gpus, threads=learner.threads)
         bundle = {"CPU": learner.num_cpus} | ({"GPU": learner.num_gpus} if learner.num_gpus else {})
-        self._placement = placement_group([bundle] * learner.world_size, strategy="PACK")
+        labels = self._config.cluster.learner_labels
+        placed = {"bundle_label_selector": [labels] * learner.world_size} if labels else {}
+        self._placement = placement_group([bundle] * learner.world_size, strategy="PACK", **placed)
         timeout = self._config.cluster.start_timeout_s
         try:
             await asyncio.wait_for(_resolve(self._placement.ready()), timeout)
@@ -130,7 +139,7 @@ class LearnerGroup:
     async def train(
         self, table: ObjectRef, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negatives: Sequence[Rollout | None] | None
     ) -> RoundMetrics:
-        """A round on all ranks; the metrics are the group's."""
+        """A round on all ranks; the metrics are the group's. Raises LearnerLost, as all that follow do."""
         metrics: RoundMetrics = (await self._call("train", table, list(view_blocks), view_index, negatives))[0]
         return metrics
 
@@ -138,7 +147,7 @@ class LearnerGroup:
         """Export the current weights as `version`. The refs belong to the caller and outlive the rank."""
         assert self._canary is not None, "start comes first"
         replies = [rank.export.options(num_returns=2).remote(self._canary) for rank in self._ranks]
-        sha256, log_probs = (await asyncio.gather(*(_resolve(meta) for meta, _ in replies)))[0]
+        sha256, log_probs = (await _from_all_ranks([meta for meta, _ in replies], "export"))[0]
         return PublishedWeights(version, sha256, self._canary, log_probs, (replies[0][1],))
 
     async def save(self, url: str) -> None:
@@ -159,7 +168,32 @@ class LearnerGroup:
             self._placement = None
 
     async def _call(self, method: str, *arguments: Any) -> list[Any]:
-        return list(await asyncio.gather(*(_resolve(getattr(rank, method).remote(*arguments)) for rank in self._ranks)))
+        return await _from_all_ranks([getattr(rank, method).remote(*arguments) for rank in self._ranks], method)
+
+
+async def _from_all_ranks(refs: Sequence[ObjectRef], method: str) -> list[Any]:
+    """Every rank's answer. Raises LearnerLost where the group cannot go on, else what the first rank that failed raised."""
+    answers = [asyncio.ensure_future(_resolve(ref)) for ref in refs]
+    try:
+        await asyncio.wait(answers, return_when=asyncio.FIRST_EXCEPTION)
+        if any(_failed(answer) for answer in answers):
+            # Those that waited for a dead rank in a collective may fail before Ray knows of the death: the cause is worth a moment.
+            await asyncio.wait(answers, timeout=DEATH_NOTICE_S)
+        errors = [error for answer in answers if (error := _failed(answer)) is not None]
+        for error in errors:
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            if isinstance(cause, (RayActorError, ObjectLostError)):
+                raise LearnerLost(f"the learner lost a rank during {method}: {str(error).strip().splitlines()[0]}") from error
+        if errors:
+            raise errors[0]
+        return [answer.result() for answer in answers]
+    finally:
+        for answer in answers:
+            answer.cancel()
+
+
+def _failed(answer: asyncio.Future[Any]) -> BaseException | None:
+    return answer.exception() if answer.done() and not answer.cancelled() else None
 
 
 async def _resolve(ref: ObjectRef) -> Any:

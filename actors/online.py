@@ -24,29 +24,29 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
-from math import ceil
 
 import ray
+from ray.exceptions import RayError, RayTaskError
 
 from actors.book import RunBook
 from actors.checkpoint import CheckpointStore, RunState
 from actors.evaluation import Evaluation, MeasuredPolicy
+from actors.faults import cancelled, first_fault, one_line
 from actors.fingerprint import run_fingerprint
+from actors.fleet import Fleet
 from actors.isolation import roll_out_or_isolate
-from actors.journal import PairJournal, pairs_to_table
-from actors.learner import LearnerGroup
-from actors.pairing import official_negatives
+from actors.journal import PairJournal
 from actors.pipeline import RolledOut, RolloutPipeline
 from actors.progress import Progress, Silent
 from actors.record import RunRecord
 from actors.reporting import KnownFacts, RoundNotes, round_detail
 from actors.shards import Shard
 from actors.stopping import StopRequest
-from actors.tasks import judge_creatives, load_products
-from actors.weights import PublishedWeights, verify_publication
+from actors.tasks import judge_creatives
+from actors.teaching import Teacher
 from caig_rl.config import config_yaml
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
@@ -57,7 +57,6 @@ from caig_rl.evaluation.summary import RunSummary, write_summary
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.learning.preference import RoundMetrics
 from caig_rl.models.folders import resolve_model_folder
-from caig_rl.types import PreferencePair
 
 logger = logging.getLogger(__name__)
 
@@ -130,35 +129,40 @@ class OnlineLoop:
         self.book = RunBook(config, source.products, Ledger(source.rejected), PairJournal(folder))
         self._evaluation = Evaluation(config, list(eval_source.products), ray.put(eval_source), self._judge, folder)
         self._pipeline = RolloutPipeline(config, self.record.clock, self.record.throughput, progress)
-        self._learner = LearnerGroup(config)
+        self.record.fleet = Fleet(self._pipeline.pools, config.pools, progress.note)
         self._store = CheckpointStore(folder, config.learner.keep_checkpoints)
+        self._teacher = Teacher(config, self.book, self.record, self._store, folder, self._pipeline, self._source, progress)
         self._fingerprint = run_fingerprint(config, source.products, self._evaluation.products)
         self._changed = asyncio.Condition()
-        self._published: PublishedWeights | None = None
         self._judging: dict[int, list[asyncio.Task[None]]] = {}
-        self._begun = self._learner_moved = False
+        self._begun = False
 
     async def run(self, resume: bool) -> RunSummary:
         """The whole run. Whatever ends it early, the folder says so."""
+        assert self.record.fleet is not None
         work, stop = asyncio.create_task(self._work(resume)), asyncio.create_task(self._stop.wait_for_now())
+        fleet = asyncio.create_task(self.record.fleet.watch())
         try:
-            await asyncio.wait({work, stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, stop, fleet}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
-            await _cancelled(work)
+            await cancelled(work)
+            if fleet.done():
+                fleet.result()
             await self._save_round_under_way()
             return self._finish("stopped")
         except BaseException as failure:
-            await _cancelled(work)
+            await cancelled(work)
             if self._begun:
-                self._finish("failed", failure=_one_line(failure))
+                self._finish("failed", failure=one_line(failure))
             raise
         finally:
             stop.cancel()
+            fleet.cancel()
 
     async def close(self) -> None:
         """Stop all workers; the run folder stays as it is."""
-        self._learner.close()
+        self._teacher.learner.close()
         await self._pipeline.close()
         self._folder.close()
 
@@ -187,16 +191,13 @@ class OnlineLoop:
         return self._finish("done", after)
 
     async def _start(self, state: RunState | None) -> None:
-        config = self._config
-        steps = ceil(self.book.round_size / config.learner.batch_size) * config.learner.epochs * config.rollout.rounds
-        if config.learner.world_size > 1:
-            self._progress.note("forming the learner group; the first time on a machine DeepSpeed compiles for about a minute")
-        pools = (self._pipeline.policy, self._pipeline.renderer, self._pipeline.scorer)
-        await asyncio.gather(self._learner.start(steps), *(pool.start() for pool in pools))
+        await asyncio.gather(self._teacher.start(), *(pool.start() for pool in self._pipeline.pools.values()))
         if state is not None:
-            await self._restore(state)
-        published = await self._learner.publish(self.book.version)
-        await self._go_live(published)
+            await self._teacher.load(state.rounds_done)
+            self.book.restore(state)
+            self.record.restore(state.extra, self._pipeline)
+            self._progress.note(f"resumed after round {state.rounds_done} from {self._store.url(state.rounds_done)}")
+        await self._teacher.show()
 
     async def _train(self) -> None:
         book = self.book
@@ -213,7 +214,7 @@ class OnlineLoop:
             await self._train()
         except BaseExceptionGroup as faults:
             # One fault cancels the rest; the caller must see the first as it was raised, to tell a user's error from ours.
-            first = _first(faults)
+            first = first_fault(faults)
             if not isinstance(first, _Stopped):
                 raise first from None
             logger.info("stopped after round %d", self.book.rounds_done)
@@ -249,7 +250,11 @@ class OnlineLoop:
 
     async def _judge_shard(self, notes: RoundNotes, rolled: RolledOut) -> None:
         """Watch relevance and true CTR of what is being trained on. Only the report reads them."""
-        judged = await judge_creatives.remote(self._judge, rolled.shard.products, [rolled.creatives])
+        try:
+            judged = await judge_creatives.remote(self._judge, rolled.shard.products, [rolled.creatives])
+        except RayError as error:  # the pictures went with their node: the report lacks a few numbers, the run lacks nothing
+            logger.warning("shard %s is not judged: %s", rolled.shard.name, error)
+            return
         notes.judgements += [judgement for row in judged for judgement in row]
 
     async def _learn_rounds(self) -> None:
@@ -258,41 +263,20 @@ class OnlineLoop:
             started = time.perf_counter()
             self._progress.phase(f"round {number + 1} of {self._config.rollout.rounds}", book.round_size)
             await self._until(partial(book.can_learn, number))
-            pairs = book.buffer.take_round(number, book.version)
             notes = book.intake.notes[number]
-            if notes.failed and not pairs and not notes.tied:
+            if notes.failed and not notes.pairs and not notes.tied:
                 raise UserError(f"round {number + 1}: all {notes.failed} products failed, the first {notes.first_failure}")
-            metrics = await self._learn(number, pairs) if pairs else None
+            metrics = await self._teacher.learn(number, partial(self._prompts_written, number + self._config.rollout.max_staleness))
             book.buffer.weights_live(number)
-            book.rounds_done, self._learner_moved = number + 1, False
+            book.rounds_done, self._teacher.has_moved = number + 1, False
             await self._notify()
             await self._close_round(number, metrics, time.perf_counter() - started)
             if self._is_stopping():
                 return
 
-    async def _learn(self, number: int, pairs: list[PreferencePair]) -> RoundMetrics:
-        """One round of optimiser steps, then the new weights to every policy worker."""
-        negatives = None
-        if self._config.objective == "pcpo_official":
-            pairs, negatives = official_negatives(pairs, self.book.by_id)
-        blocks, places = self.book.intake.hand_over_views(pairs)
-        self._learner_moved = True
-        with self.record.clock.running("learn"):
-            metrics = await self._learner.train(ray.put(pairs_to_table(pairs)), blocks, places, negatives)
-        self._progress.advanced("learn", len(pairs))
-        version = replace(self.book.version, number=number + 1)
-        with self.record.clock.running("sync"):
-            published = await self._learner.publish(version)
-        verify_publication(published, self._published, learned=metrics.lr > 0.0)
-        # The rounds that the weights now live are to write must have their prompts before other weights take their place.
-        await self._until(partial(self.book.prompts_written, number + self._config.rollout.max_staleness))
-        await self._go_live(published)
-        self.book.version = version
-        return metrics
-
-    async def _go_live(self, published: PublishedWeights) -> None:
-        await self._pipeline.go_live(published)
-        self._published, self.record.sha256 = published, published.sha256
+    async def _prompts_written(self, last: int) -> None:
+        """Rounds up to `last` are to be written by the weights now live, before others take their place."""
+        await self._until(partial(self.book.prompts_written, last))
 
     async def _close_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
         await asyncio.gather(*self._judging.pop(number))
@@ -310,7 +294,14 @@ class OnlineLoop:
         return self._stop.after_round and self.book.rounds_done < self._config.rollout.rounds
 
     async def _save_checkpoint(self) -> None:
-        await self._store.save(self._state(), self._fingerprint, self._learner.save)
+        """A checkpoint that cannot be written costs the run nothing but a way back, unless it is the last: that one is the result."""
+        try:
+            await self._store.save(self._state(), self._fingerprint, self._teacher.save)
+        except (OSError, RayTaskError) as error:
+            if self.book.rounds_done == self._config.rollout.rounds:
+                raise
+            logger.exception("no checkpoint after round %d", self.book.rounds_done)
+            self._progress.note(f"no checkpoint after round {self.book.rounds_done}: {one_line(error)}; the one before stays the newest")
 
     async def _save_round_under_way(self) -> None:
         """Told to stop now: keep what the round's workers have done so far, as far as the weights it belongs to are at hand."""
@@ -319,7 +310,7 @@ class OnlineLoop:
             self._progress.note("stopped before the first checkpoint; --resume begins anew")
         elif self._store.is_complete(step):
             self._store.update(self._state(), self._fingerprint)
-        elif self._learner_moved:
+        elif self._teacher.has_moved:
             self._progress.note(f"the learner is amid round {step + 1}: its last checkpoint stays the newest (learner.checkpoint_every)")
         else:
             await self._save_checkpoint()
@@ -337,24 +328,6 @@ class OnlineLoop:
     def _state(self) -> RunState:
         return self.book.state(self.record.extra(self._pipeline))
 
-    async def _restore(self, state: RunState) -> None:
-        url = self._store.url(state.rounds_done)
-        await self._learner.load(url)
-        self.book.restore(state)
-        self.record.restore(state.extra, self._pipeline)
-        self._load_views(state.ready)
-        self._progress.note(f"resumed after round {state.rounds_done} from {url}")
-
-    def _load_views(self, pairs: Sequence[PreferencePair]) -> None:
-        """The pictures of pairs that were rolled out in another life."""
-        size = self._config.rollout.shard_size
-        for start in range(0, len(pairs), size):
-            chunk = pairs[start : start + size]
-            ids = [pair.admission.product_id for pair in chunk]
-            _, _, views = load_products.remote(self._source, ids, self._config.policy.image_size)
-            for index, pair in enumerate(chunk):
-                self.book.intake.keep_view(pair, views, index)
-
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with self._changed:
             await self._changed.wait_for(condition)
@@ -366,21 +339,3 @@ class OnlineLoop:
 
 class _Stopped(Exception):
     """The user asked to stop at the end of the round; a checkpoint is written."""
-
-
-async def _cancelled(task: asyncio.Task[RunSummary]) -> None:
-    """Cancel and wait; whatever it ends with is its own affair."""
-    task.cancel()
-    await asyncio.wait({task})
-    if not task.cancelled() and (error := task.exception()) is not None:
-        logger.debug("ended with %r after it was cancelled", error)
-
-
-def _first(faults: BaseExceptionGroup[BaseException]) -> BaseException:
-    inner = faults.exceptions[0]
-    return _first(inner) if isinstance(inner, BaseExceptionGroup) else inner
-
-
-def _one_line(error: BaseException) -> str:
-    text = str(error).strip()
-    return f"{type(error).__name__}: {text.splitlines()[-1]}" if text else type(error).__name__

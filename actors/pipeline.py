@@ -12,6 +12,7 @@ import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError
 
 from actors.cluster import worker_options
+from actors.health import Patience
 from actors.policy import PolicyWorker
 from actors.pool import Reply, WorkerLost, WorkerPool
 from actors.progress import Progress
@@ -68,12 +69,17 @@ class RolloutPipeline:
         self._published: PublishedWeights | None = None
         self.syncs, self.verified = 0, 0
         """Weight syncs asked of workers, and those that verified."""
-        timeout, pools = config.cluster.start_timeout_s, config.pools
+        pools = config.pools
         engine = prepare_environment(config.policy, pools.policy.threads) if not pools.policy.num_gpus else {}
         spawn_policy = _spawner(PolicyWorker, config, pools.policy, engine)
-        self.policy = WorkerPool("policy", spawn_policy, pools.policy.workers, timeout, self._sync)
-        self.renderer = WorkerPool("renderer", _spawner(RendererWorker, config, pools.renderer), pools.renderer.workers, timeout)
-        self.scorer = WorkerPool("scorer", _spawner(ScorerWorker, config, pools.scorer), pools.scorer.workers, timeout)
+        self.policy = _pool("policy", spawn_policy, pools.policy, config, self._sync)
+        self.renderer = _pool("renderer", _spawner(RendererWorker, config, pools.renderer), pools.renderer, config)
+        self.scorer = _pool("scorer", _spawner(ScorerWorker, config, pools.scorer), pools.scorer, config)
+
+    @property
+    def pools(self) -> dict[str, WorkerPool]:
+        """All pools by name."""
+        return {"policy": self.policy, "renderer": self.renderer, "scorer": self.scorer}
 
     async def go_live(self, published: PublishedWeights) -> None:
         """Bring `published` to every policy worker, each verified; later workers will hold it before their first shard.
@@ -113,7 +119,7 @@ class RolloutPipeline:
 
     async def close(self) -> None:
         """Stop all workers."""
-        for pool in (self.policy, self.renderer, self.scorer):
+        for pool in self.pools.values():
             await pool.close()
 
     async def _issue(self, shard: Shard, once: Callable[[_Place, int], Awaitable[T]]) -> T:
@@ -125,7 +131,7 @@ class RolloutPipeline:
             except (RayError, WorkerLost) as error:
                 logger.warning("shard %s, attempt %d, stage %s: %s", shard.name, attempt, place.stage, error)
                 failure = error.cause if isinstance(error, RayTaskError) else error
-                faults += not _is_the_machines(error)
+                faults += not is_the_machines(error)
                 if faults >= self._config.rollout.max_attempts or attempt == MAX_ISSUES:
                     raise ShardPoisoned(shard, place.stage, attempt, failure) from None
         raise AssertionError("unreachable")
@@ -182,7 +188,7 @@ class RolloutPipeline:
         self.verified += 1
 
 
-def _is_the_machines(error: Exception) -> bool:
+def is_the_machines(error: Exception) -> bool:
     """True where the shard cannot be to blame: a node went away, with a worker or with an object."""
     cause = error.cause if isinstance(error, RayTaskError) else error
     return isinstance(cause, (ObjectLostError, NodeDiedError)) or (isinstance(cause, WorkerLost) and cause.node_gone)
@@ -192,6 +198,14 @@ class _Place:
     """Where a shard is."""
 
     stage: str = "load"
+
+
+def _pool(
+    name: str, spawn: Callable[[], Any], pool: PoolConfig, config: Config, prepare: Callable[[Any], Awaitable[None]] | None = None
+) -> WorkerPool:
+    patience = Patience(config.recovery.stall_s, config.recovery.stall_factor)
+    timeout_s = config.cluster.start_timeout_s
+    return WorkerPool(name, spawn, pool.workers, timeout_s, prepare, most=pool.max_workers, patience=patience)
 
 
 def _spawner(worker: type, config: Config, pool: PoolConfig, environment: dict[str, str] | None = None) -> Callable[[], Any]:

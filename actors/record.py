@@ -8,6 +8,7 @@ from typing import Any
 
 from actors.book import RunBook
 from actors.evaluation import MeasuredPolicy
+from actors.fleet import Fleet
 from actors.pipeline import RolloutPipeline
 from actors.reporting import KnownFacts, RunNumbers, build_summary
 from actors.telemetry import MemoryWatch, StageClock, Throughput
@@ -25,12 +26,13 @@ class RunRecord:
         self.clock, self.throughput, self.memory = StageClock(), Throughput(), MemoryWatch()
         self.details: list[RoundDetail] = []
         self.before: MeasuredPolicy | None = None
+        self.fleet: Fleet | None = None
         self.sha256: str | None = None
         """Of the weights that are live."""
 
     def extra(self, pipeline: RolloutPipeline) -> dict[str, Any]:
         """JSON for a checkpoint. The initial policy must have been measured."""
-        assert self.before is not None
+        assert self.before is not None and self.fleet is not None
         return {
             "seconds": self.clock.seconds(),
             "counts": dict(self.throughput.counts),
@@ -39,6 +41,7 @@ class RunRecord:
             "details": [detail.model_dump(mode="json") for detail in self.details],
             "before": self.before.to_json(),
             "ctr_ceilings": dict(self.facts.ctr_ceilings),
+            "fleet": self.fleet.to_json(),
         }
 
     def restore(self, extra: dict[str, Any], pipeline: RolloutPipeline) -> None:
@@ -49,6 +52,8 @@ class RunRecord:
         self.memory.peak_gib = max(self.memory.peak_gib, extra["peak_memory_gib"])
         self.details = [RoundDetail.model_validate(detail) for detail in extra["details"]]
         self.before = MeasuredPolicy.from_json(extra["before"])
+        if self.fleet is not None:
+            self.fleet.restore(extra["fleet"])
         self.facts = replace(self.facts, ctr_ceilings=extra["ctr_ceilings"])
 
     def rewrite_metrics(self, folder: RunFolder) -> None:
@@ -75,5 +80,6 @@ class RunRecord:
             throughput=self.throughput.summary(times.total_s),
             sync=SyncSummary(count=pipeline.syncs, verified=pipeline.verified),
             peak_memory_gib=self.memory.peak_gib,
+            fleet=None if self.fleet is None else self.fleet.summary(),
         )
         return build_summary(self._config, self.facts, numbers)

@@ -16,6 +16,7 @@ from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_sha
 from caig_rl.evaluation.statistics import distinct_share, pairwise_accuracy
 from caig_rl.evaluation.summary import (
     EvaluationSummary,
+    FleetSummary,
     PolicySummary,
     ProductCounts,
     RewardSummary,
@@ -140,6 +141,7 @@ class RunNumbers:
     sha256: str | None = None
     """Hash of the weights that are live."""
     failure: str | None = None
+    fleet: FleetSummary | None = None
 
 
 def build_summary(config: Config, facts: KnownFacts, numbers: RunNumbers) -> RunSummary:
@@ -183,6 +185,7 @@ def build_summary(config: Config, facts: KnownFacts, numbers: RunNumbers) -> Run
                 prompts_per_product=config.evaluation.prompts_per_product,
                 held_out=facts.held_out,
             ),
+            "fleet": numbers.fleet,
             "rounds_detail": tuple(numbers.details),
         }
     )

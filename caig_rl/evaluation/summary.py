@@ -140,6 +140,40 @@ class EvaluationSummary(_Part):
     """True where none of the products was trained on."""
 
 
+class ScalingStep(_Part):
+    """One change of a pool's size."""
+
+    at_s: Amount
+    """Seconds into the run."""
+    pool: str
+    before: Count
+    after: Count
+    reason: str
+
+
+class Replay(_Part):
+    """A round that was trained again: its pairs left the lineage of the weights and entered it once more."""
+
+    incarnation: Count
+    """In which they count."""
+    round: Count
+    pairs: Count
+
+
+class FleetSummary(_Part):
+    """What happened to the workers."""
+
+    replaced: dict[str, Count]
+    """Workers that died or were taken for dead and were replaced, by pool."""
+    stuck: dict[str, Count]
+    """Of those, workers that held work without progress."""
+    scaling: tuple[ScalingStep, ...] = ()
+    learner_restarts: Count = 0
+    """Times that the learner group was formed anew after a rank was lost."""
+    replayed: tuple[Replay, ...] = ()
+    """Rounds whose training was rolled back with a lost learner and done again from the journal."""
+
+
 class RoundDetail(_Part):
     """One round: also a row of `metrics.jsonl`, which may carry further numbers."""
 
@@ -185,6 +219,7 @@ class RunSummary(_Part):
     sync: SyncSummary
     peak_memory_gib: Amount
     evaluation: EvaluationSummary | None = None
+    fleet: FleetSummary | None = None
     rounds_detail: tuple[RoundDetail, ...] = ()
 
     @model_validator(mode="after")

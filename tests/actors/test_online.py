@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 
+import psutil
 import pytest
 
 from actors.online import run
@@ -16,7 +16,7 @@ from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
 from caig_rl.evaluation.gallery import read_gallery
 from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.summary import RoundDetail, RunSummary, read_summary
+from caig_rl.evaluation.summary import RunSummary, read_summary
 from caig_rl.types import Rejected
 from tests.actors.fakes import BrightnessJudge, FakeSource
 
@@ -24,13 +24,13 @@ REJECTED = [Rejected("products.csv row 3", "image_missing", "no such file")]
 
 
 class Trigger(Silent):
-    """Calls `act` once: when round `number` has ended, or, where `scored` is given, when that many products of the next were scored."""
+    """Calls `act` once: at the start of the phase `name`, or when `scored` products were scored in it."""
 
-    def __init__(self, act: Callable[[], None], number: int, scored: int = 0) -> None:
-        self._act, self._number, self._scored, self._left = act, number, scored, -1
+    def __init__(self, act: Callable[[], None], name: str, scored: int = 0) -> None:
+        self._act, self._name, self._scored, self._left = act, name, scored, -1
 
-    def round_ended(self, detail: RoundDetail) -> None:
-        if detail.round == self._number:
+    def phase(self, name: str, total: int) -> None:
+        if name == self._name:
             self._left = self._scored
             if not self._scored:
                 self._act()
@@ -60,6 +60,12 @@ def _run(
 
 def _num_pairs(folder: RunFolder) -> list[int]:
     return [folder.read_table(f"pairs/round-{number:05d}.parquet").num_rows for number in range(3)]
+
+
+def _kill_learner() -> None:
+    ranks = [one for one in psutil.Process().children(recursive=True) if "LearnerRank" in " ".join(one.cmdline())]
+    assert len(ranks) == 1
+    ranks[0].kill()
 
 
 @pytest.fixture(scope="module")
@@ -98,8 +104,8 @@ def test_a_run_leaves_pairs_gallery_checkpoints_and_summary(finished: tuple[RunS
 
 def test_a_run_stopped_in_mid_round_goes_on_to_the_same_weights(finished: tuple[RunSummary, RunFolder], tiny_config: Config) -> None:
     stop = StopRequest()
-    # A round is a shard of four and one of two: the stop finds one through, or both and the learner at work.
-    stopped, _ = _run(tiny_config, "cut", progress=Trigger(stop.stop_now, number=0, scored=2), stop=stop)
+    # The round's two shards are on their way by then; the stop finds none, one or both through.
+    stopped, _ = _run(tiny_config, "cut", progress=Trigger(stop.stop_now, "round 2 of 3"), stop=stop)
     assert (stopped.status, stopped.rounds) == ("stopped", 1)
     assert stopped.products.admitted + stopped.products.in_flight == 12
     resumed, folder = _run(tiny_config, "cut", resume=True)
@@ -114,23 +120,34 @@ def test_a_run_stopped_in_mid_round_goes_on_to_the_same_weights(finished: tuple[
     assert [row["tied"] for row in rows] == [row["tied"] for row in whole_folder.read_metrics()]
 
 
-def test_a_run_that_fails_says_why_and_can_be_gone_on_with(
-    finished: tuple[RunSummary, RunFolder], tiny_config: Config, tmp_path: Path
-) -> None:
-    outage = tmp_path / "outage"
-    source = FakeSource(9, rejected=REJECTED, outage=outage)
-    # The next round may have its pictures already when this one ends; then the one after it fails.
-    with pytest.raises(UserError, match="round [23]: all 6 products failed"):
-        _run(tiny_config, "outage", source=source, progress=Trigger(outage.touch, number=0))
-    folder = RunFolder(tiny_config.run.root, "outage")
+def test_a_run_that_fails_says_why_and_can_be_gone_on_with(finished: tuple[RunSummary, RunFolder], tiny_config: Config) -> None:
+    recovery = tiny_config.recovery.model_copy(update={"learner_restarts": 0})
+    with pytest.raises(UserError, match="the learner lost a rank"):
+        _run(tiny_config.model_copy(update={"recovery": recovery}), "failed", progress=Trigger(_kill_learner, "round 2 of 3"))
+    folder = RunFolder(tiny_config.run.root, "failed")
     failed = read_summary(folder)
-    assert (failed.status, failed.products.failed) == ("failed", {"load_failed": 6}) and failed.rounds >= 1
-    assert failed.failure is not None and f"round {failed.rounds + 1}: all 6 products failed" in failed.failure
-    assert folder.read_table("ledger.parquet").column("kind").to_pylist().count("load_failed") == 6
-    outage.unlink()
-    resumed, _ = _run(tiny_config, "outage", source=source, resume=True)
-    assert (resumed.status, resumed.products.failed) == ("done", finished[0].products.failed)
+    assert (failed.status, failed.rounds) == ("failed", 1)
+    assert failed.failure is not None and "the learner lost a rank" in failed.failure
+    assert failed.products.in_flight > 0
+    assert folder.read_table("ledger.parquet").column("outcome").null_count == failed.products.in_flight
+    resumed, _ = _run(tiny_config, "failed", resume=True)
+    assert (resumed.status, resumed.products) == ("done", finished[0].products)
     assert resumed.policy.sha256 == finished[0].policy.sha256
+
+
+def test_a_run_that_loses_its_learner_trains_the_same_pairs_again_to_the_same_weights(
+    finished: tuple[RunSummary, RunFolder], tiny_config: Config
+) -> None:
+    """With a checkpoint every second round, so that a whole round is rolled back with the rank."""
+    learner = tiny_config.learner.model_copy(update={"checkpoint_every": 2})
+    config = tiny_config.model_copy(update={"learner": learner})
+    summary, folder = _run(config, "bereft", progress=Trigger(_kill_learner, "round 2 of 3"))
+    whole = finished[0]
+    assert (summary.status, summary.policy_version) == ("done", "1.3")
+    assert summary.fleet is not None and summary.fleet.learner_restarts == 1
+    assert [(one.incarnation, one.round) for one in summary.fleet.replayed] == [(1, 0)]
+    assert summary.fleet.replayed[0].pairs == folder.read_table("pairs/round-00000.parquet").num_rows
+    assert (summary.products, summary.policy.sha256, summary.ctr) == (whole.products, whole.policy.sha256, whole.ctr)
 
 
 def test_with_a_staleness_of_one_rollout_runs_a_version_ahead_and_a_resume_keeps_the_pairs_that_waited(
@@ -139,7 +156,7 @@ def test_with_a_staleness_of_one_rollout_runs_a_version_ahead_and_a_resume_keeps
     rollout = tiny_config.rollout.model_copy(update={"max_staleness": 1})
     config = tiny_config.model_copy(update={"rollout": rollout})
     stop = StopRequest()
-    stopped, _ = _run(config, "stale", progress=Trigger(stop.stop_now, number=1), stop=stop)
+    stopped, _ = _run(config, "stale", progress=Trigger(stop.stop_now, "round 3 of 3"), stop=stop)
     assert (stopped.status, stopped.rounds) == ("stopped", 2)
     summary, folder = _run(config, "stale", resume=True)
     assert summary.status == "done" and summary.products.admitted == 18 and summary.products.expired == 0
