@@ -16,7 +16,7 @@ from actors.cluster import ray_cluster
 from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.fingerprint import weights_fingerprint
 from actors.learner import LearnerGroup
-from actors.online import run
+from actors.online import Beside, run
 from actors.pipeline import RolloutPipeline
 from actors.reporting import KnownFacts, mean_ceiling
 from actors.stopping import StopRequest
@@ -37,9 +37,18 @@ EVALUATION_FILE = "evaluation.json"
 
 
 def run_online(
-    config: Config, source: ProductSource, evaluation: ProductSource, judge: Judge | None, *, resume: bool, console: Console
+    config: Config,
+    source: ProductSource,
+    evaluation: ProductSource,
+    judge: Judge | None,
+    *,
+    resume: bool,
+    console: Console,
+    beside: Beside | None = None,
 ) -> RunSummary:
     """Run the loop to its end, or to a clean stop on SIGTERM or SIGINT; write the report and say what was written.
+
+    `beside` runs beside the loop and is cancelled with it.
 
     Raises:
         UserError: see `actors.online.run`.
@@ -49,7 +58,7 @@ def run_online(
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):
-            summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop))
+            summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop, beside))
     report = write_report(folder)
     head = headline(summary)
     console.print(f"\n[bold]{head.claim}[/] {head.certainty}\n{head.detail}", highlight=False, soft_wrap=True)
@@ -68,6 +77,7 @@ async def _run_watched(
     resume: bool,
     progress: RichProgress,
     stop: StopRequest,
+    beside: Beside | None,
 ) -> RunSummary:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -82,6 +92,7 @@ async def _run_watched(
         facts=known_facts(config, judge),
         progress=progress,
         stop=stop,
+        beside=beside,
     )
 
 

@@ -158,6 +158,10 @@ class LearnerGroup:
         """Go on from the checkpoint under `url`. Raises CheckpointError where it does not fit."""
         await self._call("load", url)
 
+    def handles(self) -> list[Any]:
+        """The ranks' actors, for whoever injects faults."""
+        return list(self._ranks)
+
     def close(self) -> None:
         """Stop the ranks and give their places back."""
         for rank in self._ranks:

@@ -24,9 +24,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import replace
 from functools import partial
+from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
@@ -72,6 +73,7 @@ async def run(
     facts: KnownFacts | None = None,
     progress: Progress | None = None,
     stop: StopRequest | None = None,
+    beside: Beside | None = None,
 ) -> RunSummary:
     """Optimise the policy online and write the run folder. Ray must be connected (`actors.cluster`).
 
@@ -85,6 +87,7 @@ async def run(
         facts: what only the caller knows, for the summary.
         progress: who watches.
         stop: how soon to stop, if it asks for it: a checkpoint is written, and the status is "stopped".
+        beside: runs beside the loop and is cancelled with it (fault injection).
 
     Raises:
         UserError: nothing to train on, a model folder or a checkpoint that does not fit, or a round in which every product failed.
@@ -103,10 +106,13 @@ async def run(
     loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, progress or Silent(), stop or StopRequest())
     watch = asyncio.create_task(loop.record.memory.watch())
     try:
-        return await loop.run(resume)
+        return await loop.run(resume, beside)
     finally:
         watch.cancel()
         await loop.close()
+
+
+Beside = Callable[["OnlineLoop"], Coroutine[Any, Any, None]]
 
 
 class OnlineLoop:
@@ -128,27 +134,30 @@ class OnlineLoop:
         self.record = RunRecord(config, facts)
         self.book = RunBook(config, source.products, Ledger(source.rejected), PairJournal(folder))
         self._evaluation = Evaluation(config, list(eval_source.products), ray.put(eval_source), self._judge, folder)
-        self._pipeline = RolloutPipeline(config, self.record.clock, self.record.throughput, progress)
-        self.record.fleet = Fleet(self._pipeline.pools, config.pools, progress.note)
-        self._store = CheckpointStore(folder, config.learner.keep_checkpoints)
-        self._teacher = Teacher(config, self.book, self.record, self._store, folder, self._pipeline, self._source, progress)
+        self.pipeline = RolloutPipeline(config, self.record.clock, self.record.throughput, progress)
+        self.record.fleet = Fleet(self.pipeline.pools, config.pools, progress.note)
+        self.store = CheckpointStore(folder, config.learner.keep_checkpoints)
+        self.teacher = Teacher(config, self.book, self.record, self.store, folder, self.pipeline, self._source, progress)
         self._fingerprint = run_fingerprint(config, source.products, self._evaluation.products)
         self._changed = asyncio.Condition()
         self._judging: dict[int, list[asyncio.Task[None]]] = {}
         self._begun = False
 
-    async def run(self, resume: bool) -> RunSummary:
+    async def run(self, resume: bool, beside: Beside | None = None) -> RunSummary:
         """The whole run. Whatever ends it early, the folder says so."""
         assert self.record.fleet is not None
         work, stop = asyncio.create_task(self._work(resume)), asyncio.create_task(self._stop.wait_for_now())
-        fleet = asyncio.create_task(self.record.fleet.watch())
+        helpers = [asyncio.create_task(self.record.fleet.watch())]
+        if beside is not None:
+            helpers.append(asyncio.create_task(beside(self)))
         try:
-            await asyncio.wait({work, stop, fleet}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({work, stop, *helpers}, return_when=asyncio.FIRST_COMPLETED)
             if work.done():
                 return work.result()
             await cancelled(work)
-            if fleet.done():
-                fleet.result()
+            for helper in helpers:
+                if helper.done():
+                    helper.result()
             await self._save_round_under_way()
             return self._finish("stopped")
         except BaseException as failure:
@@ -157,28 +166,28 @@ class OnlineLoop:
                 self._finish("failed", failure=one_line(failure))
             raise
         finally:
-            stop.cancel()
-            fleet.cancel()
+            for task in (stop, *helpers):
+                task.cancel()
 
     async def close(self) -> None:
         """Stop all workers; the run folder stays as it is."""
-        self._teacher.learner.close()
-        await self._pipeline.close()
+        self.teacher.learner.close()
+        await self.pipeline.close()
         self._folder.close()
 
     async def _work(self, resume: bool) -> RunSummary:
         """Start, measure, train, measure again."""
         record = self.record
         self._progress.phase("starting", 0)
-        state = self._store.newest(self._fingerprint, self._progress.note) if resume else None
+        state = self.store.newest(self._fingerprint, self._progress.note) if resume else None
         # Only now: a resume that does not fit must leave the run's own files as they are.
         self._begun = True
         self._folder.write_text("config.yaml", config_yaml(self._config))
         await self._start(state)
         if record.before is None:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))
-            record.before = await self._evaluation.measure(self._pipeline, "before")
-            record.facts = replace(record.facts, ctr_ceilings=await self._evaluation.ceilings(self._pipeline))
+            record.before = await self._evaluation.measure(self.pipeline, "before")
+            record.facts = replace(record.facts, ctr_ceilings=await self._evaluation.ceilings(self.pipeline))
             await self._save_checkpoint()
         record.rewrite_metrics(self._folder)
         write_summary(self._summary("running"), self._folder)
@@ -186,18 +195,18 @@ class OnlineLoop:
         if self._is_stopping():
             return self._finish("stopped")
         self._progress.phase("measuring the final policy", len(self._evaluation.products))
-        after = await self._evaluation.measure(self._pipeline, "after")
+        after = await self._evaluation.measure(self.pipeline, "after")
         write_gallery(self._folder, self._evaluation.gallery(record.before, after))
         return self._finish("done", after)
 
     async def _start(self, state: RunState | None) -> None:
-        await asyncio.gather(self._teacher.start(), *(pool.start() for pool in self._pipeline.pools.values()))
+        await asyncio.gather(self.teacher.start(), *(pool.start() for pool in self.pipeline.pools.values()))
         if state is not None:
-            await self._teacher.load(state.rounds_done)
+            await self.teacher.load(state.rounds_done)
             self.book.restore(state)
-            self.record.restore(state.extra, self._pipeline)
-            self._progress.note(f"resumed after round {state.rounds_done} from {self._store.url(state.rounds_done)}")
-        await self._teacher.show()
+            self.record.restore(state.extra, self.pipeline)
+            self._progress.note(f"resumed after round {state.rounds_done} from {self.store.url(state.rounds_done)}")
+        await self.teacher.show()
 
     async def _train(self) -> None:
         book = self.book
@@ -238,7 +247,7 @@ class OnlineLoop:
             self.book.written(number, shard)
             group.create_task(self._notify())
 
-        rollout = partial(self._pipeline.rollout, source=self._source, candidates=self._config.rollout.candidates, written=written)
+        rollout = partial(self.pipeline.rollout, source=self._source, candidates=self._config.rollout.candidates, written=written)
         found = await roll_out_or_isolate(rollout, shard)
         for part, poisoned in found.failed:
             intake.drop_shard(part, poisoned)
@@ -266,9 +275,9 @@ class OnlineLoop:
             notes = book.intake.notes[number]
             if notes.failed and not notes.pairs and not notes.tied:
                 raise UserError(f"round {number + 1}: all {notes.failed} products failed, the first {notes.first_failure}")
-            metrics = await self._teacher.learn(number, partial(self._prompts_written, number + self._config.rollout.max_staleness))
+            metrics = await self.teacher.learn(number, partial(self._prompts_written, number + self._config.rollout.max_staleness))
             book.buffer.weights_live(number)
-            book.rounds_done, self._teacher.has_moved = number + 1, False
+            book.rounds_done, self.teacher.has_moved = number + 1, False
             await self._notify()
             await self._close_round(number, metrics, time.perf_counter() - started)
             if self._is_stopping():
@@ -296,7 +305,7 @@ class OnlineLoop:
     async def _save_checkpoint(self) -> None:
         """A checkpoint that cannot be written costs the run nothing but a way back, unless it is the last: that one is the result."""
         try:
-            await self._store.save(self._state(), self._fingerprint, self._teacher.save)
+            await self.store.save(self._state(), self._fingerprint, self.teacher.save)
         except (OSError, RayTaskError) as error:
             if self.book.rounds_done == self._config.rollout.rounds:
                 raise
@@ -308,9 +317,9 @@ class OnlineLoop:
         step = self.book.rounds_done
         if self.record.before is None:
             self._progress.note("stopped before the first checkpoint; --resume begins anew")
-        elif self._store.is_complete(step):
-            self._store.update(self._state(), self._fingerprint)
-        elif self._teacher.has_moved:
+        elif self.store.is_complete(step):
+            self.store.update(self._state(), self._fingerprint)
+        elif self.teacher.has_moved:
             self._progress.note(f"the learner is amid round {step + 1}: its last checkpoint stays the newest (learner.checkpoint_every)")
         else:
             await self._save_checkpoint()
@@ -323,10 +332,10 @@ class OnlineLoop:
         return summary
 
     def _summary(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
-        return self.record.summary(status, self.book, self._pipeline, after, failure)
+        return self.record.summary(status, self.book, self.pipeline, after, failure)
 
     def _state(self) -> RunState:
-        return self.book.state(self.record.extra(self._pipeline))
+        return self.book.state(self.record.extra(self.pipeline))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with self._changed:

@@ -34,7 +34,8 @@ async def _save_learner(url: str) -> None:
         file.write(b"learned")
 
 
-def _store(root: str, steps: tuple[int, ...], keep: int = 5) -> CheckpointStore:
+def make_store(root: str, steps: tuple[int, ...], keep: int = 5) -> CheckpointStore:
+    """Checkpoints of a made-up run after `steps` rounds."""
     store = CheckpointStore(RunFolder(root, "run"), keep)
     for step in steps:
         asyncio.run(store.save(_state(step), MARKS, _save_learner))
@@ -49,7 +50,7 @@ def _newest(store: CheckpointStore, notes: list[str]) -> int:
 
 @pytest.mark.parametrize("root", ["local", "memory://checkpoints-test"])
 def test_the_newest_checkpoint_comes_back_as_it_was(root: str, tmp_path: Path) -> None:
-    store = _store(str(tmp_path) if root == "local" else root, (1, 2))
+    store = make_store(str(tmp_path) if root == "local" else root, (1, 2))
     state, expected = store.newest(MARKS, lambda text: None), _state(2)
     assert state is not None
     for name in ("rounds_done", "rounds_admitted", "version", "next_admission_id", "cursor_position", "in_flight", "ready", "extra"):
@@ -69,7 +70,7 @@ def test_the_newest_checkpoint_comes_back_as_it_was(root: str, tmp_path: Path) -
     ],
 )
 def test_one_that_is_cut_short_is_passed_over_by_name(name: str, damage: str, tmp_path: Path) -> None:
-    store, notes = _store(str(tmp_path), (1, 2)), list[str]()
+    store, notes = make_store(str(tmp_path), (1, 2)), list[str]()
     file = tmp_path / "run" / "checkpoints" / "2" / name
     if damage == "remove":
         file.unlink()
@@ -80,28 +81,28 @@ def test_one_that_is_cut_short_is_passed_over_by_name(name: str, damage: str, tm
 
 
 def test_where_none_was_ever_complete_there_is_nothing_to_resume_from(tmp_path: Path) -> None:
-    assert _store(str(tmp_path / "elsewhere"), ()).newest(MARKS, lambda text: None) is None
-    store = _store(str(tmp_path), (0,))
+    assert make_store(str(tmp_path / "elsewhere"), ()).newest(MARKS, lambda text: None) is None
+    store = make_store(str(tmp_path), (0,))
     (tmp_path / "run" / "checkpoints" / "0" / "manifest.json").unlink()
     assert store.newest(MARKS, lambda text: None) is None
 
 
 def test_where_all_are_damaged_the_message_says_what_was_found(tmp_path: Path) -> None:
-    store = _store(str(tmp_path), (1,))
+    store = make_store(str(tmp_path), (1,))
     (tmp_path / "run" / "checkpoints" / "1" / "learner" / "weights").write_bytes(b"other")
     with pytest.raises(CheckpointError, match="1 is damaged: learner/weights is not what was written"):
         store.newest(MARKS, lambda text: None)
 
 
 def test_one_of_another_run_is_refused_by_the_key_that_differs(tmp_path: Path) -> None:
-    store = _store(str(tmp_path), (1,))
+    store = make_store(str(tmp_path), (1,))
     with pytest.raises(CheckpointError, match=r"1 was written with world\.seed=0, and this run has 7"):
         store.newest(MARKS | {"world.seed": 7}, lambda text: None)
     assert store.newest({"objective": "pcpo"}, lambda text: None) is not None
 
 
 def test_an_update_in_mid_round_replaces_the_state_and_keeps_the_weights(tmp_path: Path) -> None:
-    store = _store(str(tmp_path), (1, 2))
+    store = make_store(str(tmp_path), (1, 2))
     later = replace(_state(2), next_admission_id=30, in_flight=())
     store.update(later, MARKS)
     state = store.newest(MARKS, lambda text: None)
@@ -111,7 +112,7 @@ def test_an_update_in_mid_round_replaces_the_state_and_keeps_the_weights(tmp_pat
 
 
 def test_an_update_cut_short_leaves_the_state_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    store = _store(str(tmp_path), (2,))
+    store = make_store(str(tmp_path), (2,))
 
     def full(name: str, data: bytes) -> str:
         if name.endswith("manifest.json"):
@@ -127,11 +128,11 @@ def test_an_update_cut_short_leaves_the_state_before_it(tmp_path: Path, monkeypa
 
 
 def test_only_the_newest_few_are_kept(tmp_path: Path) -> None:
-    assert _store(str(tmp_path), (1, 2, 3), keep=2).steps() == [2, 3]
+    assert make_store(str(tmp_path), (1, 2, 3), keep=2).steps() == [2, 3]
 
 
 def test_a_save_that_fails_leaves_no_checkpoint_of_its_step(tmp_path: Path) -> None:
-    store = _store(str(tmp_path), (1, 2))
+    store = make_store(str(tmp_path), (1, 2))
 
     async def dies(url: str) -> None:
         raise ConnectionError("the learner is gone")
@@ -139,3 +140,4 @@ def test_a_save_that_fails_leaves_no_checkpoint_of_its_step(tmp_path: Path) -> N
     with pytest.raises(ConnectionError):
         asyncio.run(store.save(_state(2), MARKS, dies))
     assert _newest(store, []) == 1
+    assert not (tmp_path / "run" / "checkpoints" / "2").exists(), "what was written of it would fill the disk"

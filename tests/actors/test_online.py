@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import psutil
 import pytest
 
+from actors.checkpoint import CheckpointStore
 from actors.online import run
 from actors.progress import Silent
 from actors.stopping import StopRequest
@@ -151,13 +153,23 @@ def test_a_run_that_loses_its_learner_trains_the_same_pairs_again_to_the_same_we
 
 
 def test_with_a_staleness_of_one_rollout_runs_a_version_ahead_and_a_resume_keeps_the_pairs_that_waited(
-    cluster: None, tiny_config: Config
+    cluster: None, tiny_config: Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """On a disk that is full when the first round's checkpoint is due, which the run survives."""
+    seal = CheckpointStore._seal
+
+    def full_at_one(store: CheckpointStore, step: int, *arguments: Any) -> None:
+        if step == 1:
+            raise OSError("No space left on device")
+        seal(store, step, *arguments)
+
+    monkeypatch.setattr(CheckpointStore, "_seal", full_at_one)
     rollout = tiny_config.rollout.model_copy(update={"max_staleness": 1})
     config = tiny_config.model_copy(update={"rollout": rollout})
     stop = StopRequest()
     stopped, _ = _run(config, "stale", progress=Trigger(stop.stop_now, "round 3 of 3"), stop=stop)
     assert (stopped.status, stopped.rounds) == ("stopped", 2)
+    assert CheckpointStore(RunFolder(config.run.root, "stale"), 2).steps() == [0, 2]
     summary, folder = _run(config, "stale", resume=True)
     assert summary.status == "done" and summary.products.admitted == 18 and summary.products.expired == 0
     versions = [set(folder.read_table(f"pairs/round-{number:05d}.parquet").column("version").to_pylist()) for number in range(2)]
