@@ -59,10 +59,10 @@ def _run(config: Config, name: str, progress: Silent) -> dict[str, Any]:
 
 def main() -> None:
     """Rollout on the spot node, the learner beside the driver."""
-    config = make_tiny_config(Path(sys.argv[1]))
-    pools = {
-        name: getattr(config.pools, name).model_copy(update={"labels": {"market": "spot"}}) for name in ("policy", "renderer", "scorer")
-    }
+    folder = Path(sys.argv[1])
+    config = make_tiny_config(folder)
+    on_spot = {"labels": {"market": "spot"}}
+    pools = {name: getattr(config.pools, name).model_copy(update=on_spot) for name in ("policy", "renderer", "scorer")}
     config = config.model_copy(
         update={
             "pools": config.pools.model_copy(update=pools),
