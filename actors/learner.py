@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -24,7 +25,10 @@ from caig_rl.config.schema import Config, PoolConfig
 from caig_rl.errors import UserError
 from caig_rl.learning.engine import free_port, init_group
 from caig_rl.learning.preference import PreferenceLearner, RoundMetrics
+from caig_rl.learning.regroup import load_at_any_size
 from caig_rl.types import PolicyVersion, Rollout
+
+logger = logging.getLogger(__name__)
 
 DEATH_NOTICE_S = 10.0
 """Longest time between a rank's death and Ray's word of it, on a local network."""
@@ -43,14 +47,14 @@ class LearnerRank:
         """Where the other ranks can meet this one."""
         return ray.util.get_node_ip_address(), free_port()
 
-    def build(self, master: tuple[str, int], total_steps: int) -> Canary:
-        """Join the group and load the policy. Returns the canary's question."""
+    def build(self, master: tuple[str, int], world_size: int, total_steps: int) -> Canary:
+        """Join the group of `world_size` and load the policy. Returns the canary's question."""
         import torch
 
         config = self._config
         torch.set_num_threads(config.learner.threads)
-        init_group(self._rank, config.learner.world_size, *master)
-        self._learner = PreferenceLearner(config, self._rank, config.learner.world_size, total_steps)
+        init_group(self._rank, world_size, *master)
+        self._learner = PreferenceLearner(config, self._rank, world_size, total_steps)
         token_ids = self._learner.processor.tokenizer(CANARY_ANSWER, add_special_tokens=False)["input_ids"]
         return Canary(CANARY_INSTRUCTION, canary_view(config.policy.image_size), tuple(token_ids))
 
@@ -79,14 +83,14 @@ class LearnerRank:
             filesystem.put(f"{staging}/", f"{base}/", recursive=True)
 
     def load(self, url: str) -> None:
-        """Go on from the checkpoint under `url`."""
-        if "://" not in url:
-            self._ranked.load(Path(url) / "learner")
-            return
-        with tempfile.TemporaryDirectory() as staging:
-            filesystem, base = fsspec.core.url_to_fs(url)
-            filesystem.get(f"{base}/learner/", f"{staging}/learner/", recursive=True)
-            self._ranked.load(Path(staging) / "learner")
+        """Go on from the checkpoint under `url`, whatever the size of the group that wrote it."""
+        with tempfile.TemporaryDirectory() as staging, tempfile.TemporaryDirectory() as fetched:
+            folder = Path(url) / "learner"
+            if "://" in url:
+                folder = Path(fetched)
+                filesystem, base = fsspec.core.url_to_fs(url)
+                filesystem.get(f"{base}/learner/", f"{fetched}/", recursive=True)
+            load_at_any_size(self._ranked, folder, Path(staging))
 
     @property
     def _ranked(self) -> PreferenceLearner:
@@ -97,6 +101,10 @@ class LearnerRank:
         (folder / "learner").mkdir(parents=True, exist_ok=True)
         self._ranked.save(folder / "learner")
         self._ranked.export_folder(folder / "policy")
+
+
+class NoRoomError(UserError):
+    """The cluster has no room for the ranks."""
 
 
 class LearnerLost(RuntimeError):
@@ -111,30 +119,59 @@ class LearnerGroup:
         self._ranks: list[Any] = []
         self._placement: PlacementGroup | None = None
         self._canary: Canary | None = None
+        self.world_size = config.learner.world_size
+        """Ranks of the group as it is now."""
 
-    async def start(self, total_steps: int) -> None:
-        """Reserve the ranks' places, start them, form the group. Raises UserError where the cluster has no room in time."""
+    async def start(self, total_steps: int, world_size: int | None = None, timeout_s: float | None = None) -> None:
+        """Reserve the ranks' places, start them, form the group.
+
+        Args:
+            total_steps: optimiser steps of the whole run.
+            world_size: ranks; None: `learner.world_size`.
+            timeout_s: longest wait for their places; None: `cluster.start_timeout_s`.
+
+        Raises:
+            NoRoomError: the cluster has no room for them in time.
+        """
         learner = self._config.learner
-        pool = PoolConfig(workers=learner.world_size, num_cpus=learner.num_cpus, num_gpus=learner.num_gpus, threads=learner.threads)
+        size = self.world_size = world_size or learner.world_size
+        pool = PoolConfig(workers=size, num_cpus=learner.num_cpus, num_gpus=learner.num_gpus, threads=learner.threads)
         bundle = {"CPU": learner.num_cpus} | ({"GPU": learner.num_gpus} if learner.num_gpus else {})
         labels = self._config.cluster.learner_labels
-        placed = {"bundle_label_selector": [labels] * learner.world_size} if labels else {}
-        self._placement = placement_group([bundle] * learner.world_size, strategy="PACK", **placed)
-        timeout = self._config.cluster.start_timeout_s
+        placed = {"bundle_label_selector": [labels] * size} if labels else {}
+        self._placement = placement_group([bundle] * size, strategy="PACK", **placed)
+        timeout = timeout_s or self._config.cluster.start_timeout_s
         try:
             await asyncio.wait_for(_resolve(self._placement.ready()), timeout)
         except TimeoutError:
+            self.close()
             total = ray.cluster_resources()
-            raise UserError(
-                f"waited {timeout:.0f} s for {learner.world_size} learner rank(s) of {bundle}; the cluster has {total.get('CPU', 0):g} CPU "
+            raise NoRoomError(
+                f"waited {timeout:.0f} s for {size} learner rank(s) of {bundle}; the cluster has {total.get('CPU', 0):g} CPU "
                 f"and {total.get('GPU', 0):g} GPU. Ask for less in learner, add nodes, or raise cluster.start_timeout_s."
             ) from None
         remote = ray.remote(LearnerRank)
-        for rank in range(learner.world_size):
+        for rank in range(size):
             strategy = PlacementGroupSchedulingStrategy(self._placement, placement_group_bundle_index=rank)
             self._ranks.append(remote.options(**worker_options(pool), scheduling_strategy=strategy).remote(self._config, rank))
         master = await self._ranks[0].address.remote()
-        self._canary = (await self._call("build", master, total_steps))[0]
+        self._canary = (await self._call("build", master, size, total_steps))[0]
+
+    async def start_again(self, total_steps: int) -> None:
+        """`start` for a group that has lost a rank: as large as it was, or the largest for which the shrunken cluster has room.
+
+        Raises:
+            NoRoomError: there is no room for one rank.
+        """
+        learner, patience = self._config.learner, self._config.recovery.regroup_s
+        sizes = group_sizes(learner.world_size, learner.batch_size)
+        for size in sizes:
+            try:
+                return await self.start(total_steps, size, patience)
+            except NoRoomError:
+                if size == sizes[-1]:
+                    raise
+                logger.warning("no room for %d learner ranks within %.0f s", size, patience)
 
     async def train(
         self, table: ObjectRef, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negatives: Sequence[Rollout | None] | None
@@ -173,6 +210,11 @@ class LearnerGroup:
 
     async def _call(self, method: str, *arguments: Any) -> list[Any]:
         return await _from_all_ranks([getattr(rank, method).remote(*arguments) for rank in self._ranks], method)
+
+
+def group_sizes(world_size: int, batch_size: int) -> list[int]:
+    """Sizes that a group of `world_size` may shrink to, falling: those that share a batch equally."""
+    return [size for size in range(world_size, 0, -1) if batch_size % size == 0]
 
 
 async def _from_all_ranks(refs: Sequence[ObjectRef], method: str) -> list[Any]:

@@ -158,7 +158,9 @@ class Teacher:
         # Pictures may have been lost with the rank's node: they are loaded again.
         self._book.intake.keep_views_of(())
         self.learner.close()
-        await self.learner.start(self._total_steps)
+        await self.learner.start_again(self._total_steps)
+        if self.learner.world_size != self._config.learner.world_size:
+            self._progress.note(f"the learner goes on with {self.learner.world_size} of {self._config.learner.world_size} ranks")
         step = self._store.newest_step(self._progress.note)
         if step is None:
             raise CheckpointError("the learner lost a rank, and there is no complete checkpoint that it could go on from")
