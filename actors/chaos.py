@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -18,8 +17,8 @@ from typing import Any
 
 import numpy as np
 import ray
-import torch
 
+from actors.mischief import give_no_number, never_finish
 from actors.online import OnlineLoop
 
 logger = logging.getLogger(__name__)
@@ -95,12 +94,12 @@ class Killer:
             return _kill(loop.teacher.learner.handles(), strike.draw, "learner rank")
         pools = loop.pipeline.pools
         if strike.kind is FaultKind.NAN:
-            return _ask(pools["scorer"].handles(), strike.draw, _give_no_number, "a scorer")
+            return _ask(pools["scorer"].handles(), strike.draw, give_no_number, "a scorer")
         name = sorted(pools)[strike.draw % len(pools)]
         victims = pools[name].handles()
         if strike.kind is FaultKind.WORKER:
             return _kill(victims, strike.draw // len(pools), f"{name} worker")
-        return _ask(victims, strike.draw // len(pools), _never_finish, f"a {name} worker")
+        return _ask(victims, strike.draw // len(pools), never_finish, f"a {name} worker")
 
 
 def _kill(victims: Sequence[Any], draw: int, what: str) -> str:
@@ -116,23 +115,6 @@ def _ask(victims: Sequence[Any], draw: int, order: Callable[[Any], None], what: 
         return ""
     victims[draw % len(victims)].__ray_call__.remote(order)
     return f"{what} was told to misbehave"
-
-
-def _never_finish(worker: Any) -> None:
-    time.sleep(24 * 3600)
-
-
-def _give_no_number(worker: Any) -> None:
-    """The reward model's next batch begins with NaN; where scores are random, there is no model to break."""
-    scorer = worker._scorer
-    if scorer is None:
-        return
-
-    def spoil(module: torch.nn.Module, inputs: Any, scores: torch.Tensor) -> torch.Tensor:
-        hook.remove()
-        return torch.cat([torch.full_like(scores[:1], float("nan")), scores[1:]])
-
-    hook = scorer.register_forward_hook(spoil)
 
 
 def _tear(loop: OnlineLoop, draw: int) -> str:

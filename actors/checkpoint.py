@@ -75,17 +75,23 @@ class CheckpointStore:
         """True where the checkpoint of `step` has its manifest; its hashes are not checked."""
         return bool(self._fs.exists(f"{self._base}/{step}/{MANIFEST}"))
 
-    async def save(self, state: RunState, fingerprint: Mapping[str, Any], save_learner: Callable[[str], Awaitable[None]]) -> str:
-        """Write the checkpoint of `state.rounds_done`, then delete the oldest beyond `keep`; returns its address.
+    async def save(
+        self, state: Callable[[], RunState], fingerprint: Mapping[str, Any], save_learner: Callable[[str], Awaitable[None]]
+    ) -> str:
+        """Write the checkpoint of the rounds done, then delete the oldest beyond `keep`; returns its address.
 
-        `fingerprint`: what a run that takes it up must share with this one.
+        Args:
+            state: gives the run's state. It is asked again when the learner has saved: a learner that had to be formed anew for that has
+                begun a new incarnation.
+            fingerprint: what a run that takes it up must share with this one.
+            save_learner: writes the learner's part under an address.
         """
-        step = state.rounds_done
+        step = state().rounds_done
         await asyncio.to_thread(self._delete, step)
         try:
             await save_learner(self.url(step))
             files = await asyncio.to_thread(self._hashes, step)
-            self._seal(step, 0, files, state, fingerprint)
+            self._seal(step, 0, files, state(), fingerprint)
         except Exception:
             # On a full disk, half a checkpoint would take the place that the run needs to go on.
             await asyncio.to_thread(self._delete, step)

@@ -98,6 +98,9 @@ async def _run_watched(
 
 def _ask(stop: StopRequest, progress: RichProgress, number: int) -> None:
     progress.note(stop.ask(number))
+    if stop.now and number == signal.SIGINT:
+        # A person who cannot wait for that either gets what Ctrl-C does by default; a job controller may well repeat its SIGTERM.
+        asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def known_facts(config: Config, judge: Judge | None) -> KnownFacts:

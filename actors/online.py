@@ -146,6 +146,8 @@ class OnlineLoop:
     async def run(self, resume: bool, beside: Beside | None = None) -> RunSummary:
         """The whole run. Whatever ends it early, the folder says so."""
         assert self.record.fleet is not None
+        # Until its checkpoint is read, a resumed run has nothing to say that its folder does not say better.
+        self._begun = not resume
         work, stop = asyncio.create_task(self._work(resume)), asyncio.create_task(self._stop.wait_for_now())
         helpers = [asyncio.create_task(self.record.fleet.watch())]
         if beside is not None:
@@ -162,8 +164,7 @@ class OnlineLoop:
             return self._finish("stopped")
         except BaseException as failure:
             await cancelled(work)
-            if self._begun:
-                self._finish("failed", failure=one_line(failure))
+            self._finish("failed", failure=one_line(failure))
             raise
         finally:
             for task in (stop, *helpers):
@@ -180,10 +181,10 @@ class OnlineLoop:
         record = self.record
         self._progress.phase("starting", 0)
         state = self.store.newest(self._fingerprint, self._progress.note) if resume else None
-        # Only now: a resume that does not fit must leave the run's own files as they are.
-        self._begun = True
+        # Only now: a resume that does not fit must leave the run's own config as it is.
         self._folder.write_text("config.yaml", config_yaml(self._config))
         await self._start(state)
+        self._begun = True
         if record.before is None:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))
             record.before = await self._evaluation.measure(self.pipeline, "before")
@@ -288,16 +289,21 @@ class OnlineLoop:
         await self._until(partial(self.book.prompts_written, last))
 
     async def _close_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
-        await asyncio.gather(*self._judging.pop(number))
+        try:
+            await asyncio.gather(*self._judging.pop(number))
+        finally:  # told to stop now, the round has its row all the same
+            self._write_round(number, metrics, seconds)
+        rounds, learner = self._config.rollout.rounds, self._config.learner
+        if self.book.rounds_done % learner.checkpoint_every == 0 or self.book.rounds_done == rounds or self._is_stopping():
+            await self._save_checkpoint()
+        write_summary(self._summary("running"), self._folder)
+
+    def _write_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
         detail = round_detail(number, self.book.close_round(number), metrics, self.book.version, seconds)
         self.record.details.append(detail)
         self._folder.append_metrics(detail.model_dump(mode="json"))
         self._folder.write_ledger(self.book.ledger.to_table())
         self._progress.round_ended(detail)
-        rounds, learner = self._config.rollout.rounds, self._config.learner
-        if self.book.rounds_done % learner.checkpoint_every == 0 or self.book.rounds_done == rounds or self._is_stopping():
-            await self._save_checkpoint()
-        write_summary(self._summary("running"), self._folder)
 
     def _is_stopping(self) -> bool:
         return self._stop.after_round and self.book.rounds_done < self._config.rollout.rounds
@@ -305,7 +311,7 @@ class OnlineLoop:
     async def _save_checkpoint(self) -> None:
         """A checkpoint that cannot be written costs the run nothing but a way back, unless it is the last: that one is the result."""
         try:
-            await self.store.save(self._state(), self._fingerprint, self.teacher.save)
+            await self.store.save(self._state, self._fingerprint, self.teacher.save)
         except (OSError, RayTaskError) as error:
             if self.book.rounds_done == self._config.rollout.rounds:
                 raise
@@ -316,7 +322,8 @@ class OnlineLoop:
         """Told to stop now: keep what the round's workers have done so far, as far as the weights it belongs to are at hand."""
         step = self.book.rounds_done
         if self.record.before is None:
-            self._progress.note("stopped before the first checkpoint; --resume begins anew")
+            known = any(self.store.is_complete(one) for one in self.store.steps())
+            self._progress.note("stopped while it started" if known else "stopped before the first checkpoint; --resume begins anew")
         elif self.store.is_complete(step):
             self.store.update(self._state(), self._fingerprint)
         elif self.teacher.has_moved:
@@ -327,8 +334,9 @@ class OnlineLoop:
     def _finish(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
         self.record.memory.sample()
         summary = self._summary(status, after, failure)
-        write_summary(summary, self._folder)
-        self._folder.write_ledger(self.book.ledger.to_table())
+        if self._begun:
+            write_summary(summary, self._folder)
+            self._folder.write_ledger(self.book.ledger.to_table())
         return summary
 
     def _summary(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:

@@ -262,7 +262,13 @@ class WorkerPool:
     def _spawn_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._settle)
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        """Nobody awaits these tasks: what one of them did not expect must fail the pool, or it would be lost."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._spawn_task(self._fail(error))
 
     async def _await_ready(self, worker: _Worker) -> None:
         started = self._clock()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import fsspec
@@ -38,7 +39,7 @@ def make_store(root: str, steps: tuple[int, ...], keep: int = 5) -> CheckpointSt
     """Checkpoints of a made-up run after `steps` rounds."""
     store = CheckpointStore(RunFolder(root, "run"), keep)
     for step in steps:
-        asyncio.run(store.save(_state(step), MARKS, _save_learner))
+        asyncio.run(store.save(partial(_state, step), MARKS, _save_learner))
     return store
 
 
@@ -138,6 +139,6 @@ def test_a_save_that_fails_leaves_no_checkpoint_of_its_step(tmp_path: Path) -> N
         raise ConnectionError("the learner is gone")
 
     with pytest.raises(ConnectionError):
-        asyncio.run(store.save(_state(2), MARKS, dies))
+        asyncio.run(store.save(partial(_state, 2), MARKS, dies))
     assert _newest(store, []) == 1
     assert not (tmp_path / "run" / "checkpoints" / "2").exists(), "what was written of it would fill the disk"
