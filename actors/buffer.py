@@ -72,14 +72,19 @@ class PreferenceBuffer:
         """True where nothing of the round is in flight any more."""
         return State.IN_FLIGHT not in {self._states[key] for key, admission in self._admissions.items() if admission.round == round_number}
 
-    def take_round(self, round_number: int, current: PolicyVersion) -> list[PreferencePair]:
-        """The round's pairs for the learner, in order of admission id. Pairs more than `max_staleness` versions behind `current` expire."""
+    def take_round(
+        self, round_number: int, current: PolicyVersion, survives: Callable[[PolicyVersion], bool] = lambda version: True
+    ) -> list[PreferencePair]:
+        """The round's pairs for the learner, in order of admission id; taking them again gives the same.
+
+        Pairs more than `max_staleness` versions behind `current` expire, and so do those whose version no longer `survives`.
+        """
         taken: list[PreferencePair] = []
         for key in sorted(self._pairs):
             pair = self._pairs[key]
-            if self._states[key] is not State.READY or pair.admission.round != round_number:
+            if pair.admission.round != round_number:
                 continue
-            if current.number - pair.version.number > self.max_staleness:
+            if current.number - pair.version.number > self.max_staleness or not survives(pair.version):
                 message = f"written by version {pair.version}, and the learner is at {current}"
                 self._ledger.finish(key, Outcome.EXPIRED, message=message, version=pair.version, attempts=self._attempts[key])
                 self._release(key)
@@ -102,8 +107,8 @@ class PreferenceBuffer:
         return [self._admissions[key] for key in sorted(self._states) if self._states[key] is State.IN_FLIGHT]
 
     def ready(self) -> list[PreferencePair]:
-        """Pairs that wait for the learner, by admission id."""
-        return [self._pairs[key] for key in sorted(self._states) if self._states[key] is State.READY]
+        """Pairs that are in no live weights yet, by admission id: waiting for the learner, or being trained on."""
+        return [self._pairs[key] for key in sorted(self._states) if self._states[key] is not State.IN_FLIGHT]
 
     def restore(self, in_flight: Sequence[Admission], ready: Sequence[PreferencePair]) -> None:
         """Take up a checkpoint's admissions, which its ledger holds open already. Their pairs were journalled before."""

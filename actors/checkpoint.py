@@ -1,18 +1,20 @@
-"""Checkpoints of the whole run at round boundaries: complete or absent.
+"""Checkpoints of the whole run: complete or absent.
 
-    checkpoints/STEP/ learner/  policy/  state.json  pairs.parquet  ledger.parquet  manifest.json
+    checkpoints/ROUNDS_DONE/ learner/  policy/  state-0/{run.json, pairs.parquet, ledger.parquet}  manifest.json
 
-The manifest, with the hash of every other file, is written last; without it, or where a hash differs, there is no checkpoint. `policy/`
-is the policy of that step as a plain Hugging Face folder.
+The manifest, with the hash of every file that counts, is written last; without it, or where a hash differs, there is no checkpoint.
+`policy/` is the policy of that step as a plain Hugging Face folder. `save` writes all of it, between rounds; `update` keeps the weights,
+which do not change within a round, and replaces the state by that of the round under way.
 """
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,8 +22,8 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from actors.fingerprint import first_difference
 from actors.journal import pairs_from_table, pairs_to_table
-from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError
 from caig_rl.evaluation.ledger import Ledger
 from caig_rl.evaluation.run_folder import RunFolder
@@ -29,7 +31,7 @@ from caig_rl.types import Admission, PolicyVersion, PreferencePair
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 1
+FORMAT = 2
 MANIFEST = "manifest.json"
 
 
@@ -48,23 +50,6 @@ class RunState:
     ledger: Ledger
     extra: dict[str, Any]
     """JSON: counters, rounds' details, the initial evaluation."""
-
-
-def fingerprint(config: Config) -> dict[str, Any]:
-    """The parts of the config that a resumed run must share with its checkpoint."""
-    learner = config.learner
-    return {
-        "objective": config.objective,
-        "seed": config.run.seed,
-        "catalog": config.catalog.path,
-        "policy": config.policy.model,
-        "finetune": learner.finetune,
-        "lora_rank": learner.lora_rank,
-        "zero_stage": learner.zero_stage,
-        "world_size": learner.world_size,
-        "products_per_round": config.rollout.products_per_round,
-        "rounds": config.rollout.rounds,
-    }
 
 
 class CheckpointStore:
@@ -86,39 +71,92 @@ class CheckpointStore:
         names = [str(path).rstrip("/").rsplit("/", 1)[-1] for path in self._fs.ls(self._base, detail=False)]
         return sorted(int(name) for name in names if name.isdigit())
 
-    async def save(self, state: RunState, config: Config, save_learner: Callable[[str], Awaitable[None]]) -> str:
-        """Write the checkpoint of `state.rounds_done`, then delete the oldest beyond `keep`; returns its address."""
-        step = state.rounds_done
-        self._delete(step)
-        await save_learner(self.url(step))
-        self._write(step, "state.json", json.dumps(_state_json(state, config), indent=1, allow_nan=False).encode())
-        self._write(step, "pairs.parquet", _parquet(pairs_to_table(state.ready)))
-        self._write(step, "ledger.parquet", _parquet(state.ledger.to_table()))
-        manifest = {"format": FORMAT, "files": self._hashes(step)}
-        self._write(step, MANIFEST, json.dumps(manifest, indent=1).encode())
+    def is_complete(self, step: int) -> bool:
+        """True where the checkpoint of `step` has its manifest; its hashes are not checked."""
+        return bool(self._fs.exists(f"{self._base}/{step}/{MANIFEST}"))
+
+    async def save(
+        self, state: Callable[[], RunState], fingerprint: Mapping[str, Any], save_learner: Callable[[str], Awaitable[None]]
+    ) -> str:
+        """Write the checkpoint of the rounds done, then delete the oldest beyond `keep`; returns its address.
+
+        Args:
+            state: gives the run's state. It is asked again when the learner has saved: a learner that had to be formed anew for that has
+                begun a new incarnation.
+            fingerprint: what a run that takes it up must share with this one.
+            save_learner: writes the learner's part under an address.
+        """
+        step = state().rounds_done
+        await asyncio.to_thread(self._delete, step)
+        try:
+            await save_learner(self.url(step))
+            files = await asyncio.to_thread(self._hashes, step)
+            self._seal(step, 0, files, state(), fingerprint)
+        except Exception:
+            # On a full disk, half a checkpoint would take the place that the run needs to go on.
+            await asyncio.to_thread(self._delete, step)
+            raise
         for old in self.steps()[: -self._keep]:
-            self._delete(old)
+            await asyncio.to_thread(self._delete, old)
         return self.url(step)
 
-    def newest(self, config: Config, note: Callable[[str], None]) -> RunState:
-        """The newest complete checkpoint. One that is cut short is passed over, and `note` is told which and why.
+    def update(self, state: RunState, fingerprint: Mapping[str, Any]) -> str:
+        """Replace the state in the complete checkpoint of `state.rounds_done`; the old one counts until the new one does."""
+        step = state.rounds_done
+        manifest = json.loads(self._fs.cat_file(f"{self._base}/{step}/{MANIFEST}"))
+        old = f"state-{manifest['state']}"
+        files = {name: digest for name, digest in manifest["files"].items() if not name.startswith(f"{old}/")}
+        self._seal(step, manifest["state"] + 1, files, state, fingerprint)
+        self._fs.rm(f"{self._base}/{step}/{old}", recursive=True)
+        return self.url(step)
+
+    def newest(self, wanted: Mapping[str, Any], note: Callable[[str], None]) -> RunState | None:
+        """The newest complete checkpoint; None where there is none, nor ever was: the run was cut short before its first.
+
+        One that is cut short or damaged is passed over, and `note` is told which and why. `wanted`: the part of the fingerprint that
+        must be the same.
 
         Raises:
-            CheckpointError: none is complete, or the newest complete one is of another run.
+            CheckpointError: all were passed over and some of them had been complete, or the newest complete one is of another run.
         """
-        broken: list[str] = []
+        passed: list[str] = []
+
+        def pass_over(text: str) -> None:
+            passed.append(text)
+            note(text)
+
+        step = self.newest_step(pass_over)
+        if step is not None:
+            return self._read(step, wanted)
+        if any(self.is_complete(one) for one in self.steps()):
+            found = "; ".join(passed)
+            raise CheckpointError(f"no complete checkpoint to resume from ({found}). Start the run anew under another run.name.")
+        return None
+
+    def newest_step(self, note: Callable[[str], None]) -> int | None:
+        """Step of the newest complete checkpoint; `note` is told of those passed over, and why."""
         for step in reversed(self.steps()):
             fault = self._fault(step)
             if fault is None:
-                return self._read(step, config)
-            broken.append(f"{self.url(step)} {fault}")
-            note(f"checkpoint {broken[-1]}: passed over")
-        found = "; ".join(broken) or f"none in {self._folder.path('checkpoints')}"
-        raise CheckpointError(f"no complete checkpoint to resume from ({found}). Start the run anew under another run.name.")
+                return step
+            note(f"checkpoint {self.url(step)} {fault}: passed over")
+        return None
+
+    def _seal(self, step: int, number: int, files: dict[str, str], state: RunState, fingerprint: Mapping[str, Any]) -> None:
+        """Write a state, and the manifest that makes it and `files` count."""
+        content = {
+            f"state-{number}/run.json": json.dumps(_state_json(state, fingerprint), indent=1, allow_nan=False).encode(),
+            f"state-{number}/pairs.parquet": _parquet(pairs_to_table(state.ready)),
+            f"state-{number}/ledger.parquet": _parquet(state.ledger.to_table()),
+        }
+        for name, data in content.items():
+            self._write(step, name, data)
+        hashes = files | {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+        self._write(step, MANIFEST, json.dumps({"format": FORMAT, "state": number, "files": hashes}, indent=1).encode())
 
     def _fault(self, step: int) -> str | None:
         """What is wrong with a checkpoint, None where it is complete."""
-        if not self._fs.exists(f"{self._base}/{step}/{MANIFEST}"):
+        if not self.is_complete(step):
             return "is cut short: it has no manifest"
         try:
             manifest = json.loads(self._fs.cat_file(f"{self._base}/{step}/{MANIFEST}"))
@@ -134,14 +172,15 @@ class CheckpointStore:
                 return f"is damaged: {name} is not what was written"
         return None
 
-    def _read(self, step: int, config: Config) -> RunState:
-        content = json.loads(self._fs.cat_file(f"{self._base}/{step}/state.json"))
-        wanted = fingerprint(config)
-        for key, value in content["config"].items():
-            if wanted[key] != value:
-                raise CheckpointError(f"{self.url(step)} was written with {key}={value!r}, and this run has {wanted[key]!r}")
-        ready = pairs_from_table(pq.read_table(pa.BufferReader(self._fs.cat_file(f"{self._base}/{step}/pairs.parquet"))))
-        ledger = Ledger.from_table(pq.read_table(pa.BufferReader(self._fs.cat_file(f"{self._base}/{step}/ledger.parquet"))))
+    def _read(self, step: int, wanted: Mapping[str, Any]) -> RunState:
+        root = f"{self._base}/{step}"
+        root += f"/state-{json.loads(self._fs.cat_file(f'{root}/{MANIFEST}'))['state']}"
+        content = json.loads(self._fs.cat_file(f"{root}/run.json"))
+        difference = first_difference(content["config"], wanted)
+        if difference:
+            raise CheckpointError(f"{self.url(step)} {difference}. Give it the run's own value, or start anew under another run.name.")
+        ready = pairs_from_table(pq.read_table(pa.BufferReader(self._fs.cat_file(f"{root}/pairs.parquet"))))
+        ledger = Ledger.from_table(pq.read_table(pa.BufferReader(self._fs.cat_file(f"{root}/ledger.parquet"))))
         return RunState(
             rounds_done=content["rounds_done"],
             rounds_admitted=content["rounds_admitted"],
@@ -177,9 +216,9 @@ class CheckpointStore:
         self._fs.rm(root, recursive=True)
 
 
-def _state_json(state: RunState, config: Config) -> dict[str, Any]:
+def _state_json(state: RunState, fingerprint: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "config": fingerprint(config),
+        "config": dict(fingerprint),
         "rounds_done": state.rounds_done,
         "rounds_admitted": state.rounds_admitted,
         "version": [state.version.incarnation, state.version.number],

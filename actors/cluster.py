@@ -36,7 +36,14 @@ def connect(config: ClusterConfig) -> None:
         return
     # Token authentication guards a cluster that others can reach; this one listens on this machine alone and needs no token file.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
-    ray.init(num_cpus=config.num_cpus, object_store_memory=int(config.object_store_gib * 2**30), include_dashboard=False, **options)
+    # By default Ray would first look for a cluster that was left running on this machine.
+    ray.init(
+        address="local",
+        num_cpus=config.num_cpus,
+        object_store_memory=int(config.object_store_gib * 2**30),
+        include_dashboard=False,
+        **options,
+    )
 
 
 def worker_options(pool: PoolConfig, extra_environment: dict[str, str] | None = None) -> dict[str, Any]:
@@ -49,7 +56,8 @@ def worker_options(pool: PoolConfig, extra_environment: dict[str, str] | None = 
     }
     if pool.num_gpus == 0:
         environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    return {
+    placed = {"label_selector": pool.labels} if pool.labels else {}
+    return placed | {
         "num_cpus": pool.num_cpus,
         "num_gpus": pool.num_gpus,
         "max_restarts": 0,

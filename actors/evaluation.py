@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
 import ray
+from ray.exceptions import RayError
 
-from actors.ceiling import measure_ceiling
-from actors.pipeline import RolledOut, RolloutPipeline
-from actors.shards import evaluation_shards
+from actors.ceiling import measure_ceilings
+from actors.isolation import roll_out_or_isolate
+from actors.pipeline import RolledOut, RolloutPipeline, is_the_machines
+from actors.shards import Shard, evaluation_shards
 from actors.tasks import judge_creatives, write_samples
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
@@ -21,9 +25,14 @@ from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.types import Judgement, Product
 
+logger = logging.getLogger(__name__)
+
+_MAX_LOSSES = 5
+"""Times that a shard's pictures may go with their node before they are judged."""
+
 
 class EvaluationError(UserError):
-    """A held-out product for which the policy gave no score: the comparison would not be of the same products."""
+    """Not one held-out product could be measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +40,11 @@ class MeasuredPolicy:
     """A policy's evaluation and the gallery's half that shows it."""
 
     evaluated: EvaluatedPolicy
-    gallery: tuple[GallerySide, ...]
-    """The first candidate of each gallery product."""
+    """The products that could be measured, in the evaluation's order."""
+    gallery: Mapping[str, GallerySide]
+    """The first candidate of each gallery product, by product id."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Products that could not be measured, and why."""
 
     def to_json(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -43,7 +55,8 @@ class MeasuredPolicy:
             "scores": one.scores.tolist(),
             "ctrs": None if one.ctrs is None else one.ctrs.tolist(),
             "relevances": None if one.relevances is None else one.relevances.tolist(),
-            "gallery": [side.model_dump(mode="json") for side in self.gallery],
+            "gallery": {name: side.model_dump(mode="json") for name, side in self.gallery.items()},
+            "left_out": dict(self.left_out),
         }
 
     @classmethod
@@ -56,7 +69,8 @@ class MeasuredPolicy:
             ctrs=None if content["ctrs"] is None else np.array(content["ctrs"], dtype=np.float64),
             relevances=None if content["relevances"] is None else np.array(content["relevances"], dtype=np.float64),
         )
-        return cls(evaluated, tuple(GallerySide.model_validate(side) for side in content["gallery"]))
+        gallery = {name: GallerySide.model_validate(side) for name, side in content["gallery"].items()}
+        return cls(evaluated, gallery, content["left_out"])
 
 
 class Evaluation:
@@ -70,73 +84,118 @@ class Evaluation:
         # A catalog lists like with like: the first rows alone would not speak for it.
         order = np.random.default_rng([config.run.seed, len(products)]).permutation(len(products))
         self.products = [products[int(index)] for index in sorted(order[: config.evaluation.products])]
+        self._places = {product.product_id: index for index, product in enumerate(self.products)}
         self._shards = evaluation_shards(self.products, config.rollout.shard_size, config.run.seed)
 
     async def measure(self, pipeline: RolloutPipeline, label: str) -> MeasuredPolicy:
         """Roll out, judge, and save the gallery's pictures as `LABEL-INDEX.png`.
 
+        A product that the policy refuses, that has no reward, or that fails in a stage is left out, with its reason.
+
         Raises:
-            ShardPoisoned: a shard could not be rolled out.
-            EvaluationError: a product was refused by the policy, or has no reward.
+            EvaluationError: no product is left.
         """
-        parts = await asyncio.gather(*(self._measure_shard(pipeline, index, label) for index in range(len(self._shards))))
-        prompts = [texts for part in parts for texts in part.prompts]
-        scores = np.array([row for part in parts for row in part.scores], dtype=np.float64)
-        judged = [row for part in parts for row in part.judged]
+        parts = await asyncio.gather(*(self._measure_shard(pipeline, shard, label) for shard in self._shards))
+        left_out = {name: why for part in parts for name, why in part.left_out.items()}
+        for name, why in left_out.items():
+            logger.warning("held-out product %s is left out of the evaluation: %s", name, why)
+        rows = [row for part in parts for row in part.rows]
+        if not rows:
+            name, why = next(iter(left_out.items()))
+            raise EvaluationError(f"none of the {len(left_out)} held-out products can be measured; {name!r}: {why}")
+        judged = self._judge is not None
         evaluated = EvaluatedPolicy(
-            product_ids=tuple(product.product_id for product in self.products),
-            prompts=tuple(prompts),
-            scores=scores,
-            ctrs=np.array([[one.ctr for one in row] for row in judged]) if judged else None,
-            relevances=np.array([[one.relevance for one in row] for row in judged]) if judged else None,
+            product_ids=tuple(row.product_id for row in rows),
+            prompts=tuple(row.prompts for row in rows),
+            scores=np.array([row.scores for row in rows], dtype=np.float64),
+            ctrs=np.array([[one.ctr for one in row.judged] for row in rows]) if judged else None,
+            relevances=np.array([[one.relevance for one in row.judged] for row in rows]) if judged else None,
         )
-        images = [image for part in parts for image in part.images]
-        return MeasuredPolicy(evaluated, tuple(_side(evaluated, index, image) for index, image in enumerate(images)))
+        return MeasuredPolicy(evaluated, {row.product_id: _side(row) for row in rows if row.image}, left_out)
 
-    async def ceiling(self, pipeline: RolloutPipeline) -> float | None:
-        """Mean true CTR of the best known prompts for the same products; None without a judge, or where the judge knows none."""
+    async def ceilings(self, pipeline: RolloutPipeline) -> dict[str, float]:
+        """True CTR of the best known prompts, by product id; empty without a judge, or where the judge knows of none."""
         if self._judge is None:
-            return None
-        return await measure_ceiling(pipeline, self._config, self.products, self._source, self._judge)
+            return {}
+        return await measure_ceilings(pipeline, self._config, self.products, self._source, self._judge)
 
-    def gallery(self, before: Sequence[GallerySide], after: Sequence[GallerySide]) -> list[GalleryEntry]:
-        """The entries of `samples/gallery.json`."""
+    def gallery(self, before: MeasuredPolicy, after: MeasuredPolicy) -> list[GalleryEntry]:
+        """The entries of `samples/gallery.json`: products that both policies were measured on."""
         return [
-            GalleryEntry(product_id=product.product_id, title=product.title, category=product.category, before=first, after=second)
-            for product, first, second in zip(self.products, before, after, strict=False)
+            GalleryEntry(
+                product_id=product.product_id,
+                title=product.title,
+                category=product.category,
+                before=before.gallery[product.product_id],
+                after=after.gallery[product.product_id],
+            )
+            for product in self.products
+            if product.product_id in before.gallery and product.product_id in after.gallery
         ]
 
-    async def _measure_shard(self, pipeline: RolloutPipeline, index: int, label: str) -> _Part:
-        rolled = await pipeline.rollout(self._shards[index], self._source, self._config.evaluation.prompts_per_product, score_all=True)
-        _check(rolled)
-        judged: list[list[Judgement]] = []
+    async def _measure_shard(self, pipeline: RolloutPipeline, shard: Shard, label: str) -> _Part:
+        candidates = self._config.evaluation.prompts_per_product
+        rollout = partial(pipeline.rollout, source=self._source, candidates=candidates, score_all=True)
+        for _ in range(_MAX_LOSSES):
+            found = await roll_out_or_isolate(rollout, shard)
+            part = _Part([], {product.product_id: str(why) for lost, why in found.failed for product in lost.products})
+            try:
+                if found.rolled is not None:
+                    await self._add_rows(part, found.rolled, label)
+                return part
+            except RayError as error:
+                if not is_the_machines(error):
+                    raise
+                logger.warning("the pictures of shard %s went with their node before they were judged: %s", shard.name, error)
+        raise EvaluationError(f"shard {shard.name} lost its pictures {_MAX_LOSSES} times before they were judged")
+
+    async def _add_rows(self, part: _Part, rolled: RolledOut, label: str) -> None:
+        judged: list[list[Judgement]] = [[] for _ in rolled.shard.products]
         if self._judge is not None:
             judged = await judge_creatives.remote(self._judge, rolled.shard.products, [rolled.creatives])
-        start = index * self._config.rollout.shard_size
-        shown = range(min(len(rolled.shard.products), max(0, self._config.evaluation.gallery - start)))
+        faults = {**rolled.policy.refused, **rolled.score.failed}
+        images = await self._save_gallery(rolled, label, faults)
+        for index, (product, group) in enumerate(zip(rolled.shard.products, rolled.policy.groups, strict=True)):
+            if index in faults or group is None:
+                part.left_out[product.product_id] = faults[index]
+                continue
+            prompts = tuple(rollout.text for rollout in group.rollouts)
+            part.rows.append(_Row(product.product_id, prompts, rolled.score.scores[index], judged[index], images.get(index, "")))
+
+    async def _save_gallery(self, rolled: RolledOut, label: str, faults: Mapping[int, str]) -> dict[int, str]:
+        """File names of the pictures of this shard's gallery products, by index in the shard."""
+        places = {index: self._places[product.product_id] for index, product in enumerate(rolled.shard.products) if index not in faults}
+        shown = [(index, f"{label}-{place:03d}") for index, place in places.items() if place < self._config.evaluation.gallery]
+        if not shown:
+            return {}
         root = self._folder.url.rsplit("/", 1)[0]
-        names = [(offset, f"{label}-{start + offset:03d}") for offset in shown]
-        images = await write_samples.remote(root, self._folder.name, names, [rolled.creatives]) if names else []
-        prompts = [tuple(rollout.text for rollout in group.rollouts) for group in rolled.policy.groups if group is not None]
-        return _Part(prompts, rolled.score.scores, judged, images)
+        names = await write_samples.remote(root, self._folder.name, shown, [rolled.creatives])
+        return {index: name for (index, _), name in zip(shown, names, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    product_id: str
+    prompts: tuple[str, ...]
+    scores: tuple[float, ...]
+    judged: list[Judgement]
+    """Empty without a judge."""
+    image: str
+    """Empty where the product is not in the gallery."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Part:
-    prompts: list[tuple[str, ...]]
-    scores: tuple[tuple[float, ...], ...]
-    judged: list[list[Judgement]]
-    images: list[str]
+    rows: list[_Row]
+    left_out: dict[str, str]
 
 
-def _side(evaluated: EvaluatedPolicy, index: int, image: str) -> GallerySide:
-    ctr = None if evaluated.ctrs is None else float(evaluated.ctrs[index, 0])
-    relevance = None if evaluated.relevances is None else float(evaluated.relevances[index, 0])
+def _side(row: _Row) -> GallerySide:
+    judged = row.judged[0] if row.judged else None
     return GallerySide(
-        image=image, prompt=evaluated.prompts[index][0], ctr=ctr, relevance=relevance, score=float(evaluated.scores[index, 0])
+        image=row.image,
+        prompt=row.prompts[0],
+        ctr=None if judged is None else judged.ctr,
+        relevance=None if judged is None else judged.relevance,
+        score=row.scores[0],
     )
-
-
-def _check(rolled: RolledOut) -> None:
-    for index, why in {**rolled.policy.refused, **rolled.score.failed}.items():
-        raise EvaluationError(f"held-out product {rolled.shard.products[index].product_id!r} cannot be measured: {why}")

@@ -37,7 +37,7 @@ class Intake:
             made = self._outcome(rolled, index, notes)
             if isinstance(made, PreferencePair):
                 pairs.append(made)
-                self.keep_view(made, rolled.views, index)
+                self._views[made.admission.admission_id] = (rolled.views, index)
             else:
                 self._drop(rolled.shard.admissions[index], made, rolled.attempts)
         self._buffer.add_pairs(pairs, rolled.attempts)
@@ -46,28 +46,25 @@ class Intake:
         return len(pairs)
 
     def drop_shard(self, shard: Shard, poisoned: ShardPoisoned) -> None:
-        """All products of a poisoned shard failed, in the stage where it last did."""
+        """All products of a poisoned shard failed: kind "poison", or named for the stage where it last did."""
         logger.error("%s", poisoned)
         for admission in shard.admissions:
-            self._drop(admission, NoPair(Outcome.FAILED, f"{poisoned.stage}_failed", str(poisoned)), poisoned.attempts)
+            self._drop(admission, NoPair(Outcome.FAILED, poisoned.kind, str(poisoned)), poisoned.attempts)
 
-    def keep_view(self, pair: PreferencePair, block: Any, index: int) -> None:
-        """The pair's picture is row `index` of the block that `block` refers to."""
-        self._views[pair.admission.admission_id] = (block, index)
-
-    def hand_over_views(self, pairs: Sequence[PreferencePair]) -> tuple[list[Any], list[tuple[int, int]]]:
-        """The blocks' references, each once, and for each pair (block, row). The intake forgets them."""
+    def views_of(self, pairs: Sequence[PreferencePair]) -> tuple[list[Any], list[tuple[int, int]]] | None:
+        """The blocks' references, each once, and for each pair (block, row). None where the picture of one is not at hand."""
+        places = [self._views.get(pair.admission.admission_id) for pair in pairs]
+        found = [place for place in places if place is not None]
+        if len(found) < len(places):
+            return None
         blocks: dict[Any, int] = {}
-        places = [self._views.pop(pair.admission.admission_id) for pair in pairs]
-        index = [(blocks.setdefault(ref, len(blocks)), row) for ref, row in places]
+        index = [(blocks.setdefault(ref, len(blocks)), row) for ref, row in found]
         return list(blocks), index
 
-    def restore(self, pair: PreferencePair) -> None:
-        """A pair from a checkpoint that waits for the learner."""
-        notes = self.notes[pair.admission.round]
-        notes.pairs += 1
-        notes.scores += pair.scores
-        notes.prompts += [pair.chosen.text, pair.rejected.text]
+    def keep_views_of(self, pairs: Sequence[PreferencePair]) -> None:
+        """Forget the pictures of all others, which are not needed any more, or are lost."""
+        wanted = {pair.admission.admission_id for pair in pairs}
+        self._views = {key: place for key, place in self._views.items() if key in wanted}
 
     def _outcome(self, rolled: RolledOut, index: int, notes: RoundNotes) -> PreferencePair | NoPair:
         group = rolled.policy.groups[index]

@@ -62,6 +62,11 @@ class PairJournal:
             rows = self._rounds[number]
             self._folder.write_pairs(number, pairs_to_table([rows[key] for key in sorted(rows)]))
 
+    def keep(self, pairs: Sequence[PreferencePair]) -> None:
+        """Pairs of a checkpoint, which their rounds' files hold already: they stay in them when the rest of the round arrives."""
+        for pair in pairs:
+            self._rounds[pair.admission.round][pair.admission.admission_id] = pair
+
     def forget_before(self, round_number: int) -> None:
         """Rounds before this one are closed: nothing will be added to their files."""
         for number in [number for number in self._rounds if number < round_number]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
+from functools import partial
 from pathlib import Path
 
 import ray
@@ -13,14 +14,17 @@ from rich.console import Console
 from actors.checkpoint import CheckpointStore
 from actors.cluster import ray_cluster
 from actors.evaluation import Evaluation, MeasuredPolicy
+from actors.fingerprint import weights_fingerprint
 from actors.learner import LearnerGroup
-from actors.online import run
+from actors.online import Beside, run
 from actors.pipeline import RolloutPipeline
-from actors.reporting import KnownFacts
+from actors.reporting import KnownFacts, mean_ceiling
+from actors.stopping import StopRequest
 from actors.telemetry import StageClock, Throughput
 from actors.watch import RichProgress
 from caig_rl.config.schema import NANO, Config
-from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_policies
+from caig_rl.errors import CheckpointError
+from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_shared_products
 from caig_rl.evaluation.report import write_report
 from caig_rl.evaluation.report_text import headline
 from caig_rl.evaluation.run_folder import RunFolder
@@ -33,19 +37,28 @@ EVALUATION_FILE = "evaluation.json"
 
 
 def run_online(
-    config: Config, source: ProductSource, evaluation: ProductSource, judge: Judge | None, *, resume: bool, console: Console
+    config: Config,
+    source: ProductSource,
+    evaluation: ProductSource,
+    judge: Judge | None,
+    *,
+    resume: bool,
+    console: Console,
+    beside: Beside | None = None,
 ) -> RunSummary:
     """Run the loop to its end, or to a clean stop on SIGTERM or SIGINT; write the report and say what was written.
+
+    `beside` runs beside the loop and is cancelled with it.
 
     Raises:
         UserError: see `actors.online.run`.
     """
     folder = RunFolder(config.run.root, config.run.name)
-    stop = _StopRequest()
+    stop = StopRequest()
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):
-            summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop))
+            summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop, beside))
     report = write_report(folder)
     head = headline(summary)
     console.print(f"\n[bold]{head.claim}[/] {head.certainty}\n{head.detail}", highlight=False, soft_wrap=True)
@@ -63,11 +76,12 @@ async def _run_watched(
     folder: RunFolder,
     resume: bool,
     progress: RichProgress,
-    stop: _StopRequest,
+    stop: StopRequest,
+    beside: Beside | None,
 ) -> RunSummary:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.ask, progress)
+        loop.add_signal_handler(number, partial(_ask, stop, progress, number))
     return await run(
         config,
         source,
@@ -77,19 +91,16 @@ async def _run_watched(
         resume,
         facts=known_facts(config, judge),
         progress=progress,
-        should_stop=lambda: stop.asked,
+        stop=stop,
+        beside=beside,
     )
 
 
-class _StopRequest:
-    """Set by the first signal; the loop stops at the end of the round."""
-
-    asked = False
-
-    def ask(self, progress: RichProgress) -> None:
-        """Remember it and tell the person who waits."""
-        self.asked = True
-        progress.note("stopping at the end of this round, with a checkpoint; go on later with --resume")
+def _ask(stop: StopRequest, progress: RichProgress, number: int) -> None:
+    progress.note(stop.ask(number))
+    if stop.now and number == signal.SIGINT:
+        # A person who cannot wait for that either gets what Ctrl-C does by default; a job controller may well repeat its SIGTERM.
+        asyncio.get_running_loop().remove_signal_handler(number)
 
 
 def known_facts(config: Config, judge: Judge | None) -> KnownFacts:
@@ -121,12 +132,13 @@ def evaluate_run(config: Config, run_path: Path, evaluation: ProductSource, judg
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):
-            before, after, ceiling = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
-    comparison = compare_policies(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)
+            before, after, ceilings = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
+    comparison = compare_on_shared_products(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)
+    ceiling = mean_ceiling(ceilings, set(before.evaluated.product_ids) & set(after.evaluated.product_ids))
     ctr, relevance = comparison.ctr_summary(ceiling), comparison.relevance_summary()
     assert ctr is not None and relevance is not None, "a judge measured both policies"
     content = {
-        "products": len(before.evaluated.product_ids),
+        "products": comparison.num_products,
         "prompts_per_product": config.evaluation.prompts_per_product,
         "ctr": ctr.model_dump(mode="json"),
         "relevance": relevance.model_dump(mode="json"),
@@ -141,22 +153,24 @@ def evaluate_run(config: Config, run_path: Path, evaluation: ProductSource, judg
 
 async def _measure_both(
     config: Config, folder: RunFolder, source: ProductSource, judge: Judge, progress: RichProgress
-) -> tuple[MeasuredPolicy, MeasuredPolicy, float | None]:
-    state = CheckpointStore(folder, config.learner.keep_checkpoints).newest(config, progress.note)
+) -> tuple[MeasuredPolicy, MeasuredPolicy, dict[str, float]]:
+    state = CheckpointStore(folder, config.learner.keep_checkpoints).newest(weights_fingerprint(config), progress.note)
+    if state is None:
+        raise CheckpointError(f"no complete checkpoint in {folder.path('checkpoints')}: go on with the run by train --resume first.")
     source_ref, judge_ref = ray.put(source), ray.put(judge)
     measure = Evaluation(config, list(source.products), source_ref, judge_ref, RunFolder(str(folder.url), EVALUATION_FILE.split(".")[0]))
     pipeline, learner = RolloutPipeline(config, StageClock(), Throughput(), progress), LearnerGroup(config)
     try:
         progress.phase("starting workers", 0)
-        await asyncio.gather(learner.start(1), *(pool.start() for pool in (pipeline.policy, pipeline.renderer, pipeline.scorer)))
+        await asyncio.gather(learner.start(1), *(pool.start() for pool in pipeline.pools.values()))
         await pipeline.go_live(await learner.publish(PolicyVersion(0, 0)))
         progress.phase("measuring the initial policy", len(measure.products))
         before = await measure.measure(pipeline, "before")
-        ceiling = await measure.ceiling(pipeline)
+        ceilings = await measure.ceilings(pipeline)
         await learner.load(folder.checkpoint_path(state.rounds_done))
         await pipeline.go_live(await learner.publish(state.version))
         progress.phase("measuring the final policy", len(measure.products))
-        return before, await measure.measure(pipeline, "after"), ceiling
+        return before, await measure.measure(pipeline, "after"), ceilings
     finally:
         learner.close()
         await pipeline.close()

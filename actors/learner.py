@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 from ray import ObjectRef
+from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
@@ -23,8 +25,13 @@ from caig_rl.config.schema import Config, PoolConfig
 from caig_rl.errors import UserError
 from caig_rl.learning.engine import free_port, init_group
 from caig_rl.learning.preference import PreferenceLearner, RoundMetrics
+from caig_rl.learning.regroup import load_at_any_size
 from caig_rl.types import PolicyVersion, Rollout
 
+logger = logging.getLogger(__name__)
+
+DEATH_NOTICE_S = 10.0
+"""Longest time between a rank's death and Ray's word of it, on a local network."""
 ViewIndex = Sequence[tuple[int, int]]
 """For each pair, which of the view blocks holds its picture, and at which index."""
 
@@ -40,14 +47,14 @@ class LearnerRank:
         """Where the other ranks can meet this one."""
         return ray.util.get_node_ip_address(), free_port()
 
-    def build(self, master: tuple[str, int], total_steps: int) -> Canary:
-        """Join the group and load the policy. Returns the canary's question."""
+    def build(self, master: tuple[str, int], world_size: int, total_steps: int) -> Canary:
+        """Join the group of `world_size` and load the policy. Returns the canary's question."""
         import torch
 
         config = self._config
         torch.set_num_threads(config.learner.threads)
-        init_group(self._rank, config.learner.world_size, *master)
-        self._learner = PreferenceLearner(config, self._rank, config.learner.world_size, total_steps)
+        init_group(self._rank, world_size, *master)
+        self._learner = PreferenceLearner(config, self._rank, world_size, total_steps)
         token_ids = self._learner.processor.tokenizer(CANARY_ANSWER, add_special_tokens=False)["input_ids"]
         return Canary(CANARY_INSTRUCTION, canary_view(config.policy.image_size), tuple(token_ids))
 
@@ -76,14 +83,14 @@ class LearnerRank:
             filesystem.put(f"{staging}/", f"{base}/", recursive=True)
 
     def load(self, url: str) -> None:
-        """Go on from the checkpoint under `url`."""
-        if "://" not in url:
-            self._ranked.load(Path(url) / "learner")
-            return
-        with tempfile.TemporaryDirectory() as staging:
-            filesystem, base = fsspec.core.url_to_fs(url)
-            filesystem.get(f"{base}/learner/", f"{staging}/learner/", recursive=True)
-            self._ranked.load(Path(staging) / "learner")
+        """Go on from the checkpoint under `url`, whatever the size of the group that wrote it."""
+        with tempfile.TemporaryDirectory() as staging, tempfile.TemporaryDirectory() as fetched:
+            folder = Path(url) / "learner"
+            if "://" in url:
+                folder = Path(fetched)
+                filesystem, base = fsspec.core.url_to_fs(url)
+                filesystem.get(f"{base}/learner/", f"{fetched}/", recursive=True)
+            load_at_any_size(self._ranked, folder, Path(staging))
 
     @property
     def _ranked(self) -> PreferenceLearner:
@@ -96,6 +103,14 @@ class LearnerRank:
         self._ranked.export_folder(folder / "policy")
 
 
+class NoRoomError(UserError):
+    """The cluster has no room for the ranks."""
+
+
+class LearnerLost(RuntimeError):
+    """A rank, or a picture that it was to learn from, is gone: the group must be formed anew."""
+
+
 class LearnerGroup:
     """All ranks, in one placement group: they start together or not at all."""
 
@@ -104,33 +119,64 @@ class LearnerGroup:
         self._ranks: list[Any] = []
         self._placement: PlacementGroup | None = None
         self._canary: Canary | None = None
+        self.world_size = config.learner.world_size
+        """Ranks of the group as it is now."""
 
-    async def start(self, total_steps: int) -> None:
-        """Reserve the ranks' places, start them, form the group. Raises UserError where the cluster has no room in time."""
+    async def start(self, total_steps: int, world_size: int | None = None, timeout_s: float | None = None) -> None:
+        """Reserve the ranks' places, start them, form the group.
+
+        Args:
+            total_steps: optimiser steps of the whole run.
+            world_size: ranks; None: `learner.world_size`.
+            timeout_s: longest wait for their places; None: `cluster.start_timeout_s`.
+
+        Raises:
+            NoRoomError: the cluster has no room for them in time.
+        """
         learner = self._config.learner
-        pool = PoolConfig(workers=learner.world_size, num_cpus=learner.num_cpus, num_gpus=learner.num_gpus, threads=learner.threads)
+        size = self.world_size = world_size or learner.world_size
+        pool = PoolConfig(workers=size, num_cpus=learner.num_cpus, num_gpus=learner.num_gpus, threads=learner.threads)
         bundle = {"CPU": learner.num_cpus} | ({"GPU": learner.num_gpus} if learner.num_gpus else {})
-        self._placement = placement_group([bundle] * learner.world_size, strategy="PACK")
-        timeout = self._config.cluster.start_timeout_s
+        labels = self._config.cluster.learner_labels
+        placed = {"bundle_label_selector": [labels] * size} if labels else {}
+        self._placement = placement_group([bundle] * size, strategy="PACK", **placed)
+        timeout = timeout_s or self._config.cluster.start_timeout_s
         try:
             await asyncio.wait_for(_resolve(self._placement.ready()), timeout)
         except TimeoutError:
+            self.close()
             total = ray.cluster_resources()
-            raise UserError(
-                f"waited {timeout:.0f} s for {learner.world_size} learner rank(s) of {bundle}; the cluster has {total.get('CPU', 0):g} CPU "
+            raise NoRoomError(
+                f"waited {timeout:.0f} s for {size} learner rank(s) of {bundle}; the cluster has {total.get('CPU', 0):g} CPU "
                 f"and {total.get('GPU', 0):g} GPU. Ask for less in learner, add nodes, or raise cluster.start_timeout_s."
             ) from None
         remote = ray.remote(LearnerRank)
-        for rank in range(learner.world_size):
+        for rank in range(size):
             strategy = PlacementGroupSchedulingStrategy(self._placement, placement_group_bundle_index=rank)
             self._ranks.append(remote.options(**worker_options(pool), scheduling_strategy=strategy).remote(self._config, rank))
         master = await self._ranks[0].address.remote()
-        self._canary = (await self._call("build", master, total_steps))[0]
+        self._canary = (await self._call("build", master, size, total_steps))[0]
+
+    async def start_again(self, total_steps: int) -> None:
+        """`start` for a group that has lost a rank: as large as it was, or the largest for which the shrunken cluster has room.
+
+        Raises:
+            NoRoomError: there is no room for one rank.
+        """
+        learner, patience = self._config.learner, self._config.recovery.regroup_s
+        sizes = group_sizes(learner.world_size, learner.batch_size)
+        for size in sizes:
+            try:
+                return await self.start(total_steps, size, patience)
+            except NoRoomError:
+                if size == sizes[-1]:
+                    raise
+                logger.warning("no room for %d learner ranks within %.0f s", size, patience)
 
     async def train(
         self, table: ObjectRef, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negatives: Sequence[Rollout | None] | None
     ) -> RoundMetrics:
-        """A round on all ranks; the metrics are the group's."""
+        """A round on all ranks; the metrics are the group's. Raises LearnerLost, as all that follow do."""
         metrics: RoundMetrics = (await self._call("train", table, list(view_blocks), view_index, negatives))[0]
         return metrics
 
@@ -138,7 +184,7 @@ class LearnerGroup:
         """Export the current weights as `version`. The refs belong to the caller and outlive the rank."""
         assert self._canary is not None, "start comes first"
         replies = [rank.export.options(num_returns=2).remote(self._canary) for rank in self._ranks]
-        sha256, log_probs = (await asyncio.gather(*(_resolve(meta) for meta, _ in replies)))[0]
+        sha256, log_probs = (await _from_all_ranks([meta for meta, _ in replies], "export"))[0]
         return PublishedWeights(version, sha256, self._canary, log_probs, (replies[0][1],))
 
     async def save(self, url: str) -> None:
@@ -148,6 +194,10 @@ class LearnerGroup:
     async def load(self, url: str) -> None:
         """Go on from the checkpoint under `url`. Raises CheckpointError where it does not fit."""
         await self._call("load", url)
+
+    def handles(self) -> list[Any]:
+        """The ranks' actors, for whoever injects faults."""
+        return list(self._ranks)
 
     def close(self) -> None:
         """Stop the ranks and give their places back."""
@@ -159,7 +209,37 @@ class LearnerGroup:
             self._placement = None
 
     async def _call(self, method: str, *arguments: Any) -> list[Any]:
-        return list(await asyncio.gather(*(_resolve(getattr(rank, method).remote(*arguments)) for rank in self._ranks)))
+        return await _from_all_ranks([getattr(rank, method).remote(*arguments) for rank in self._ranks], method)
+
+
+def group_sizes(world_size: int, batch_size: int) -> list[int]:
+    """Sizes that a group of `world_size` may shrink to, falling: those that share a batch equally."""
+    return [size for size in range(world_size, 0, -1) if batch_size % size == 0]
+
+
+async def _from_all_ranks(refs: Sequence[ObjectRef], method: str) -> list[Any]:
+    """Every rank's answer. Raises LearnerLost where the group cannot go on, else what the first rank that failed raised."""
+    answers = [asyncio.ensure_future(_resolve(ref)) for ref in refs]
+    try:
+        await asyncio.wait(answers, return_when=asyncio.FIRST_EXCEPTION)
+        if any(_failed(answer) for answer in answers):
+            # Those that waited for a dead rank in a collective may fail before Ray knows of the death: the cause is worth a moment.
+            await asyncio.wait(answers, timeout=DEATH_NOTICE_S)
+        errors = [error for answer in answers if (error := _failed(answer)) is not None]
+        for error in errors:
+            cause = error.cause if isinstance(error, RayTaskError) else error
+            if isinstance(cause, (RayActorError, ObjectLostError)):
+                raise LearnerLost(f"the learner lost a rank during {method}: {str(error).strip().splitlines()[0]}") from error
+        if errors:
+            raise errors[0]
+        return [answer.result() for answer in answers]
+    finally:
+        for answer in answers:
+            answer.cancel()
+
+
+def _failed(answer: asyncio.Future[Any]) -> BaseException | None:
+    return answer.exception() if answer.done() and not answer.cancelled() else None
 
 
 async def _resolve(ref: ObjectRef) -> Any:

@@ -9,9 +9,10 @@ from functools import partial
 from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError
 
 from actors.cluster import worker_options
+from actors.health import Patience
 from actors.policy import PolicyWorker
 from actors.pool import Reply, WorkerLost, WorkerPool
 from actors.progress import Progress
@@ -30,6 +31,10 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+MAX_ISSUES = 50
+"""Issues of one shard after which it fails, also where none of its failures was its own."""
+
+
 class ShardPoisoned(RuntimeError):
     """A shard that failed, or lost its worker, as often as allowed."""
 
@@ -37,6 +42,8 @@ class ShardPoisoned(RuntimeError):
         reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
         super().__init__(f"shard {shard.name} failed {attempts} times, last in stage {stage}: {reason}")
         self.stage, self.attempts, self.reason = stage, attempts, reason
+        self.kind = "poison" if isinstance(cause, WorkerLost) else f"{stage}_failed"
+        """For the ledger: "poison" where it cost a worker each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,12 +69,17 @@ class RolloutPipeline:
         self._published: PublishedWeights | None = None
         self.syncs, self.verified = 0, 0
         """Weight syncs asked of workers, and those that verified."""
-        timeout, pools = config.cluster.start_timeout_s, config.pools
+        pools = config.pools
         engine = prepare_environment(config.policy, pools.policy.threads) if not pools.policy.num_gpus else {}
         spawn_policy = _spawner(PolicyWorker, config, pools.policy, engine)
-        self.policy = WorkerPool("policy", spawn_policy, pools.policy.workers, timeout, self._sync)
-        self.renderer = WorkerPool("renderer", _spawner(RendererWorker, config, pools.renderer), pools.renderer.workers, timeout)
-        self.scorer = WorkerPool("scorer", _spawner(ScorerWorker, config, pools.scorer), pools.scorer.workers, timeout)
+        self.policy = _pool("policy", spawn_policy, pools.policy, config, self._sync)
+        self.renderer = _pool("renderer", _spawner(RendererWorker, config, pools.renderer), pools.renderer, config)
+        self.scorer = _pool("scorer", _spawner(ScorerWorker, config, pools.scorer), pools.scorer, config)
+
+    @property
+    def pools(self) -> dict[str, WorkerPool]:
+        """All pools by name."""
+        return {"policy": self.policy, "renderer": self.renderer, "scorer": self.scorer}
 
     async def go_live(self, published: PublishedWeights) -> None:
         """Bring `published` to every policy worker, each verified; later workers will hold it before their first shard.
@@ -92,7 +104,7 @@ class RolloutPipeline:
             score_all: score the creatives that the usability gate refuses, too (evaluation).
 
         Raises:
-            ShardPoisoned: after `rollout.max_attempts` attempts.
+            ShardPoisoned: it failed `rollout.max_attempts` times; losses to a node that went away do not count.
             PoolError, SyncError: a pool is beyond repair.
         """
         return await self._issue(shard, partial(self._once, shard, source, candidates, written, score_all))
@@ -107,20 +119,22 @@ class RolloutPipeline:
 
     async def close(self) -> None:
         """Stop all workers."""
-        for pool in (self.policy, self.renderer, self.scorer):
+        for pool in self.pools.values():
             await pool.close()
 
     async def _issue(self, shard: Shard, once: Callable[[_Place, int], Awaitable[T]]) -> T:
-        place = _Place()
-        failure: BaseException | None = None
-        for attempt in range(1, self._config.rollout.max_attempts + 1):
+        """Issue until it succeeds, or has failed by its own fault `rollout.max_attempts` times."""
+        place, faults = _Place(), 0
+        for attempt in range(1, MAX_ISSUES + 1):
             try:
                 return await once(place, attempt)
             except (RayError, WorkerLost) as error:
                 logger.warning("shard %s, attempt %d, stage %s: %s", shard.name, attempt, place.stage, error)
                 failure = error.cause if isinstance(error, RayTaskError) else error
-        assert failure is not None
-        raise ShardPoisoned(shard, place.stage, self._config.rollout.max_attempts, failure)
+                faults += not is_the_machines(error)
+                if faults >= self._config.rollout.max_attempts or attempt == MAX_ISSUES:
+                    raise ShardPoisoned(shard, place.stage, attempt, failure) from None
+        raise AssertionError("unreachable")
 
     async def _paint_once(self, shard: Shard, source: ray.ObjectRef, prompts: ray.ObjectRef, place: _Place, attempt: int) -> ray.ObjectRef:
         cutouts, _ = await self._load(shard, source, place)
@@ -174,10 +188,24 @@ class RolloutPipeline:
         self.verified += 1
 
 
+def is_the_machines(error: Exception) -> bool:
+    """True where the shard cannot be to blame: a node went away, with a worker or with an object."""
+    cause = error.cause if isinstance(error, RayTaskError) else error
+    return isinstance(cause, (ObjectLostError, NodeDiedError)) or (isinstance(cause, WorkerLost) and cause.node_gone)
+
+
 class _Place:
     """Where a shard is."""
 
     stage: str = "load"
+
+
+def _pool(
+    name: str, spawn: Callable[[], Any], pool: PoolConfig, config: Config, prepare: Callable[[Any], Awaitable[None]] | None = None
+) -> WorkerPool:
+    patience = Patience(config.recovery.stall_s, config.recovery.stall_factor)
+    timeout_s = config.cluster.start_timeout_s
+    return WorkerPool(name, spawn, pool.workers, timeout_s, prepare, most=pool.max_workers, patience=patience)
 
 
 def _spawner(worker: type, config: Config, pool: PoolConfig, environment: dict[str, str] | None = None) -> Callable[[], Any]:

@@ -1,10 +1,8 @@
-"""A pool of equal workers for one stage: brings them up, hands out work, and replaces the dead (`max_restarts=0`: Ray restarts none).
+"""A pool of equal workers for one stage: brings them up, hands out work, replaces the dead and the stuck, grows and shrinks.
 
-    STARTING --up--> STALE --prepared--> IDLE <--> BUSY
-        \\______________\\_________________\\_______\\--> (dead: replaced by a new STARTING worker)
-
-A worker is STALE until `prepare` has run on it for the pool's current generation (for the policy: until it holds verified current
-weights), and takes no work before. A lost worker's call raises `WorkerLost`; the caller issues its shard again.
+Ray restarts none of them (`max_restarts=0`). What a worker may do is `actors.health`'s to say: it takes no work before `prepare` has run on
+it for the pool's current generation (for the policy: before it holds verified current weights). A lost worker's call raises `WorkerLost`;
+the caller issues its shard again. A pool that shrinks, or whose nodes are about to go, lets its workers finish what they hold.
 """
 
 from __future__ import annotations
@@ -12,20 +10,25 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from enum import Enum, auto
-from typing import Any
+from typing import Any, TypeVar
 
 import ray
-from ray.exceptions import ActorUnavailableError, RayActorError
+from ray.exceptions import RayActorError
 
+from actors.health import Patience, WorkerHealth, WorkerState
+from actors.scaling import Load
 from caig_rl.errors import UserError
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 MAX_FAILED_STARTS = 3
 """Workers that die before they are ready, one after another, before the pool gives up."""
+WATCH_PERIOD_S = 1.0
+"""Time between two looks for stuck workers."""
 
 
 class PoolError(UserError):
@@ -33,24 +36,23 @@ class PoolError(UserError):
 
 
 class WorkerLost(RuntimeError):
-    """The worker died under a call."""
+    """The worker died under a call, or held it without progress for too long."""
 
-
-class WorkerState(Enum):
-    """What a worker can be asked for."""
-
-    STARTING = auto()
-    STALE = auto()
-    IDLE = auto()
-    BUSY = auto()
+    def __init__(self, message: str, node_gone: bool = False) -> None:
+        super().__init__(message)
+        self.node_gone = node_gone
+        """Its whole node went away, so the work it held is not to blame."""
 
 
 @dataclass(slots=True, eq=False)
 class _Worker:
     name: str
     handle: Any
-    state: WorkerState = WorkerState.STARTING
-    generation: int = -1
+    health: WorkerHealth
+    gone: asyncio.Future[str]
+    """Why the pool gave it up."""
+    node: str = ""
+    """Id of the node it came up on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,130 +71,222 @@ class WorkerPool:
     """Workers of one stage. Every worker serves one call at a time; calls wait for an idle one in order of arrival."""
 
     def __init__(
-        self, name: str, spawn: Callable[[], Any], size: int, timeout_s: float, prepare: Callable[[Any], Awaitable[None]] | None = None
+        self,
+        name: str,
+        spawn: Callable[[], Any],
+        size: int,
+        timeout_s: float,
+        prepare: Callable[[Any], Awaitable[None]] | None = None,
+        *,
+        most: int | None = None,
+        patience: Patience | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Nothing starts yet.
 
         Args:
             name: of the stage, for messages.
-            spawn: makes one actor handle; the actor has a method `ready`.
-            size: workers to keep alive.
+            spawn: makes one actor handle; the actor has a method `ready` that gives its node's id.
+            size: workers at the start, and the fewest later.
             timeout_s: longest wait for a worker to come up.
             prepare: makes a worker current (for the policy: syncs and verifies weights); its exceptions fail the pool.
+            most: workers that the pool may grow to; None: `size`.
+            patience: how long a worker may hold work without progress; None: for ever.
+            clock: seconds.
         """
-        self.name, self.size = name, size
-        self._spawn, self._timeout_s, self._prepare = spawn, timeout_s, prepare
+        self.name, self.size, self.least, self.most = name, size, size, max(size, most or size)
+        self._spawn, self._timeout_s, self._prepare, self._clock = spawn, timeout_s, prepare, clock
+        self._patience = patience or Patience(float("inf"), 1.0)
         self._workers: list[_Worker] = []
-        self._starting: set[asyncio.Task[None]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._changed = asyncio.Condition()
-        self._generation, self._spawned, self._failed_starts = 0, 0, 0
+        self._generation = self._spawned = self._failed_starts = self._waiting = 0
         self._failure: BaseException | None = None
         self._closed = False
-        self.replaced = 0
-        """Workers that died and were replaced."""
+        self.replaced = self.stuck = 0
+        """Workers that were lost and replaced, and those among them that held work without progress."""
 
     async def start(self) -> None:
         """Bring all workers up and make them current. Raises PoolError where they do not come up in time."""
-        for _ in range(self.size):
-            self._bring_up()
+        self._adjust()
+        self._spawn_task(self._watch())
         async with self._changed:
-            await self._wait_until(lambda: all(worker.state is WorkerState.IDLE for worker in self._workers))
+            await self._wait_until(lambda: all(worker.health.state is WorkerState.IDLE for worker in self._workers))
 
     async def refresh(self) -> None:
-        """Workers must hold something new (weights): `prepare` each, once its call is done. Returns when all are current."""
+        """Workers must hold something new (weights): `prepare` each, once its call is done. Returns when all that are up are current.
+
+        Those still on their way up are not waited for: they are made current before they serve.
+        """
         async with self._changed:
             self._generation += 1
             for worker in self._workers:
-                if worker.state is WorkerState.IDLE:
-                    worker.state = WorkerState.STALE
+                if worker.health.takes_work:
+                    worker.health.went_stale()
                     self._spawn_task(self._make_current(worker))
-            await self._wait_until(lambda: all(worker.generation == self._generation for worker in self._workers))
+            await self._wait_until(self._all_current)
 
     async def call(self, method: str, *arguments: Any) -> Reply:
         """Run a method that returns (meta, payload) on an idle worker.
 
         Raises:
-            WorkerLost: the worker died; the pool is replacing it already.
+            WorkerLost: the worker died or is stuck; the pool is replacing it already.
             ray.exceptions.RayTaskError: the method raised; the worker lives on.
             PoolError: no worker can be brought up any more.
         """
         worker = await self._acquire()
         try:
             meta, payload = getattr(worker.handle, method).options(num_returns=2).remote(*arguments)
-            return Reply(await meta, payload, worker.name)
+            return Reply(await _unless_gone(worker, _resolve(meta)), payload, worker.name)
         except RayActorError as error:
-            await self._lose(worker, error)
-            raise WorkerLost(f"{worker.name} died during {method}: {_first_line(error)}") from error
+            await self._lose(worker, _first_line(error))
+            message = f"{worker.name} died during {method}: {_first_line(error)}"
+            raise WorkerLost(message, node_gone=error.preempted or _is_gone(worker.node)) from error
         finally:
             await self._release(worker)
+
+    async def resize(self, size: int) -> None:
+        """Have `size` workers, between `least` and `most`: new ones join when they are current, those too many finish their call first."""
+        async with self._changed:
+            self.size = min(max(size, self.least), self.most)
+            self._adjust()
+            self._changed.notify_all()
+
+    async def leave_nodes(self, nodes: set[str]) -> None:
+        """These nodes are about to go: their workers take no new work, and their replacements start at once."""
+        async with self._changed:
+            for worker in [one for one in self._workers if one.node in nodes and not one.health.is_leaving]:
+                logger.info("%s leaves its node, which is being drained", worker.name)
+                self._dismiss(worker)
+            self._adjust()
+            self._changed.notify_all()
+
+    def load(self) -> Load:
+        """What the pool has to do now."""
+        health = [worker.health for worker in self._workers if not worker.health.is_leaving]
+        starting = sum(one.state is WorkerState.STARTING for one in health)
+        return Load(self.size, self._waiting, sum(one.takes_work for one in health), starting)
+
+    def handles(self) -> list[Any]:
+        """The actors that are up, for whoever injects faults."""
+        return [worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING]
 
     async def close(self) -> None:
         """Stop all workers. Work under way is lost."""
         self._closed = True
-        for task in list(self._starting):
+        for task in list(self._tasks):
             task.cancel()
-        await asyncio.gather(*self._starting, return_exceptions=True)
-        for worker in self._workers:
-            ray.kill(worker.handle)
-        self._workers = []
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for worker in list(self._workers):
+            self._remove(worker, "the pool was closed")
 
     async def _acquire(self) -> _Worker:
-        async with self._changed:
-            await self._wait_until(lambda: any(worker.state is WorkerState.IDLE for worker in self._workers))
-            worker = next(worker for worker in self._workers if worker.state is WorkerState.IDLE)
-            worker.state = WorkerState.BUSY
-            return worker
+        self._waiting += 1
+        try:
+            async with self._changed:
+                await self._wait_until(lambda: any(worker.health.takes_work for worker in self._workers))
+                worker = next(worker for worker in self._workers if worker.health.takes_work)
+                worker.health.took_work()
+                return worker
+        finally:
+            self._waiting -= 1
 
     async def _release(self, worker: _Worker) -> None:
         async with self._changed:
             if worker in self._workers:
-                worker.state = WorkerState.IDLE if worker.generation == self._generation else WorkerState.STALE
-                if worker.state is WorkerState.STALE:
+                worker.health.gave_back(self._generation)
+                if worker.health.is_leaving:
+                    self._remove(worker, "it finished its last call")
+                elif worker.health.state is WorkerState.STALE:
                     self._spawn_task(self._make_current(worker))
             self._changed.notify_all()
 
-    async def _lose(self, worker: _Worker, error: Exception) -> None:
+    async def _lose(self, worker: _Worker, why: str) -> None:
         async with self._changed:
             if worker not in self._workers or self._closed:
                 return
-            logger.warning("%s died and is replaced: %s", worker.name, _first_line(error))
-            self._workers.remove(worker)
-            # An unavailable actor may still hold its memory; a dead one does not mind.
-            if isinstance(error, ActorUnavailableError):
-                ray.kill(worker.handle)
+            logger.warning("%s is lost and replaced: %s", worker.name, why)
+            self._remove(worker, why)
             self.replaced += 1
-            self._bring_up()
+            self._adjust()
             self._changed.notify_all()
 
+    async def _watch(self) -> None:
+        """Give up workers that hold work without progress, and those that died without any."""
+        while True:
+            await asyncio.sleep(WATCH_PERIOD_S)
+            for worker, seconds in [(one, one.health.stuck_for_s()) for one in self._workers]:
+                if seconds:
+                    self.stuck += 1
+                    await self._lose(worker, f"{worker.name} made no progress for {seconds:.0f} s")
+            # Found out by its next call, an idle worker's death would look like that call's doing.
+            await asyncio.gather(*(self._ping(worker) for worker in self._workers if worker.health.takes_work))
+
+    async def _ping(self, worker: _Worker) -> None:
+        try:
+            await asyncio.wait_for(_unless_gone(worker, _resolve(worker.handle.ready.remote())), WATCH_PERIOD_S)
+        except RayActorError as error:
+            await self._lose(worker, f"it died while idle: {_first_line(error)}")
+        except (TimeoutError, WorkerLost):
+            pass  # it has taken work meanwhile, or is gone already; whether it moves on is `stuck_for_s`'s to say
+
+    def _adjust(self) -> None:
+        """Start or dismiss workers until `size` are to stay."""
+        staying = [worker for worker in self._workers if not worker.health.is_leaving]
+        for _ in range(self.size - len(staying)):
+            self._bring_up()
+        # First those that nobody misses: the newest that is still on its way up, then one without work.
+        staying.sort(key=lambda worker: (worker.health.state is not WorkerState.STARTING, worker.health.holds_work))
+        for worker in staying[: max(0, len(staying) - self.size)]:
+            self._dismiss(worker)
+
+    def _dismiss(self, worker: _Worker) -> None:
+        worker.health.leave()
+        if not worker.health.holds_work:
+            self._remove(worker, "it is not needed any more")
+
+    def _remove(self, worker: _Worker, why: str) -> None:
+        self._workers.remove(worker)
+        if not worker.gone.done():
+            worker.gone.set_result(why)
+        # It may live on with its memory: stuck, cut off, or well and dismissed. A dead one does not mind.
+        ray.kill(worker.handle)
+
     def _bring_up(self) -> None:
-        worker = _Worker(f"{self.name}-{self._spawned}", self._spawn())
+        gone = asyncio.get_running_loop().create_future()
+        worker = _Worker(f"{self.name}-{self._spawned}", self._spawn(), WorkerHealth(self._clock, self._patience), gone)
         self._spawned += 1
         self._workers.append(worker)
         self._spawn_task(self._await_ready(worker))
 
-    def _spawn_task(self, coroutine: Any) -> None:
+    def _spawn_task(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)
-        self._starting.add(task)
-        task.add_done_callback(self._starting.discard)
+        self._tasks.add(task)
+        task.add_done_callback(self._settle)
+
+    def _settle(self, task: asyncio.Task[None]) -> None:
+        """Nobody awaits these tasks: what one of them did not expect must fail the pool, or it would be lost."""
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self._spawn_task(self._fail(error))
 
     async def _await_ready(self, worker: _Worker) -> None:
-        started = time.perf_counter()
+        started = self._clock()
         try:
-            await asyncio.wait_for(_resolve(worker.handle.ready.remote()), self._timeout_s)
+            worker.node = await asyncio.wait_for(_unless_gone(worker, _resolve(worker.handle.ready.remote())), self._timeout_s)
+        except WorkerLost:
+            return  # dismissed, or lost already
         except RayActorError as error:
-            self._failed_starts += 1
-            if self._failed_starts >= MAX_FAILED_STARTS:
-                await self._fail(PoolError(f"{self._failed_starts} {self.name} workers in a row died while starting: {error}"))
-            else:
-                await self._lose(worker, error)
+            await self._lose_starting(worker, error)
             return
         except TimeoutError:
-            await self._fail(PoolError(self._shortage()))
+            await self._give_up_starting(worker)
             return
-        self._failed_starts = 0
-        logger.info("%s is up after %.1f s", worker.name, time.perf_counter() - started)
+        logger.info("%s is up after %.1f s", worker.name, self._clock() - started)
         async with self._changed:
-            worker.state = WorkerState.STALE
+            if worker not in self._workers:
+                return
+            worker.health.came_up()
             self._changed.notify_all()
         await self._make_current(worker)
 
@@ -202,19 +296,44 @@ class WorkerPool:
             generation = self._generation
             try:
                 if self._prepare is not None:
-                    await self._prepare(worker.handle)
+                    await _unless_gone(worker, self._prepare(worker.handle))
+            except WorkerLost:
+                return  # dismissed, or stuck and replaced already
             except RayActorError as error:
-                await self._lose(worker, error)
+                await self._lose_starting(worker, error)
                 return
             except Exception as error:  # whatever it is, the pool's users must see it: this task has no caller
                 await self._fail(error)
                 return
             async with self._changed:
-                worker.generation = generation
+                if worker not in self._workers:
+                    return
+                worker.health.progressed()
                 if generation == self._generation:
-                    worker.state = WorkerState.IDLE
+                    self._failed_starts = 0
+                    worker.health.became_current(generation)
                     self._changed.notify_all()
                     return
+
+    async def _lose_starting(self, worker: _Worker, error: RayActorError) -> None:
+        """It died before it could serve: while it came up, or while it was made current."""
+        self._failed_starts += 1
+        if self._failed_starts >= MAX_FAILED_STARTS:
+            await self._fail(PoolError(f"{self._failed_starts} {self.name} workers in a row died while starting: {error}"))
+        else:
+            await self._lose(worker, _first_line(error))
+
+    async def _give_up_starting(self, worker: _Worker) -> None:
+        """It found no room in time. The pool can do without it where enough others are up."""
+        async with self._changed:
+            others = sum(one.health.state is not WorkerState.STARTING and not one.health.is_leaving for one in self._workers)
+            if others >= self.least:
+                logger.warning("the cluster has no room for another %s worker; the pool stays at %d", self.name, others)
+                self.size = others
+                self._adjust()
+                self._changed.notify_all()
+                return
+        await self._fail(PoolError(self._shortage()))
 
     async def _fail(self, failure: BaseException) -> None:
         async with self._changed:
@@ -226,6 +345,10 @@ class WorkerPool:
         if self._failure is not None:
             raise self._failure
 
+    def _all_current(self) -> bool:
+        up = [worker.health for worker in self._workers if worker.health.state is not WorkerState.STARTING and not worker.health.is_leaving]
+        return all(health.generation == self._generation for health in up)
+
     def _shortage(self) -> str:
         total, free = ray.cluster_resources(), ray.available_resources()
         return (
@@ -235,8 +358,25 @@ class WorkerPool:
         )
 
 
+async def _unless_gone(worker: _Worker, answer: Awaitable[T]) -> T:
+    """The worker's answer. Raises WorkerLost as soon as the pool gives the worker up, whatever becomes of the answer."""
+    waited = asyncio.ensure_future(answer)
+    either: set[asyncio.Future[Any]] = {waited, worker.gone}
+    try:
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
+        if waited.done():
+            return waited.result()
+        raise WorkerLost(f"{worker.name} was given up: {worker.gone.result()}")
+    finally:
+        waited.cancel()
+
+
 async def _resolve(ref: ray.ObjectRef) -> Any:
     return await ref
+
+
+def _is_gone(node: str) -> bool:
+    return any(one["NodeID"] == node and not one["Alive"] for one in ray.nodes())
 
 
 def _first_line(error: BaseException) -> str:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 
 from actors.evaluation import MeasuredPolicy
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.ledger import Ledger
-from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_policies
+from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products
 from caig_rl.evaluation.statistics import distinct_share, pairwise_accuracy
 from caig_rl.evaluation.summary import (
     EvaluationSummary,
+    FleetSummary,
     PolicySummary,
     ProductCounts,
     RewardSummary,
@@ -40,8 +43,8 @@ class KnownFacts:
     reward_accuracy: float | None = None
     """Held-out pairwise accuracy of the reward model; None: measured on the evaluation's creatives."""
     reward_ceiling: float | None = None
-    ctr_ceiling: float | None = None
-    """True CTR of the best prompts for the evaluation's products."""
+    ctr_ceilings: Mapping[str, float] = field(default_factory=dict)
+    """True CTR of the best prompt for each of the evaluation's products, by product id, where it is known."""
 
 
 @dataclass(slots=True)
@@ -57,6 +60,31 @@ class RoundNotes:
     truncated: int = 0
     """Prompts whose end the renderer did not read."""
     first_failure: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """For a checkpoint in mid-round."""
+        return {
+            "scores": [score if math.isfinite(score) else None for score in self.scores],
+            "prompts": list(self.prompts),
+            "judgements": [[one.ctr, one.relevance] for one in self.judgements],
+            "counts": [self.pairs, self.tied, self.failed, self.truncated],
+            "first_failure": self.first_failure,
+        }
+
+    @classmethod
+    def from_json(cls, content: dict[str, Any]) -> RoundNotes:
+        """What `to_json` wrote."""
+        scores = [math.nan if score is None else score for score in content["scores"]]
+        judgements = [Judgement(*one) for one in content["judgements"]]
+        pairs, tied, failed, truncated = content["counts"]
+        return cls(scores, content["prompts"], judgements, pairs, tied, failed, truncated, content["first_failure"])
+
+
+def mean_ceiling(ceilings: Mapping[str, float], product_ids: Iterable[str]) -> float | None:
+    """Mean true CTR of the best prompts for `product_ids`; None where it is not known for all of them."""
+    found = [ceilings.get(name) for name in product_ids]
+    known = [one for one in found if one is not None]
+    return _mean(known) if len(known) == len(found) else None
 
 
 def round_detail(number: int, notes: RoundNotes, metrics: RoundMetrics | None, version: PolicyVersion, seconds: float) -> RoundDetail:
@@ -110,19 +138,30 @@ class RunNumbers:
     throughput: ThroughputSummary
     sync: SyncSummary
     peak_memory_gib: float
+    sha256: str | None = None
+    """Hash of the weights that are live."""
+    failure: str | None = None
+    fleet: FleetSummary | None = None
 
 
 def build_summary(config: Config, facts: KnownFacts, numbers: RunNumbers) -> RunSummary:
     """`summary.json`, during the run (without final numbers) and at its end."""
-    comparison = None
+    comparison, shared = None, tuple[str, ...]()
+    if numbers.before is not None:
+        shared = numbers.before.evaluated.product_ids
     if numbers.before is not None and numbers.after is not None:
-        comparison = compare_policies(numbers.before.evaluated, numbers.after.evaluated, config.evaluation.bootstrap, config.run.seed)
+        measured = set(numbers.after.evaluated.product_ids)
+        shared = tuple(name for name in shared if name in measured)
+        if shared:
+            ends = numbers.before.evaluated, numbers.after.evaluated
+            comparison = compare_on_shared_products(*ends, config.evaluation.bootstrap, config.run.seed)
     last = numbers.details[-1] if numbers.details else None
     distinct = comparison.distinct_final if comparison is not None else (last.distinct_prompts if last else None)
     return RunSummary.model_validate(
         {
             "run": config.run.name,
             "status": numbers.status,
+            "failure": numbers.failure,
             "objective": config.objective,
             "catalog": facts.catalog,
             "simulated": facts.simulated,
@@ -130,10 +169,10 @@ def build_summary(config: Config, facts: KnownFacts, numbers: RunNumbers) -> Run
             "rounds": numbers.rounds_done,
             "policy_version": str(numbers.version),
             "products": ProductCounts.model_validate(numbers.ledger.counts()),
-            "ctr": None if comparison is None else comparison.ctr_summary(facts.ctr_ceiling),
+            "ctr": None if comparison is None else comparison.ctr_summary(mean_ceiling(facts.ctr_ceilings, shared)),
             "relevance": None if comparison is None else comparison.relevance_summary(),
             "reward": _reward(config, facts, numbers),
-            "policy": PolicySummary(kl=_last_kl(numbers.details), distinct_prompts=distinct),
+            "policy": PolicySummary(kl=_last_kl(numbers.details), distinct_prompts=distinct, sha256=numbers.sha256),
             "throughput": numbers.throughput,
             "time": numbers.time,
             "sync": numbers.sync,
@@ -141,12 +180,21 @@ def build_summary(config: Config, facts: KnownFacts, numbers: RunNumbers) -> Run
             "evaluation": None
             if numbers.before is None
             else EvaluationSummary(
-                products=len(numbers.before.evaluated.product_ids),
+                products=len(shared),
+                left_out=_num_asked(numbers) - len(shared),
                 prompts_per_product=config.evaluation.prompts_per_product,
                 held_out=facts.held_out,
             ),
+            "fleet": numbers.fleet,
             "rounds_detail": tuple(numbers.details),
         }
+    )
+
+
+def _num_asked(numbers: RunNumbers) -> int:
+    """Held-out products that the evaluation asked for."""
+    return max(
+        (len(one.evaluated.product_ids) + len(one.left_out) for one in (numbers.before, numbers.after) if one is not None), default=0
     )
 
 

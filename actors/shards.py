@@ -47,6 +47,15 @@ class Shard:
         """For logs: the admission ids it spans."""
         return f"{self.admissions[0].admission_id}-{self.admissions[-1].admission_id}"
 
+    def singles(self) -> list[Shard]:
+        """A shard of its own for each admission."""
+        return [Shard((admission,), (product,)) for admission, product in zip(self.admissions, self.products, strict=True)]
+
+    @classmethod
+    def joined(cls, parts: Sequence[Shard]) -> Shard:
+        """The admissions of all `parts`, in their order."""
+        return cls(tuple(one for part in parts for one in part.admissions), tuple(one for part in parts for one in part.products))
+
     def seeds(self, stream: Stream) -> list[int]:
         """One seed an admission for `stream`."""
         return [derived_seed(stream, admission.seed) for admission in self.admissions]

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from caig_rl.cli import data, evaluate, machine, nano, train
+from caig_rl.cli import chaos, data, evaluate, machine, nano, train
 
 app = typer.Typer(
     help="Ad creatives that people click, optimised online by reinforcement learning.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -21,6 +21,7 @@ app.add_typer(data.app, name="data")
 app.command()(machine.world)
 app.add_typer(nano.app, name="nano")
 app.command()(machine.doctor)
+app.command()(chaos.chaos)
 
 
 @app.callback()

@@ -36,7 +36,9 @@ def _actor_table(config: Config) -> Table:
     table = Table("actors", "number", "CPUs each", "GPUs each", "threads each", title="actors")
     for name in ("policy", "renderer", "scorer"):
         pool = getattr(config.pools, name)
-        table.add_row(name, str(pool.workers), f"{pool.num_cpus:g}", f"{pool.num_gpus:g}", str(pool.threads))
+        most = pool.max_workers or pool.workers
+        number = str(pool.workers) if most == pool.workers else f"{pool.workers} to {most}"
+        table.add_row(name, number, f"{pool.num_cpus:g}", f"{pool.num_gpus:g}", str(pool.threads))
     learner = config.learner
     table.add_row("learner", str(learner.world_size), f"{learner.num_cpus:g}", f"{learner.num_gpus:g}", str(learner.threads))
     return table

@@ -137,15 +137,39 @@ class PoolConfig(_Section):
     """Workers of one stage."""
 
     workers: int = Field(1, ge=1)
+    """Workers at the start, and the fewest later."""
+    max_workers: int | None = Field(None, ge=1)
+    """The pool grows up to this many where the run waits for it. Empty: it stays at `workers`."""
+    labels: dict[str, str] = Field(default_factory=dict)
+    """Only nodes with these Ray labels take its workers: {"market": "spot"}."""
     num_cpus: float = Field(1.0, ge=0.0)
     """CPUs that Ray reserves for each worker."""
     num_gpus: float = Field(0.0, ge=0.0)
     threads: int = Field(1, ge=1)
     """Threads of torch and OpenMP in each worker."""
 
+    @model_validator(mode="after")
+    def _most_is_no_less_than_least(self) -> PoolConfig:
+        if self.max_workers is not None and self.max_workers < self.workers:
+            raise ValueError(f"max_workers ({self.max_workers}) is less than workers ({self.workers})")
+        return self
+
+
+class ScalingConfig(_Section):
+    """How pools with `max_workers` are sized."""
+
+    window_s: float = Field(60.0, gt=0.0)
+    """A pool changes its size after this long of the same need, and is watched as long again before the next change."""
+    grow_at: float = Field(1.0, gt=0.0)
+    """A pool grows where this many shards waited for each of its workers, for most of the window."""
+    period_s: float = Field(2.0, gt=0.0)
+    """Time between two looks at the pools, and at Ray's list of draining nodes."""
+
 
 class PoolsConfig(_Section):
     """The worker pools of the loop."""
+
+    scaling: ScalingConfig = ScalingConfig()
 
     policy: PoolConfig = PoolConfig(num_cpus=0.4, threads=2)
     renderer: PoolConfig = PoolConfig(num_cpus=0.8, threads=2)
@@ -215,6 +239,21 @@ class ClusterConfig(_Section):
     """Shared memory for the object store of a local cluster."""
     start_timeout_s: float = Field(600.0, gt=0.0)
     """Longest wait for workers to come up before the run says what it waits for and fails."""
+    learner_labels: dict[str, str] = Field(default_factory=dict)
+    """Only nodes with these Ray labels take learner ranks: {"market": "on-demand"}."""
+
+
+class RecoveryConfig(_Section):
+    """When something counts as lost, and how often it is brought back."""
+
+    stall_s: float = Field(600.0, gt=0.0)
+    """A worker that holds one shard this long without finishing it is replaced, and the shard issued again."""
+    stall_factor: float = Field(5.0, ge=1.0)
+    """It is given more time where shards take long: this many times the longest so far."""
+    regroup_s: float = Field(120.0, gt=0.0)
+    """A learner that lost a rank waits this long for room for as many ranks; then it goes on with fewer."""
+    learner_restarts: int = Field(3, ge=0)
+    """The learner group is formed anew after a lost rank this many times between two rounds; then the run fails."""
 
 
 class Config(_Section):
@@ -234,6 +273,7 @@ class Config(_Section):
     learner: LearnerConfig = LearnerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     cluster: ClusterConfig = ClusterConfig()
+    recovery: RecoveryConfig = RecoveryConfig()
 
     @model_validator(mode="after")
     def _batches_fit_the_group(self) -> Config:

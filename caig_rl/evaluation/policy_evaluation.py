@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
@@ -35,6 +36,17 @@ class EvaluatedPolicy:
         for name, values in (("scores", self.scores), ("ctrs", self.ctrs), ("relevances", self.relevances)):
             if values is not None:
                 _check_array(name, values, self.product_ids, len(self.prompts[0]))
+
+    def only(self, product_ids: Collection[str]) -> EvaluatedPolicy:
+        """The same for those of `product_ids` that were measured, in this order. Raises ValueError where none was."""
+        rows = [index for index, product_id in enumerate(self.product_ids) if product_id in product_ids]
+        return EvaluatedPolicy(
+            product_ids=tuple(self.product_ids[index] for index in rows),
+            prompts=tuple(self.prompts[index] for index in rows),
+            scores=self.scores[rows],
+            ctrs=None if self.ctrs is None else self.ctrs[rows],
+            relevances=None if self.relevances is None else self.relevances[rows],
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +119,14 @@ def compare_policies(before: EvaluatedPolicy, after: EvaluatedPolicy, resamples:
         distinct_initial=_distinct(before),
         distinct_final=_distinct(after),
     )
+
+
+def compare_on_shared_products(before: EvaluatedPolicy, after: EvaluatedPolicy, resamples: int = 2000, seed: int = 0) -> PolicyComparison:
+    """`compare_policies` on the products that both were measured on: one left out of either side is left out of both.
+
+    Raises ValueError where no product is left, or only one of the two was judged.
+    """
+    return compare_policies(before.only(set(after.product_ids)), after.only(set(before.product_ids)), resamples, seed)
 
 
 def _mean(values: npt.NDArray[np.float64] | None) -> float | None:

@@ -75,6 +75,8 @@ def warnings(summary: RunSummary) -> list[str]:
 
 
 def _unmeasured(summary: RunSummary) -> Headline:
+    if summary.status == "failed":
+        return Headline(f"This run failed after {summary.rounds} rounds", "", summary.failure or "", "bad")
     if summary.status != "done":
         state = "is still running" if summary.status == "running" else "was stopped early"
         return Headline(f"This run {state}: {summary.rounds} rounds done", "", "True CTR is measured at the end.", "unclear")
@@ -104,6 +106,8 @@ def _evidence_warnings(summary: RunSummary) -> Iterator[str]:
         yield "This is a control experiment: the scores were random, so there was nothing to learn from."
     if summary.evaluation is not None and summary.evaluation.products < _FEW_PRODUCTS:
         yield f"Only {summary.evaluation.products} products were measured. Intervals from so few are rough."
+    if summary.evaluation is not None and summary.evaluation.left_out:
+        yield f"{summary.evaluation.left_out} held-out products could not be measured, and are left out of both sides."
     relevance = summary.relevance
     if relevance is not None and relevance.final < relevance.initial - _RELEVANCE_TOLERANCE:
         fall = f"{100 * (relevance.initial - relevance.final):.1f}"

@@ -15,6 +15,8 @@ from caig_rl.evaluation.summary import RunSummary, TimeSummary
 from caig_rl.types import Outcome
 
 _EXAMPLES_PER_CODE = 3
+_SCALING_STEPS = 12
+"""Changes of pool sizes shown; a long run has hundreds."""
 
 _CURVES = (
     ("reward_score", "Reward score", "What the reward model thinks of the creatives. Should rise.", False),
@@ -170,7 +172,25 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
         ("Peak memory", f"{summary.peak_memory_gib:.1f} GiB"),
         ("KL to the reference", "not measured" if policy.kl is None else f"{policy.kl:.3f} nats an answer"),
         ("Distinct prompts", "not measured" if policy.distinct_prompts is None else percent(policy.distinct_prompts)),
+        *_fleet_facts(summary),
     ]
+
+
+def _fleet_facts(summary: RunSummary) -> list[tuple[str, str]]:
+    fleet = summary.fleet
+    if fleet is None:
+        return []
+    lost = ", ".join(f"{count} {name}" for name, count in fleet.replaced.items() if count)
+    facts = [("Workers replaced", lost or "none")]
+    if fleet.learner_restarts:
+        facts.append(("Learner formed anew", f"{fleet.learner_restarts} times, {len(fleet.replayed)} rounds trained again"))
+    shown = fleet.scaling[-_SCALING_STEPS:]
+    if len(shown) < len(fleet.scaling):
+        facts.append(("Pool sizes changed", f"{len(fleet.scaling)} times; the last {len(shown)} follow"))
+    for step in shown:
+        change = f"{step.before} to {step.after} workers: {step.reason}"
+        facts.append((f"{step.pool.capitalize()} pool at {duration(step.at_s)}", change))
+    return facts
 
 
 def _words(code: str) -> str:

@@ -91,6 +91,8 @@ class PolicySummary(_Part):
     kl: float | None
     """Estimated KL(policy || reference) in nats an answer; an estimate from samples can be slightly below 0."""
     distinct_prompts: Share | None
+    sha256: str | None = None
+    """Hash of the newest weights that are live: two runs that end with the same bits have the same hash."""
 
 
 class ThroughputSummary(_Part):
@@ -130,9 +132,46 @@ class EvaluationSummary(_Part):
     """What the CTR and the relevance were measured on."""
 
     products: Count
+    """Compared: measured for both policies."""
+    left_out: Count = 0
+    """Held-out products that could not be measured for one of the policies, and so count for neither."""
     prompts_per_product: Count
     held_out: bool
     """True where none of the products was trained on."""
+
+
+class ScalingStep(_Part):
+    """One change of a pool's size."""
+
+    at_s: Amount
+    """Seconds into the run."""
+    pool: str
+    before: Count
+    after: Count
+    reason: str
+
+
+class Replay(_Part):
+    """A round that was trained again: its pairs left the lineage of the weights and entered it once more."""
+
+    incarnation: Count
+    """In which they count."""
+    round: Count
+    pairs: Count
+
+
+class FleetSummary(_Part):
+    """What happened to the workers."""
+
+    replaced: dict[str, Count]
+    """Workers that died or were taken for dead and were replaced, by pool."""
+    stuck: dict[str, Count]
+    """Of those, workers that held work without progress."""
+    scaling: tuple[ScalingStep, ...] = ()
+    learner_restarts: Count = 0
+    """Times that the learner group was formed anew after a rank was lost."""
+    replayed: tuple[Replay, ...] = ()
+    """Rounds whose training was rolled back with a lost learner and done again from the journal."""
 
 
 class RoundDetail(_Part):
@@ -156,8 +195,10 @@ class RunSummary(_Part):
 
     run: str
     """Name of the run."""
-    status: Literal["running", "done", "stopped"]
-    """"stopped": ended early with a checkpoint; `--resume` goes on."""
+    status: Literal["running", "done", "stopped", "failed"]
+    """"stopped": ended early; `--resume` goes on from its checkpoint. "failed": ended by a fault, which `failure` names."""
+    failure: str | None = None
+    """What ended a failed run, in one line."""
     objective: str
     catalog: str
     """Where the products came from."""
@@ -178,6 +219,7 @@ class RunSummary(_Part):
     sync: SyncSummary
     peak_memory_gib: Amount
     evaluation: EvaluationSummary | None = None
+    fleet: FleetSummary | None = None
     rounds_detail: tuple[RoundDetail, ...] = ()
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -23,11 +24,15 @@ def cluster() -> Iterator[None]:
 @pytest.fixture(scope="session")
 def tiny_config(tmp_path_factory: pytest.TempPathFactory) -> Config:
     """A run of three rounds of six products over random tiny models."""
-    folder = tmp_path_factory.mktemp("models")
+    return make_tiny_config(tmp_path_factory.mktemp("tiny"))
+
+
+def make_tiny_config(folder: Path) -> Config:
+    """The models are written to `folder`, and so are the runs."""
     one_thread = {"threads": 1}
     return Config.model_validate(
         {
-            "run": {"name": "tiny", "root": str(tmp_path_factory.mktemp("runs"))},
+            "run": {"name": "tiny", "root": str(folder / "runs")},
             "imaging": {"size": 128},
             "policy": {"model": str(make_tiny_policy(folder / "policy")), "max_tokens": 10},
             "renderer": {"model": str(make_tiny_renderer(folder / "renderer")), "steps": 2},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 
 
@@ -16,13 +17,20 @@ class FakeWorker:
         self._version = -1
 
     def ready(self) -> str:
-        return "up"
+        return "this node"
+
+    def pid(self) -> tuple[int, None]:
+        return os.getpid(), None
 
     def sync(self, version: int) -> None:
+        if (self._folder / "dies_in_sync").exists():
+            os._exit(1)
         self._version = version
 
     def double(self, value: int) -> tuple[tuple[int, int], int]:
         """((2 * value, version held), pid)."""
+        if self._found("hang"):
+            time.sleep(3600)
         if self._found("die"):
             os._exit(1)
         if self._found("raise"):

@@ -19,12 +19,17 @@ CATEGORIES = ("kitchen", "garden", "sport")
 class FakeSource:
     """`num` products whose pixels are noise in a box."""
 
-    def __init__(self, num: int, prefix: str = "p", rejected: Sequence[Rejected] = ()) -> None:
+    def __init__(self, num: int, prefix: str = "p", rejected: Sequence[Rejected] = (), vanished: Sequence[str] = ()) -> None:
+        """`vanished`: products without pixels."""
         self.products = [Product(f"{prefix}{i}", f"thing {prefix}{i}", CATEGORIES[i % 3]) for i in range(num)]
         self.rejected = list(rejected)
+        self._vanished = set(vanished)
 
     def cutouts(self, product_ids: Sequence[str]) -> list[Cutout]:
         """One noisy box a product, the same every time."""
+        gone = self._vanished & set(product_ids)
+        if gone:
+            raise FileNotFoundError(f"the picture of {min(gone)} is gone")
         return [_cutout(sum(product_id.encode())) for product_id in product_ids]
 
 

@@ -68,6 +68,9 @@ def test_the_learner_gets_a_rounds_pairs_in_order_of_admission() -> None:
     buffer.add_pairs([make_pair_of(one) for one in reversed(late)])
     buffer.add_pairs([make_pair_of(one) for one in reversed(early)])
     assert [pair.admission.admission_id for pair in buffer.take_round(0, V0)] == [0, 1, 2]
+    # A checkpoint taken while the learner is at work keeps what it is at work on.
+    assert [pair.admission.admission_id for pair in buffer.ready()] == [0, 1, 2, 3, 4, 5]
+    buffer.weights_live(0)
     assert [pair.admission.admission_id for pair in buffer.ready()] == [3, 4, 5]
 
 
@@ -89,6 +92,18 @@ def test_pairs_older_than_the_staleness_allows_expire() -> None:
     taken = buffer.take_round(0, PolicyVersion(0, 3))
     assert [pair.admission.admission_id for pair in taken] == [1]
     assert ledger.counts()["expired"] == 1 and buffer.free_slots == 3
+
+
+def test_pairs_of_a_discarded_version_expire_also_when_they_are_taken_again() -> None:
+    buffer, ledger, _ = _buffer()
+    admissions = _admissions(0, 2)
+    buffer.admit(admissions)
+    buffer.add_pairs([make_pair_of(admissions[0], PolicyVersion(0, 1)), make_pair_of(admissions[1], PolicyVersion(1, 1))])
+    assert len(buffer.take_round(0, PolicyVersion(0, 1))) == 2
+    taken = buffer.take_round(0, PolicyVersion(2, 1), survives=lambda version: version.incarnation == 1)
+    assert [pair.admission.admission_id for pair in taken] == [1]
+    assert ledger.counts()["expired"] == 1
+    assert buffer.weights_live(0) == 1
 
 
 def test_a_pair_cannot_arrive_twice() -> None:

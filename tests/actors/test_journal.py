@@ -44,3 +44,12 @@ def test_pairs_are_on_disk_as_soon_as_they_arrive_and_replace_those_they_repeat(
     repeated = replace(first, chosen_score=9.0)
     journal([repeated])
     assert pairs_from_table(folder.read_table("pairs/round-00001.parquet")) == [second, repeated]
+
+
+def test_pairs_that_a_checkpoint_kept_stay_in_the_file_when_the_rest_of_their_round_arrives(tmp_path: Path) -> None:
+    folder = RunFolder(str(tmp_path), "run")
+    first, second = PAIR, replace(PAIR, admission=Admission(2, 1, "hose", 5))
+    journal = PairJournal(folder)
+    journal.keep([first])
+    journal([second])
+    assert pairs_from_table(folder.read_table("pairs/round-00001.parquet")) == [second, first]

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import ObjectLostError, RayTaskError
 
 from actors.pipeline import RolledOut, RolloutPipeline, ShardPoisoned
 from actors.pool import Reply, WorkerLost
@@ -76,6 +76,18 @@ def test_a_shard_that_fails_too_often_is_poisoned_with_stage_and_reason(cluster:
     with pytest.raises(ShardPoisoned, match="shard 0-1 failed 2 times, last in stage score: no pixels") as poisoned:
         _roll_out(_pipeline(FakePool(), FakePool(), FakePool(*faults)))
     assert (poisoned.value.stage, poisoned.value.attempts) == ("score", 2)
+
+
+def test_a_shard_that_costs_a_worker_each_time_is_called_poison(cluster: None) -> None:
+    with pytest.raises(ShardPoisoned) as poisoned:
+        _roll_out(_pipeline(FakePool(), FakePool(*[WorkerLost("renderer-0 died")] * 2), FakePool()))
+    assert poisoned.value.kind == "poison"
+
+
+def test_what_is_lost_with_a_node_is_not_held_against_the_shard(cluster: None) -> None:
+    lost = RayTaskError("render", "traceback", ObjectLostError("0" * 56, "", ""))
+    renderer = FakePool(*[WorkerLost("renderer-0 died", node_gone=True)] * 3, lost, WorkerLost("renderer-4 died"))
+    assert _roll_out(_pipeline(FakePool(), renderer, FakePool())).attempts == 6
 
 
 def test_given_prompts_are_painted_without_a_policy(cluster: None) -> None:

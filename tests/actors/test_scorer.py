@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import ray
 
+from actors.mischief import give_no_number
 from actors.scorer import ScorerWorker, random_scores
 from actors.shards import make_shards
 from caig_rl.config.schema import Config
@@ -36,6 +37,18 @@ def test_the_control_experiment_scores_without_looking_at_a_creative() -> None:
     reply, _ = ScorerWorker(RANDOM).score(SHARD, [], [[True, False], [True, True], [False, False]])
     assert np.isnan(reply.scores[0][1]) and np.isnan(reply.scores[2]).all()
     assert reply.scores[1] == tuple(random_scores(12, 2))
+
+
+def test_a_score_that_is_no_number_costs_its_product_alone_and_once(cluster: None, tiny_config: Config) -> None:
+    """A real reward model, spoilt as fault injection does it."""
+    worker = ScorerWorker(tiny_config)
+    give_no_number(worker)
+    creatives = ray.put([np.full((2, 64, 64, 3), value, dtype=np.uint8) for value in (10, 20, 30)])
+    usable = [[True, True]] * 3
+    spoilt, _ = worker.score(SHARD, [creatives], usable)
+    assert list(spoilt.failed) == [0] and np.isfinite(spoilt.scores[1:]).all()
+    sound, _ = worker.score(SHARD, [creatives], usable)
+    assert sound.failed == {} and np.isfinite(sound.scores).all()
 
 
 def test_a_product_without_a_reward_fails_alone(cluster: None) -> None:

@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_policies
+from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products, compare_policies
 
 BEFORE = EvaluatedPolicy(
     product_ids=("a", "b"),
@@ -84,3 +84,16 @@ def test_a_judged_policy_is_not_compared_with_an_unjudged_one() -> None:
 def test_arrays_that_do_not_fit_are_refused_by_name(changes: dict[str, object], words: str) -> None:
     with pytest.raises(ValueError, match=words):
         replace(BEFORE, **changes)  # type: ignore[arg-type]
+
+
+def test_a_product_left_out_of_either_side_counts_for_neither() -> None:
+    """Product "a" is missing after, "b" is in both: the figures are those of "b" alone."""
+    found = compare_on_shared_products(BEFORE, AFTER.only({"b"}), resamples=200)
+    assert (found.num_products, found.ctr_initial, found.ctr_final) == (1, 0.02, 0.02)
+    assert (found.relevance_initial, found.relevance_final) == pytest.approx((0.6, 0.5))
+    assert compare_on_shared_products(BEFORE, AFTER, resamples=200) == compare_policies(BEFORE, AFTER, resamples=200)
+
+
+def test_two_evaluations_without_a_product_in_common_cannot_be_compared() -> None:
+    with pytest.raises(ValueError, match="0 products"):
+        compare_on_shared_products(BEFORE.only({"a"}), AFTER.only({"b"}))

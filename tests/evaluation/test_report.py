@@ -10,7 +10,7 @@ import pytest
 from caig_rl.errors import UserError
 from caig_rl.evaluation.ledger import Ledger
 from caig_rl.evaluation.report import write_report
-from caig_rl.evaluation.report_view import curves, outcome_rows, stage_shares
+from caig_rl.evaluation.report_view import curves, facts, outcome_rows, stage_shares
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.summary import RunSummary, TimeSummary, write_summary
 
@@ -138,3 +138,19 @@ def test_outcomes_list_every_kind_with_examples(summary_values: Callable[..., di
         ("Rejected: image missing", 1),
     ]
     assert rows[4].examples == ("p7, round 1: the renderer ran out of memory",)
+
+
+def test_what_happened_to_the_workers_is_among_the_figures(summary_values: Callable[..., dict[str, Any]]) -> None:
+    steps = [{"at_s": 60.0 * number, "pool": "renderer", "before": 1, "after": 2, "reason": "a queue"} for number in range(14)]
+    fleet = {
+        "replaced": {"policy": 2, "renderer": 0},
+        "stuck": {"policy": 1, "renderer": 0},
+        "scaling": steps,
+        "learner_restarts": 1,
+        "replayed": [{"incarnation": 1, "round": 4, "pairs": 60}],
+    }
+    found = dict(facts(RunSummary.model_validate(summary_values(fleet=fleet))))
+    assert found["Workers replaced"] == "2 policy"
+    assert found["Learner formed anew"] == "1 times, 1 rounds trained again"
+    assert found["Pool sizes changed"] == "14 times; the last 12 follow"
+    assert found["Renderer pool at 13\u00a0min 0\u00a0s"] == "1 to 2 workers: a queue"

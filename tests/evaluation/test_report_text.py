@@ -50,6 +50,11 @@ def test_without_a_measured_rate_the_headline_claims_nothing(status: str, text: 
     assert headline(RunSummary.model_validate(summary_values(ctr=None, status=status))).text == text
 
 
+def test_a_failed_run_says_what_ended_it(summary_values: Values) -> None:
+    found = headline(RunSummary.model_validate(summary_values(ctr=None, status="failed", failure="PoolError: no room")))
+    assert (found.text, found.detail, found.tone) == ("This run failed after 6 rounds", "PoolError: no room", "bad")
+
+
 def test_the_detail_says_on_what_and_how_far_to_the_ceiling(summary_values: Values) -> None:
     detail = headline(RunSummary.model_validate(summary_values(ctr=ctr(0.025, (0.1, 0.4))))).detail.replace("\u00a0", " ")
     assert detail == (
@@ -68,6 +73,7 @@ def test_a_clean_run_has_no_warnings(summary_values: Values) -> None:
     [
         ({"reward": {"heldout_accuracy": 0.5, "ceiling": 0.8, "kind": "random"}}, "scores were random"),
         ({"evaluation": {"products": 8, "prompts_per_product": 2, "held_out": True}}, "Only 8 products"),
+        ({"evaluation": {"products": 40, "left_out": 3, "prompts_per_product": 2, "held_out": True}}, "3 held-out products could not be"),
         ({"relevance": {"initial": 0.60, "final": 0.55}}, "fell by 5.0 points"),
         ({"policy": {"kl": 9.0, "distinct_prompts": 0.1}}, "repetitive"),
         ({"sync": {"count": 6, "verified": 4}}, "2 of 6 weight hand-overs"),

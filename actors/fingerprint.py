@@ -1,0 +1,57 @@
+"""What a checkpoint and the run that takes it up must share. Plain functions of the config."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from caig_rl.config.schema import Config
+from caig_rl.types import Product
+
+
+def weights_fingerprint(config: Config) -> dict[str, Any]:
+    """What decides whether the learner can load the weights at all: enough to measure them."""
+    learner = config.learner
+    return {
+        "run.seed": config.run.seed,
+        "policy.model": config.policy.model,
+        "learner.finetune": learner.finetune,
+        "learner.lora_rank": learner.lora_rank,
+        "learner.zero_stage": learner.zero_stage,
+        "learner.world_size": learner.world_size,
+    }
+
+
+def run_fingerprint(config: Config, products: Sequence[Product], eval_products: Sequence[Product]) -> dict[str, Any]:
+    """What decides how a run goes on, by dotted key: with another value it would be another run under the same name."""
+    sections = {name: getattr(config, name).model_dump(mode="json") for name in ("world", "imaging", "renderer", "reward", "rollout")}
+    # How often a shard is tried decides what fails, not what is learned.
+    del sections["rollout"]["max_attempts"]
+    keys = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
+    policy = config.policy.model_dump(mode="json", include={"dtype", "temperature", "top_p", "max_tokens", "image_size"})
+    return {
+        **weights_fingerprint(config),
+        **keys,
+        **{f"policy.{key}": value for key, value in policy.items()},
+        "objective": config.objective,
+        "catalog.path": config.catalog.path,
+        "evaluation.products": config.evaluation.products,
+        "evaluation.prompts_per_product": config.evaluation.prompts_per_product,
+        "the products": product_digest(products),
+        "the evaluation's products": product_digest(eval_products),
+    }
+
+
+def product_digest(products: Sequence[Product]) -> str:
+    """Number of products and a hash of their ids in order: a catalog that changed shows."""
+    digest = hashlib.sha256("\n".join(product.product_id for product in products).encode()).hexdigest()
+    return f"{len(products)} with ids {digest[:16]}"
+
+
+def first_difference(written: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
+    """In words, the first key of `wanted` in which a checkpoint was `written` otherwise; empty where there is none."""
+    for key, value in wanted.items():
+        if written.get(key) != value:
+            return f"was written with {key}={written.get(key)!r}, and this run has {value!r}"
+    return ""

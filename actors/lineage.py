@@ -1,0 +1,24 @@
+"""Which policy versions the live weights descend from. Plain.
+
+When the learner falls back to an older checkpoint, the versions made after it are discarded, and numbers are given out again by the next
+incarnation: (0, 3) and (1, 3) may be different weights.
+"""
+
+from __future__ import annotations
+
+from caig_rl.types import PolicyVersion
+
+
+class Lineage:
+    """The falls of a run, oldest first. What a checkpoint kept survived by definition, so a resumed run begins with none."""
+
+    def __init__(self) -> None:
+        self._falls: list[PolicyVersion] = []
+
+    def fall_back(self, to: PolicyVersion) -> None:
+        """Incarnation `to.incarnation` begins, with the weights that number `to.number` had before."""
+        self._falls.append(to)
+
+    def survives(self, version: PolicyVersion) -> bool:
+        """True where `version` is one of the live weights' ancestors, or they themselves."""
+        return all(version.number <= fall.number for fall in self._falls if version.incarnation < fall.incarnation)

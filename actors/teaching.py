@@ -1,0 +1,202 @@
+"""Teaches rounds to the learner group, hands its weights to the policy workers, and brings the group back when a rank is lost.
+
+    a rank is lost -> the group is formed anew -> the newest complete checkpoint -> the rounds trained since, from the journal
+                   -> those weights go live, as a new incarnation -> the round under way again, from memory
+
+The optimiser's step count comes with the checkpoint, so each pair enters the lineage of the surviving weights once, at its own step.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
+from math import ceil
+
+import ray
+
+from actors.book import RunBook
+from actors.checkpoint import CheckpointStore
+from actors.journal import pairs_from_table, pairs_to_table
+from actors.learner import LearnerGroup, LearnerLost
+from actors.pairing import official_negatives
+from actors.pipeline import RolloutPipeline
+from actors.progress import Progress
+from actors.record import RunRecord
+from actors.tasks import load_products
+from actors.weights import PublishedWeights, verify_publication
+from caig_rl.config.schema import Config
+from caig_rl.errors import CheckpointError, UserError
+from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.summary import Replay
+from caig_rl.learning.preference import RoundMetrics
+from caig_rl.types import Outcome, PolicyVersion, PreferencePair
+
+logger = logging.getLogger(__name__)
+
+
+class LearnerError(UserError):
+    """The learner was lost more often than `recovery.learner_restarts` allows."""
+
+
+class Teacher:
+    """The learner of a run, and all that is needed to teach it a round again."""
+
+    def __init__(
+        self,
+        config: Config,
+        book: RunBook,
+        record: RunRecord,
+        store: CheckpointStore,
+        folder: RunFolder,
+        pipeline: RolloutPipeline,
+        source: ray.ObjectRef,
+        progress: Progress,
+    ) -> None:
+        """`folder` holds the journal; `source` refers to the ProductSource."""
+        self._config, self._book, self._record, self._store, self._folder = config, book, record, store, folder
+        self._pipeline, self._source, self._progress = pipeline, source, progress
+        self.learner = LearnerGroup(config)
+        self._published: PublishedWeights | None = None
+        self._total_steps = ceil(book.round_size / config.learner.batch_size) * config.learner.epochs * config.rollout.rounds
+        self._restarts = 0
+        self.has_moved = False
+        """True while the weights are those of no round: between a round's first step and its new weights being live."""
+
+    async def start(self) -> None:
+        """Form the group."""
+        if self._config.learner.world_size > 1:
+            self._progress.note("forming the learner group; the first time on a machine DeepSpeed compiles for about a minute")
+        await self.learner.start(self._total_steps)
+
+    async def load(self, step: int) -> None:
+        """Take the weights of checkpoint `step`."""
+        await self.learner.load(self._store.url(step))
+
+    async def show(self) -> None:
+        """The weights that the learner holds go live as the book's version."""
+        await self._go_live(await self.learner.publish(self._book.version))
+
+    async def learn(self, number: int, prompts_written: Callable[[], Awaitable[None]]) -> RoundMetrics | None:
+        """One round of optimiser steps, then the new weights to every policy worker. None where the round has nothing to teach.
+
+        Args:
+            number: the round, which nothing is in flight of.
+            prompts_written: waits until every round that the weights now live are to write has its prompts.
+
+        Raises:
+            LearnerError: the learner was lost too often.
+            SyncError: the weights did not verify.
+        """
+        while True:
+            pairs = self._book.take_pairs(number)
+            if not pairs:
+                return None
+            try:
+                metrics = await self._learn(number, pairs, prompts_written)
+            except LearnerLost as error:
+                await self._bring_back(error)
+            else:
+                self._restarts = 0
+                return metrics
+
+    async def save(self, url: str) -> None:
+        """Write learner and policy under `url`, by a new group where the old one is lost."""
+        while True:
+            try:
+                return await self.learner.save(url)
+            except LearnerLost as error:
+                await self._bring_back(error)
+
+    async def _learn(self, number: int, pairs: list[PreferencePair], prompts_written: Callable[[], Awaitable[None]]) -> RoundMetrics:
+        self.has_moved = True
+        with self._record.clock.running("learn"):
+            metrics = await self._train(pairs)
+        self._progress.advanced("learn", len(pairs))
+        version = replace(self._book.version, number=number + 1)
+        with self._record.clock.running("sync"):
+            published = await self.learner.publish(version)
+        verify_publication(published, self._published, learned=metrics.lr > 0.0)
+        await prompts_written()
+        await self._go_live(published)
+        self._book.version = version
+        return metrics
+
+    async def _go_live(self, published: PublishedWeights) -> None:
+        await self._pipeline.go_live(published)
+        self._published, self._record.sha256 = published, published.sha256
+
+    async def _train(self, pairs: Sequence[PreferencePair]) -> RoundMetrics:
+        """Optimiser steps over `pairs`, in order of admission."""
+        negatives, rows = None, list(pairs)
+        if self._config.objective == "pcpo_official":
+            rows, negatives = official_negatives(rows, self._book.by_id)
+        blocks, places = self._views(rows)
+        return await self.learner.train(ray.put(pairs_to_table(rows)), blocks, places, negatives)
+
+    async def _bring_back(self, error: LearnerLost) -> None:
+        while True:
+            if self._restarts >= self._config.recovery.learner_restarts:
+                raise LearnerError(f"{error} (it was formed anew {self._restarts} times since the last round)") from error
+            self._restarts += 1
+            logger.warning("%s", error)
+            self._progress.note(f"{error}; the group is formed anew")
+            try:
+                return await self._form_anew()
+            except LearnerLost as again:
+                error = again
+
+    async def _form_anew(self) -> None:
+        """A new group at the weights of the rounds done; what was rolled out by weights that are no more will expire.
+
+        Raises:
+            CheckpointError: no checkpoint of this run can be read any more.
+            LearnerLost: it was lost again.
+        """
+        fleet, live = self._record.fleet, self._published
+        assert fleet is not None and live is not None
+        # Pictures may have been lost with the rank's node: they are loaded again.
+        self._book.intake.keep_views_of(())
+        self.learner.close()
+        await self.learner.start_again(self._total_steps)
+        if self.learner.world_size != self._config.learner.world_size:
+            self._progress.note(f"the learner goes on with {self.learner.world_size} of {self._config.learner.world_size} ranks")
+        step = self._store.newest_step(self._progress.note)
+        if step is None:
+            raise CheckpointError("the learner lost a rank, and there is no complete checkpoint that it could go on from")
+        await self.load(step)
+        incarnation = self._book.version.incarnation + 1
+        for number in range(step, self._book.rounds_done):
+            pairs = self._trained_pairs(number)
+            logger.warning("round %d: %d pairs are trained again from the journal", number + 1, len(pairs))
+            if pairs:
+                await self._train(pairs)
+            fleet.replayed.append(Replay(incarnation=incarnation, round=number, pairs=len(pairs)))
+        published = await self.learner.publish(PolicyVersion(incarnation, self._book.rounds_done))
+        # Trained again to the same bits, the versions since the checkpoint live on under their new names.
+        self._book.fall_back(self._book.rounds_done if published.sha256 == live.sha256 else step)
+        fleet.learner_restarts += 1
+        await self._go_live(published)
+        self.has_moved = False
+
+    def _trained_pairs(self, number: int) -> list[PreferencePair]:
+        """What was trained in round `number`, from the journal."""
+        trained = {row["admission_id"] for row in self._book.ledger.to_table().to_pylist() if row["outcome"] == Outcome.TRAINED}
+        name = f"pairs/round-{number:05d}.parquet"
+        if not self._folder.exists(name):
+            return []
+        return [pair for pair in pairs_from_table(self._folder.read_table(name)) if pair.admission.admission_id in trained]
+
+    def _views(self, pairs: Sequence[PreferencePair]) -> tuple[list[ray.ObjectRef], list[tuple[int, int]]]:
+        """The blocks with the products' pictures, as the policy saw them, and for each pair its (block, row)."""
+        kept = self._book.intake.views_of(pairs)
+        if kept is not None:
+            return kept
+        # Rolled out in another life, or lost with a node: loaded again, they have the same pixels.
+        size = self._config.rollout.shard_size
+        blocks, places = [], []
+        for start in range(0, len(pairs), size):
+            ids = [pair.admission.product_id for pair in pairs[start : start + size]]
+            blocks.append(load_products.remote(self._source, ids, self._config.policy.image_size)[2])
+            places += [(len(blocks) - 1, row) for row in range(len(ids))]
+        return blocks, places

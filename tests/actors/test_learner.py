@@ -1,0 +1,85 @@
+"""A real learner group that loses a rank: two ranks, then as many as there is room for."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import ray
+from ray.util.placement_group import placement_group, remove_placement_group
+
+from actors.journal import pairs_to_table
+from actors.learner import LearnerGroup, LearnerLost, group_sizes
+from caig_rl.config.schema import Config
+from caig_rl.types import PolicyVersion
+from tests.learning.pairs import make_config, make_pairs, make_views
+from tests.tiny import make_tiny_policy
+
+
+def test_a_group_shrinks_to_sizes_that_share_a_batch_equally() -> None:
+    assert group_sizes(8, 32) == [8, 4, 2, 1]
+    assert group_sizes(3, 12) == [3, 2, 1]
+    assert group_sizes(1, 16) == [1]
+
+
+def _taught(group: LearnerGroup) -> Any:
+    views = ray.put(make_views(4))
+    return group.train(ray.put(pairs_to_table(make_pairs(4))), [views], [(0, row) for row in range(4)], None)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Config:
+    config = make_config(make_tiny_policy(tmp_path / "policy"), world_size=2, num_cpus=0.5)
+    return config.model_copy(update={"recovery": config.recovery.model_copy(update={"regroup_s": 2.0})})
+
+
+def test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one(cluster: None, config: Config, tmp_path: Path) -> None:
+    url = str(tmp_path / "checkpoint")
+    version = PolicyVersion(0, 1)
+
+    async def main(take_room: Callable[[], Any]) -> None:
+        group = LearnerGroup(config)
+        try:
+            await group.start(8)
+            await _taught(group)
+            await group.save(url)
+            before = await group.publish(version)
+            ray.kill(group.handles()[1])
+            with pytest.raises(LearnerLost, match="lost a rank during train"):
+                await _taught(group)
+            group.close()
+            hog = await take_room()
+            try:
+                await group.start_again(8)
+                assert (group.world_size, len(group.handles())) == (1, 1)
+                await group.load(url)
+                assert (await group.publish(version)).sha256 == before.sha256
+                assert (await _taught(group)).rows == 4
+                await group.save(str(tmp_path / "later"))
+            finally:
+                remove_placement_group(hog)
+        finally:
+            group.close()
+
+    async def take_room() -> Any:
+        """Leaves half a CPU and a bit: enough for one rank."""
+        while True:
+            free = ray.available_resources().get("CPU", 0.0)
+            hog = placement_group([{"CPU": max(free - 0.7, 0.1)}])
+            try:
+                await asyncio.wait_for(_ready(hog), 30.0)
+            except TimeoutError:
+                remove_placement_group(hog)
+                continue
+            if ray.available_resources().get("CPU", 0.0) < 1.0:
+                return hog
+            remove_placement_group(hog)
+
+    asyncio.run(main(take_room))
+
+
+async def _ready(group: Any) -> None:
+    await group.ready()
