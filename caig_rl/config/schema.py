@@ -41,6 +41,39 @@ class CatalogConfig(_Section):
     """A cut-out made from a plain ground with less confidence is rejected."""
 
 
+class ClicksConfig(_Section):
+    """Click logs: where they are, how they are read, and what becomes of them (`caig-rl data pairs`)."""
+
+    path: str | None = None
+    """A Parquet, CSV or JSONL file, or a folder of files of one kind; local or an fsspec URI."""
+    form: Literal["aggregates", "events"] = "aggregates"
+    """"aggregates": rows with impressions and clicks, summed per creative. "events": each row is one impression, clicked or not."""
+    columns: dict[str, str] = Field(default_factory=dict)
+    """Our column name -> the file's: {"product": "sku", "creative": "ad_id"}. "headline + image_id" joins two columns into one name."""
+    rows_are_arms: bool = False
+    """Each row is one arm of a test, and one creative may be in several. Otherwise traffic is taken as split between creatives."""
+    max_faulty_share: Share = 0.05
+    """More faulty rows than this share of all rows stop the job."""
+    split: Literal["auto", "propensity", "share", "equal", "unchecked"] = "auto"
+    """How traffic was meant to be split. "auto": by the log's column `propensity`, else by its column `share`, else equally."""
+    sample_ratio_level: float = Field(0.01, gt=0.0, lt=1.0)
+    """Tests not split as designed are set aside; at most this share of them is set aside by chance (Benjamini-Hochberg)."""
+    min_impressions: int = Field(100, ge=1)
+    """A creative with fewer impressions in its test is left out."""
+    prior_impressions: float | None = Field(None, gt=0.0)
+    """Weight of the product's own CTR in a creative's posterior, in impressions. Empty: estimated from the log."""
+    policy: Literal["official", "all", "significant", "posterior"] = "posterior"
+    """Pairs to learn from: CTR ratio 1.05-1.20 (the paper), every pair, |z| > 1.96, or every pair weighted by how sure its order is."""
+    max_pairs_per_test: int = Field(1000, ge=1)
+    """A test with more pairs gives a random selection of this many."""
+    validation_share: Share = 0.1
+    """Products kept for early stopping."""
+    heldout_share: Share = 0.1
+    """Products kept for the final measurement."""
+    out: str = "runs/clicks"
+    """Folder for creatives.parquet, pairs.parquet and the report; local or an fsspec URI."""
+
+
 class WorldConfig(_Section):
     """The click world: simulated shoppers with hidden tastes."""
 
@@ -219,6 +252,7 @@ class Config(_Section):
     """Loss of the learner. "pcpo_official" swaps the answer with the text, as the paper's code does: for reproduction only."""
     run: RunConfig = RunConfig()
     catalog: CatalogConfig = CatalogConfig()
+    clicks: ClicksConfig = ClicksConfig()
     world: WorldConfig = WorldConfig()
     imaging: ImagingConfig = ImagingConfig()
     policy: PolicyConfig = PolicyConfig()
@@ -229,6 +263,19 @@ class Config(_Section):
     learner: LearnerConfig = LearnerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     cluster: ClusterConfig = ClusterConfig()
+
+    @model_validator(mode="after")
+    def _events_are_no_arms(self) -> Config:
+        if self.clicks.rows_are_arms and self.clicks.form == "events":
+            raise ValueError("clicks.rows_are_arms is for rows with impressions and clicks of their own; with clicks.form=events map `arm`")
+        return self
+
+    @model_validator(mode="after")
+    def _some_products_are_left_to_train_on(self) -> Config:
+        kept = self.clicks.validation_share + self.clicks.heldout_share
+        if kept >= 1.0:
+            raise ValueError(f"clicks.validation_share and clicks.heldout_share add up to {kept:.2f}; below 1 leaves products to train on")
+        return self
 
     @model_validator(mode="after")
     def _batches_fit_the_group(self) -> Config:
