@@ -138,13 +138,38 @@ class RendererConfig(_Section):
     """Images per pipeline call."""
 
 
+class JudgeConfig(_Section):
+    """A multimodal model behind an OpenAI-compatible endpoint, asked which of two creatives is clicked more (reward.kind=judge)."""
+
+    url: str = "http://127.0.0.1:8000/v1"
+    """Address of the API, up to and without /chat/completions."""
+    model: str = ""
+    """Name of the model at the endpoint."""
+    key_env: str = "OPENAI_API_KEY"
+    """Environment variable that holds the key; the key itself is never written down. Unset: no key is sent."""
+    image_size: int = Field(512, ge=16)
+    """Side of each creative in the picture that is sent."""
+    timeout_s: float = Field(60.0, gt=0.0)
+    """Longest wait for one answer."""
+    attempts: int = Field(4, ge=1)
+    """Tries a question, when the endpoint is down, slow, busy or broken."""
+    requests_per_minute: float = Field(300.0, gt=0.0)
+    concurrency: int = Field(8, ge=1)
+    """Questions under way at a time."""
+    price_in: float = Field(0.0, ge=0.0)
+    """Price of a million tokens read, in any currency: for the cost count."""
+    price_out: float = Field(0.0, ge=0.0)
+    """Price of a million tokens written."""
+
+
 class RewardConfig(_Section):
     """Who scores the creatives during training."""
 
-    kind: Literal["model", "random"] = "model"
-    """"random" is the control experiment: scores that know nothing."""
+    kind: Literal["model", "judge", "random"] = "model"
+    """"model": the folder at `model`, of whichever form it is. "judge": a model behind an endpoint. "random": scores that know nothing."""
     model: str = NANO
-    """Reward model folder, or "nano"."""
+    """Reward model folder (scorer, side_by_side, vam or cg4ctr), or "nano"."""
+    judge: JudgeConfig = JudgeConfig()
     dtype: Literal["float32", "bfloat16"] = "float32"
     batch_size: int = Field(64, ge=1)
     margin: float = Field(0.02, ge=0.0)
