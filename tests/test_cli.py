@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from caig_rl.cli import app
 from caig_rl.imaging.views import save_png
+from caig_rl.models.folders import resolve_model_folder
 
 runner = CliRunner()
 
@@ -64,8 +65,6 @@ def test_evaluating_a_folder_that_is_no_run_says_so(tmp_path: Path):
 
 
 def test_the_embedded_reward_model_says_how_good_it_is():
-    from caig_rl.models.folders import resolve_model_folder
-
     metrics = json.loads((resolve_model_folder("nano", "reward") / "metrics.json").read_text())
     assert 0.65 < metrics["heldout_accuracy"] < metrics["ceiling"] < 1
 
@@ -108,3 +107,23 @@ def test_data_inspect_reads_a_click_log_and_writes_nothing(tmp_path: Path):
     assert result.exit_code == 0, result.output
     assert "split as designed" in result.stdout
     assert not (tmp_path / "out").exists()
+
+
+def test_a_reward_model_is_measured_on_a_world_log_from_end_to_end(tmp_path: Path):
+    result = runner.invoke(app, ["world", "--out", str(tmp_path), "--num-products", "12", "--creatives", "3"])
+    assert result.exit_code == 0, result.output
+    clicks = [f"clicks.path={tmp_path}/clicks.parquet", f"clicks.out={tmp_path}/pairs", "clicks.heldout_share=0.5"]
+    assert runner.invoke(app, ["data", "pairs", *clicks]).exit_code == 0
+    folder = resolve_model_folder("nano", "reward")
+    result = runner.invoke(app, ["reward", "eval", *clicks, "--also", str(folder)])
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "pairs" / "reward_eval.json").read_text())
+    assert set(content["models"]) == {"nano", str(folder)}
+    assert content["models"]["nano"]["failed"] == 0
+    assert (tmp_path / "pairs" / "reward_eval.html").stat().st_size > 10_000
+
+
+def test_reward_eval_without_pairs_says_what_to_run(tmp_path: Path):
+    result = runner.invoke(app, ["reward", "eval", f"clicks.out={tmp_path}", f"clicks.images={tmp_path}"])
+    assert result.exit_code == 1
+    assert "caig-rl data pairs" in result.stderr

@@ -52,6 +52,8 @@ class ClicksConfig(_Section):
     """Our column name -> the file's: {"product": "sku", "creative": "ad_id"}. "headline + image_id" joins two columns into one name."""
     rows_are_arms: bool = False
     """Each row is one arm of a test, and one creative may be in several. Otherwise traffic is taken as split between creatives."""
+    images: str | None = None
+    """Folder that the log's image paths are relative to. Empty: the log's own folder."""
     max_faulty_share: Share = 0.05
     """More faulty rows than this share of all rows stop the job."""
     split: Literal["auto", "propensity", "share", "equal", "unchecked"] = "auto"
