@@ -1,4 +1,4 @@
-"""`caig-rl reward`: how far a reward model can be trusted."""
+"""`caig-rl reward`: train a reward model on click logs, and say how far it can be trusted."""
 
 from __future__ import annotations
 
@@ -26,9 +26,11 @@ app = typer.Typer(help="Reward models: trained on click logs, measured on held-o
 Also = Annotated[list[Path] | None, typer.Option(help="Another reward model's folder, to compare with; may be given again.")]
 
 
-@app.callback()
-def _group() -> None:
-    """Keeps `eval` a command of its own while it is the only one."""
+@app.command("train")
+def reward_train(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Train a reward model of reward.train.form on what `data pairs` wrote to clicks.out, as a Ray Train job; run again, it goes on."""
+    with explained():
+        _train(resolved_config(config, overrides))
 
 
 @app.command("eval")
@@ -37,6 +39,40 @@ def reward_eval(config: ConfigFile = None, overrides: Overrides = None, also: Al
     calibration, position flips, and the most wrong pairs as pictures."""
     with explained():
         _evaluate(resolved_config(config, overrides), also or [])
+
+
+def _train(settings: Config) -> None:
+    import tempfile
+
+    from actors.train_jobs.reward_job import RewardJob, job_folder, run_reward_job
+    from caig_rl.data.clicks.dataset import load_click_dataset
+    from caig_rl.data.clicks.groups import write_groups
+    from caig_rl.data.clicks.splits import TRAIN, VALIDATION
+    from caig_rl.learning.reward_objective import log_facts
+    from caig_rl.models.folders import resolve_model_folder
+
+    train = settings.reward.train
+    data = load_click_dataset(settings.clicks.out, _image_folder(settings), TRAIN, _texts(settings))
+    backbone = resolve_model_folder(train.backbone, "policy").absolute()
+    with tempfile.TemporaryDirectory(prefix="caig-rl-reward-files-") as files:
+        counts = {split: write_groups(data, split, train.image_size, Path(files)) for split in (TRAIN, VALIDATION)}
+        console.print(f"{counts[TRAIN]} tests to train on, {counts[VALIDATION]} to stop by")
+        least = train.workers
+        if min(counts.values()) < least:
+            raise ClickLogError(
+                f"each of {least} rank(s) needs a test to train on and one to stop by: {counts}; see clicks.validation_share"
+            )
+        job = RewardJob(settings, log_facts(data, settings.clicks.out), str(backbone), counts[TRAIN])
+        progress = run_reward_job(job, Path(files))
+    why = {"patience": "validation stopped improving", "broken_steps": "three broken steps in a row"}.get(
+        progress.stopped, "all epochs done"
+    )
+    console.print(
+        f"{progress.epoch} epochs ({why}); best was {progress.best_epoch}, validation loss {progress.best_loss:.4f}; "
+        f"{progress.dropped} steps dropped\nmodel: {train.out}\nmetrics and checkpoints: {job_folder(Path(train.out))}",
+        markup=False,
+        highlight=False,
+    )
 
 
 def _evaluate(settings: Config, also: list[Path]) -> None:

@@ -164,6 +164,36 @@ class JudgeConfig(_Section):
     """Price of a million tokens written."""
 
 
+class RewardTrainConfig(_Section):
+    """How `caig-rl reward train` makes a reward model from the files in clicks.out."""
+
+    form: Literal["scorer", "side_by_side", "vam", "cg4ctr"] = "scorer"
+    """"scorer": each creative alone. "side_by_side": the paper's. "vam" and "cg4ctr": the baselines it compares with."""
+    backbone: str = NANO
+    """Folder of an image-text-to-text model, or "nano". VAM and CG4CTR make small encoders of their own and take its tokenizer."""
+    image_size: int = Field(64, ge=32, multiple_of=32)
+    """Side of each creative as the model sees it. side_by_side on "nano": 32, since two of them share a picture."""
+    workers: int = Field(1, ge=1)
+    """Ranks of the DeepSpeed group."""
+    num_cpus: float = Field(0.5, gt=0.0)
+    """CPUs that Ray reserves for each rank; Ray Data needs some beside them."""
+    num_gpus: float = Field(0.0, ge=0.0)
+    threads: int = Field(1, ge=1)
+    zero_stage: Literal[0, 1, 2, 3] = 1
+    dtype: Literal["float32", "bfloat16"] = "float32"
+    epochs: int = Field(8, ge=1)
+    patience: int = Field(3, ge=1)
+    """Epochs without a lower validation loss, after which training stops."""
+    batch_size: int = Field(16, ge=1)
+    """Tests (products) a step, over all ranks; all creatives of a test stay together."""
+    lr: float = Field(1e-3, gt=0.0)
+    weight_decay: float = Field(0.01, ge=0.0)
+    max_failures: int = Field(3, ge=0)
+    """Times that the group is started again from its last checkpoint after a rank died."""
+    out: str = "runs/reward"
+    """Local folder for the best model; the job's checkpoints lie beside it."""
+
+
 class RewardConfig(_Section):
     """Who scores the creatives during training."""
 
@@ -172,6 +202,7 @@ class RewardConfig(_Section):
     model: str = NANO
     """Reward model folder (scorer, side_by_side, vam or cg4ctr), or "nano"."""
     judge: JudgeConfig = JudgeConfig()
+    train: RewardTrainConfig = RewardTrainConfig()
     dtype: Literal["float32", "bfloat16"] = "float32"
     batch_size: int = Field(64, ge=1)
     margin: float = Field(0.02, ge=0.0)

@@ -12,10 +12,11 @@ import torch
 from caig_rl.data.clicks.pairs import Policy
 from caig_rl.learning.reward import RewardRows
 from caig_rl.learning.reward_loop import Epoch, LoopSettings, train_loop
-from caig_rl.learning.reward_pairs import IntArray, RewardPairs, all_pairs, by_policy, fit_tau, pair_batches
+from caig_rl.learning.reward_losses import cg4ctr_batch, forward_rows, side_by_side_batch, vam_batch
+from caig_rl.learning.reward_pairs import FloatArray, IntArray, RewardPairs, all_pairs, by_policy, fit_tau, pair_batches
 from caig_rl.models.reward_encoders import EncoderReward
 from caig_rl.models.reward_side_by_side import SideBySideReward
-from caig_rl.objectives.reward import pairwise_loss, side_by_side_loss, smoothed_ctr, vam_loss
+from caig_rl.objectives.reward import smoothed_ctr
 
 OnEpoch = Callable[[Epoch], None]
 
@@ -44,7 +45,7 @@ def train_side_by_side(
     training: IntArray,
     validation: IntArray,
     settings: BaselineSettings,
-    on_epoch: OnEpoch = lambda e: None,
+    on_epoch: OnEpoch = _silent,
 ) -> Epoch:
     """Train in place on the pairs of products `training`, stop by those of `validation`; `rows.product_texts` are the model's questions.
 
@@ -56,21 +57,10 @@ def train_side_by_side(
     inside = np.isin(rows.product_index, training)
     mean, deviation = float(ctr[inside].mean()), float(ctr[inside].std()) or 1.0
     model.spec = dataclasses.replace(model.spec, ctr_mean=mean, ctr_std=deviation)
-    normalised = torch.from_numpy((ctr - mean) / deviation).float()
+    normalised = (ctr - mean) / deviation
 
     def loss_of(pairs: RewardPairs, chosen: IntArray, turned: np.ndarray) -> torch.Tensor:
-        left, right = (
-            np.where(turned, pairs.second[chosen], pairs.first[chosen]),
-            np.where(turned, pairs.first[chosen], pairs.second[chosen]),
-        )
-        texts = [rows.product_texts[int(product)] for product in rows.product_index[left]]
-        logits, predicted = model(
-            texts, [model.picture(rows.images[int(a)], rows.images[int(b)]) for a, b in zip(left, right, strict=True)]
-        )
-        label = np.where(turned, 1.0 - pairs.label[chosen], pairs.label[chosen])
-        true = torch.stack([normalised[left], normalised[right]], dim=1)
-        device = logits.device
-        return side_by_side_loss(logits, _tensor(label, device), predicted, true.to(device), _tensor(pairs.weight[chosen], device))
+        return side_by_side_batch(model, model, rows, pairs, chosen, turned, normalised)
 
     return _train_on_pairs(model, rows, training, validation, settings, loss_of, on_epoch)
 
@@ -81,7 +71,7 @@ def train_cg4ctr(
     training: IntArray,
     validation: IntArray,
     settings: BaselineSettings,
-    on_epoch: OnEpoch = lambda e: None,
+    on_epoch: OnEpoch = _silent,
 ) -> Epoch:
     """Train CG4CTR in place on pairs, logistic loss of the difference of scores, so that a difference is a log-odds (tau = 1).
 
@@ -91,11 +81,7 @@ def train_cg4ctr(
     """
 
     def loss_of(pairs: RewardPairs, chosen: IntArray, turned: np.ndarray) -> torch.Tensor:
-        both = np.concatenate([pairs.first[chosen], pairs.second[chosen]])
-        scores, _ = _forward(model, rows, both)
-        first, second = scores.chunk(2)
-        device = scores.device
-        return pairwise_loss(first - second, _tensor(pairs.label[chosen], device), _tensor(pairs.weight[chosen], device))
+        return cg4ctr_batch(model, rows, pairs, chosen)
 
     return _train_on_pairs(model, rows, training, validation, settings, loss_of, on_epoch)
 
@@ -106,7 +92,7 @@ def train_vam(
     training: IntArray,
     validation: IntArray,
     settings: BaselineSettings,
-    on_epoch: OnEpoch = lambda e: None,
+    on_epoch: OnEpoch = _silent,
 ) -> Epoch:
     """Train VAM in place on whole lists; products are drawn with weight log(impressions).
 
@@ -117,13 +103,10 @@ def train_vam(
     lists = {int(product): np.flatnonzero(rows.product_index == product) for product in (*training, *validation)}
     trained, stopping = ([int(p) for p in products if len(lists[int(p)]) > 1] for products in (training, validation))
     if not trained or not stopping:
-        raise ValueError(
-            f"{len(trained)} products to train on and {len(stopping)} to stop by have two creatives; at least one of each is needed"
-        )
+        raise ValueError(f"{len(trained)} products to train on and {len(stopping)} to stop by have two creatives; one of each is needed")
     inside = np.isin(rows.product_index, training)
-    rate = max(float(rows.clicks[inside].sum() / rows.impressions[inside].sum()), 1e-6)
-    misses = settings.prior_clicks * (1.0 - rate) / rate
-    ctr = smoothed_ctr(torch.from_numpy(rows.clicks).float(), torch.from_numpy(rows.impressions).float(), settings.prior_clicks, misses)
+    rate = float(rows.clicks[inside].sum() / rows.impressions[inside].sum())
+    ctr = vam_ctr(rows, rate, settings.prior_clicks)
     shown = np.array([rows.impressions[lists[product]].sum() for product in trained], dtype=np.float64)
     odds = np.log(shown + 1.0) / np.log(shown + 1.0).sum()
 
@@ -133,18 +116,27 @@ def train_vam(
             yield drawn[start : start + settings.batch_size].tolist()
 
     def loss_of(products: list[int]) -> torch.Tensor:
-        members = [lists[product] for product in products]
-        scores, percent = _forward(model, rows, np.concatenate(members))
-        parts = zip(scores.split([len(m) for m in members]), percent.split([len(m) for m in members]), members, strict=True)
-        return torch.stack([vam_loss(s, p, ctr[m].to(s.device)) for s, p, m in parts]).mean()
+        return vam_batch(model, rows, [lists[product] for product in products], ctr)
 
-    best = train_loop(model, batches, loss_of, lambda: float(loss_of(stopping)), settings.loop, on_epoch)
+    def validation_loss() -> float:
+        parts = [stopping[start : start + settings.batch_size] for start in range(0, len(stopping), settings.batch_size)]
+        return sum(float(loss_of(part)) * len(part) for part in parts) / len(stopping)
+
+    best = train_loop(model, batches, loss_of, validation_loss, settings.loop, on_epoch)
     # A list-wise score has a scale of its own; how sure a difference makes an order is read off pairs that it did not train on.
     pairs = all_pairs(rows, validation)
-    with torch.no_grad():
-        scores = [_forward(model, rows, side)[0].cpu().numpy() for side in (pairs.first, pairs.second)]
-    model.spec = dataclasses.replace(model.spec, tau=fit_tau(scores[0] - scores[1], pairs.order_probability))
+    scores = np.concatenate([_scores(model, rows, lists[product]) for product in stopping])
+    place = {int(row): index for index, row in enumerate(np.concatenate([lists[product] for product in stopping]))}
+    first, second = ([place[int(row)] for row in side] for side in (pairs.first, pairs.second))
+    model.spec = dataclasses.replace(model.spec, tau=fit_tau(scores[first] - scores[second], pairs.order_probability))
     return best
+
+
+def vam_ctr(rows: RewardRows, rate: float, prior_clicks: float) -> FloatArray:
+    """(N,) CTRs smoothed towards `rate`, the CTR of all training creatives together: (clicks + a) / (impressions + a / rate)."""
+    prior_misses = prior_clicks * (1.0 - rate) / max(rate, 1e-6)
+    clicks, shown = torch.from_numpy(rows.clicks).double(), torch.from_numpy(rows.impressions).double()
+    return smoothed_ctr(clicks, shown, prior_clicks, prior_misses).numpy()
 
 
 def _train_on_pairs(
@@ -175,11 +167,6 @@ def _train_on_pairs(
     )
 
 
-def _forward(model: EncoderReward, rows: RewardRows, where: IntArray) -> tuple[torch.Tensor, torch.Tensor]:
-    texts = [rows.product_texts[int(product)] for product in rows.product_index[where]]
-    scores, percent = model(texts, [rows.images[int(index)] for index in where])
-    return scores, percent
-
-
-def _tensor(values: np.ndarray, device: torch.device) -> torch.Tensor:
-    return torch.from_numpy(np.asarray(values)).float().to(device)
+@torch.no_grad()
+def _scores(model: EncoderReward, rows: RewardRows, where: IntArray) -> FloatArray:
+    return forward_rows(model, rows, where)[0].cpu().double().numpy()
