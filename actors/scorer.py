@@ -1,4 +1,4 @@
-"""The scorer worker: the reward model, or the control experiment's coin."""
+"""The scorer worker: a reward model of any form, or the control experiment's coin."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from actors.replies import ScoreReply
 from actors.shards import Shard, Stream, derived_seed
 from actors.tasks import Creatives
 from caig_rl.config.schema import Config
-from caig_rl.models.folders import resolve_model_folder
-from caig_rl.models.reward import RewardError, RewardScorer
+from caig_rl.models.reward_loading import configured_reward
+from caig_rl.models.reward_model import RewardError, RewardModel
 from caig_rl.types import Product
 
 NOT_SCORED = float("nan")
@@ -31,11 +31,7 @@ class ScorerWorker:
     def __init__(self, config: Config) -> None:
         torch.set_num_threads(config.pools.scorer.threads)
         self._batch_size = config.reward.batch_size
-        self._scorer: RewardScorer | None = None
-        if config.reward.kind == "model":
-            folder = resolve_model_folder(config.reward.model, "reward")
-            device = "cuda" if torch.cuda.is_available() else "cpu"
-            self._scorer = RewardScorer.load(folder, getattr(torch, config.reward.dtype)).to(device)
+        self._scorer: RewardModel | None = None if config.reward.kind == "random" else configured_reward(config.reward)
 
     def ready(self) -> str:
         """The node it runs on, once the model is loaded."""
@@ -55,7 +51,7 @@ class ScorerWorker:
         return ScoreReply(tuple(tuple(row) for row in rows), failed), None
 
     def _score_by_model(
-        self, scorer: RewardScorer, products: Sequence[Product], blocks: Creatives, wanted: list[tuple[int, int]], rows: list[list[float]]
+        self, scorer: RewardModel, products: Sequence[Product], blocks: Creatives, wanted: list[tuple[int, int]], rows: list[list[float]]
     ) -> dict[int, str]:
         """Fill `rows`; returns the products whose reward could not be computed."""
         failed: dict[int, str] = {}

@@ -21,3 +21,7 @@ class ModelFolderError(UserError):
 
 class CheckpointError(UserError):
     """A checkpoint that is cut short, or does not fit the run."""
+
+
+class ClickLogError(UserError):
+    """A click log that cannot be read, has too many faulty rows, or leaves nothing to learn from."""

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from caig_rl.cli import app
 from caig_rl.imaging.views import save_png
+from caig_rl.models.folders import resolve_model_folder
 
 runner = CliRunner()
 
@@ -64,7 +65,65 @@ def test_evaluating_a_folder_that_is_no_run_says_so(tmp_path: Path):
 
 
 def test_the_embedded_reward_model_says_how_good_it_is():
-    from caig_rl.models.folders import resolve_model_folder
-
     metrics = json.loads((resolve_model_folder("nano", "reward") / "metrics.json").read_text())
     assert 0.65 < metrics["heldout_accuracy"] < metrics["ceiling"] < 1
+
+
+def _write_click_log(path: Path) -> Path:
+    lines = ["sku,ad,impressions,clicks"]
+    lines += [f"p{p},p{p}-{c},{2000 + 3 * p + c},{30 + 13 * c + p % 7}" for p in range(40) for c in range(3)]
+    path.write_text("\n".join([*lines, "p0,,5,1"]) + "\n")
+    return path
+
+
+def test_data_pairs_writes_its_files_and_says_what_became_of_the_log(tmp_path: Path):
+    log = _write_click_log(tmp_path / "clicks.csv")
+    mapping = ["clicks.columns.product=sku", "clicks.columns.creative=ad"]
+    result = runner.invoke(app, ["data", "pairs", f"clicks.path={log}", f"clicks.out={tmp_path}/out", *mapping])
+    assert result.exit_code == 0, result.output
+    assert "creative_missing" in result.stdout and "sku" not in result.stderr
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == [
+        "clicks.html",
+        "clicks.json",
+        "creatives.parquet",
+        "pairs.parquet",
+    ]
+    assert json.loads((tmp_path / "out" / "clicks.json").read_text())["faults"]["creative_missing"]["count"] == 1
+
+
+def test_data_pairs_without_a_log_and_with_none_left_exit_2_and_1(tmp_path: Path):
+    assert runner.invoke(app, ["data", "pairs"]).exit_code == 2
+    log = _write_click_log(tmp_path / "clicks.csv")
+    given = [f"clicks.path={log}", f"clicks.out={tmp_path}/out", "clicks.columns.product=sku", "clicks.columns.creative=ad"]
+    result = runner.invoke(app, ["data", "pairs", *given, "clicks.min_impressions=9999"])
+    assert result.exit_code == 1
+    assert "rows read 121" in result.stderr
+
+
+def test_data_inspect_reads_a_click_log_and_writes_nothing(tmp_path: Path):
+    log = _write_click_log(tmp_path / "clicks.csv")
+    given = [f"clicks.path={log}", f"clicks.out={tmp_path}/out", "clicks.columns.product=sku", "clicks.columns.creative=ad"]
+    result = runner.invoke(app, ["data", "inspect", *given])
+    assert result.exit_code == 0, result.output
+    assert "split as designed" in result.stdout
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_reward_model_is_measured_on_a_world_log_from_end_to_end(tmp_path: Path):
+    result = runner.invoke(app, ["world", "--out", str(tmp_path), "--num-products", "12", "--creatives", "3"])
+    assert result.exit_code == 0, result.output
+    clicks = [f"clicks.path={tmp_path}/clicks.parquet", f"clicks.out={tmp_path}/pairs", "clicks.heldout_share=0.5"]
+    assert runner.invoke(app, ["data", "pairs", *clicks]).exit_code == 0
+    folder = resolve_model_folder("nano", "reward")
+    result = runner.invoke(app, ["reward", "eval", *clicks, "--also", str(folder)])
+    assert result.exit_code == 0, result.output
+    content = json.loads((tmp_path / "pairs" / "reward_eval.json").read_text())
+    assert set(content["models"]) == {"nano", str(folder)}
+    assert content["models"]["nano"]["failed"] == 0
+    assert (tmp_path / "pairs" / "reward_eval.html").stat().st_size > 10_000
+
+
+def test_reward_eval_without_pairs_says_what_to_run(tmp_path: Path):
+    result = runner.invoke(app, ["reward", "eval", f"clicks.out={tmp_path}", f"clicks.images={tmp_path}"])
+    assert result.exit_code == 1
+    assert "caig-rl data pairs" in result.stderr

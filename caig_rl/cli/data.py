@@ -2,35 +2,119 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
 import typer
 from rich.markup import escape
+from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, sources
+from caig_rl.config.schema import Config
+from caig_rl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from caig_rl.data.clicks.summary import ClickSummary
 
 app = typer.Typer(help="Catalogs and click logs.", no_args_is_help=True)
 
 
 @app.command("inspect")
 def data_inspect(config: ConfigFile = None, overrides: Overrides = None) -> None:
-    """Read a catalog and say what is in it: products, categories, cut-outs, and every rejected row with its reason."""
-    from caig_rl.data.inspect import inspect_catalog
+    """Read a catalog and say what is in it: products, categories, cut-outs, and every rejected row with its reason.
+
+    With clicks.path, read the click log and say what `data pairs` would find in it; the catalog too where catalog.path names one.
+    """
+    with explained():
+        settings = resolved_config(config, overrides)
+        if settings.clicks.path:
+            _inspect_clicks(settings)
+        if settings.catalog.path or not settings.clicks.path:
+            _inspect_products(settings)
+
+
+@app.command("pairs")
+def data_pairs(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Turn a click log into creatives.parquet and pairs.parquet: checked, shrunk, labelled, split by product; with a report."""
+    from caig_rl.data.clicks.files import write_text
+    from caig_rl.data.clicks.pipeline import CREATIVES, PAIRS, make_pair_files
+    from caig_rl.data.clicks.summary import SUMMARY
+    from caig_rl.evaluation.click_report import PAGE, render_click_report
 
     with explained():
-        source, _, _ = sources(resolved_config(config, overrides))
-        summary = inspect_catalog(source)
-        console.print(f"{summary.num_products} products, {sum(r.count for r in summary.rejected.values())} rows rejected")
-        table = Table("category", "products")
-        for name, count in summary.categories.items():
-            table.add_row(escape(name), str(count))
-        console.print(table)
-        console.print("cut-outs: " + ", ".join(f"{count} by {method}" for method, count in summary.methods.items()))
-        if summary.confidence:
-            console.print("confidence of made cut-outs: " + ", ".join(f"{q:.0%} {value:.2f}" for q, value in summary.confidence.items()))
-        for reason, rejection in summary.rejected.items():
-            console.print(
-                f"[yellow]{reason}[/] {rejection.count}",
-                *(f"  {escape(example)}" for example in rejection.examples),
-                sep="\n",
-                highlight=False,
-            )
+        settings = resolved_config(config, overrides)
+        if not settings.clicks.path:
+            raise ConfigError("clicks.path is empty: name the click log, clicks.path=log.parquet")
+        with _counting() as progress:
+            summary = make_pair_files(settings.clicks, settings.run.seed, progress)
+        write_text(settings.clicks.out, PAGE, render_click_report(summary))
+        _print_clicks(summary)
+        for name in (CREATIVES, PAIRS, SUMMARY, PAGE):
+            console.print(f"wrote {settings.clicks.out}/{name}", markup=False, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def _counting() -> Iterator[Callable[[int], None]]:
+    with Progress(
+        SpinnerColumn(), TextColumn("{task.completed:,.0f} rows read"), TimeElapsedColumn(), console=console, transient=True
+    ) as bar:
+        task = bar.add_task("rows", total=None)
+        yield lambda rows: bar.update(task, completed=rows)
+
+
+def _inspect_clicks(settings: Config) -> None:
+    from caig_rl.data.clicks.pipeline import inspect_log
+
+    with _counting() as progress:
+        summary, _ = inspect_log(settings.clicks, settings.run.seed, progress)
+    _print_clicks(summary)
+
+
+def _print_clicks(summary: ClickSummary) -> None:
+    from caig_rl.evaluation.click_report import DESIGNS, POLICIES, VERDICTS, click_headline
+
+    console.print(click_headline(summary), markup=False, highlight=False)
+    table = Table("step", "count")
+    for step in summary.steps:
+        table.add_row(escape(step.meaning), f"{step.count:,}")
+    console.print(table)
+    for reason, faults in summary.faults.items():
+        console.print(
+            f"[yellow]{reason}[/] {faults.count:,}", *(f"  {escape(example)}" for example in faults.examples), sep="\n", highlight=False
+        )
+    if summary.split_check is not None:
+        console.print(f"split of traffic, checked against {DESIGNS[summary.split_check.design]}:")
+        for verdict, count in summary.split_check.verdicts.items():
+            console.print(f"  {count:,} {VERDICTS[verdict]}", highlight=False)
+        for test, p_value in summary.split_check.worst[:3]:
+            console.print(f"    for example {escape(test)}, p = {p_value:.1e}", highlight=False)
+    if summary.policies:
+        kept = Table("pairs by policy", "train", "validation", "held out", "order is true in")
+        for name, pairs in summary.policies.items():
+            sure = "" if pairs.ceiling is None else f"{pairs.ceiling:.1%}"
+            kept.add_row(POLICIES[name], f"{pairs.train:,}", f"{pairs.validation:,}", f"{pairs.heldout:,}", sure)
+        console.print(kept)
+
+
+def _inspect_products(settings: Config) -> None:
+    from caig_rl.data.inspect import inspect_catalog
+
+    source, _, _ = sources(settings)
+    summary = inspect_catalog(source)
+    console.print(f"{summary.num_products} products, {sum(r.count for r in summary.rejected.values())} rows rejected")
+    table = Table("category", "products")
+    for name, count in summary.categories.items():
+        table.add_row(escape(name), str(count))
+    console.print(table)
+    console.print("cut-outs: " + ", ".join(f"{count} by {method}" for method, count in summary.methods.items()))
+    if summary.confidence:
+        console.print("confidence of made cut-outs: " + ", ".join(f"{q:.0%} {value:.2f}" for q, value in summary.confidence.items()))
+    for reason, rejection in summary.rejected.items():
+        console.print(
+            f"[yellow]{reason}[/] {rejection.count}",
+            *(f"  {escape(example)}" for example in rejection.examples),
+            sep="\n",
+            highlight=False,
+        )

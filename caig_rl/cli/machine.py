@@ -16,12 +16,13 @@ def world(
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the log.")] = Path("runs/world"),
     seed: Annotated[int, typer.Option(help="World seed.")] = 0,
     num_products: Annotated[int, typer.Option(help="Products to draw.")] = 24,
+    creatives: Annotated[int, typer.Option(help="Creatives a product; two or more give pairs to learn from.")] = 1,
 ) -> None:
     """Draw products of the click world in scenes of their own, show them to its shoppers, and write the log they leave."""
     from caig_rl.world.show import show_world
 
     with explained():
-        for path in show_world(out, seed, num_products):
+        for path in show_world(out, seed, num_products, creatives):
             console.print(f"wrote {path}")
 
 

@@ -21,7 +21,7 @@ def map_columns(name: str, present: Sequence[str], chosen: Mapping[str, str]) ->
     """
     for ours in chosen:
         if ours not in COLUMNS:
-            raise ConfigError(f"catalog.columns has no key {ours!r}{_nearest(ours, COLUMNS)}; allowed are {', '.join(COLUMNS)}")
+            raise ConfigError(f"catalog.columns has no key {ours!r}{nearest_name(ours, COLUMNS)}; allowed are {', '.join(COLUMNS)}")
     mapping = {ours: chosen.get(ours, ours) for ours in COLUMNS}
     for ours, theirs in mapping.items():
         if theirs not in present and (ours in REQUIRED or ours in chosen):
@@ -35,10 +35,12 @@ def _missing(name: str, ours: str, theirs: str, present: Sequence[str]) -> str:
     if len(present) == 1 and ";" in present[0]:
         return f"{name} has no column {theirs!r}: its cells seem to be separated by semicolons. Save it with commas"
     there = ", ".join(present) if present else "none"
-    return f"{name} has no column {theirs!r}{_nearest(theirs, present)}; there is: {there}. Set catalog.columns.{ours} to the column to use"
+    near = nearest_name(theirs, present)
+    return f"{name} has no column {theirs!r}{near}; there is: {there}. Set catalog.columns.{ours} to the column to use"
 
 
-def _nearest(wanted: str, names: Sequence[str]) -> str:
+def nearest_name(wanted: str, names: Sequence[str]) -> str:
+    """ " (nearest: 'title')" where one of `names` is like `wanted`, for a message; else empty."""
     by_lower = {name.lower(): name for name in names}
     close = difflib.get_close_matches(wanted.lower(), list(by_lower), n=1)
     return f" (nearest: {by_lower[close[0]]!r})" if close else ""

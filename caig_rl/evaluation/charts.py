@@ -59,15 +59,43 @@ def line_chart(rounds: Sequence[int], values: Sequence[float], *, as_percent: bo
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))
         if as_percent:
             axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
-    return _for_page(buffer.getvalue())
+        return _drawn(figure)
+
+
+def calibration_chart(points: Sequence[tuple[float, float, float, float]]) -> str:
+    """How sure against how often right, as an SVG element of 420 x 300 units; the dashed line is where both are the same.
+
+    `points` are (confidence, accuracy, low, high), low to high the accuracy's interval. Raises ValueError where there is none.
+    """
+    if not points:
+        raise ValueError("a calibration curve needs at least one point")
+    confidence, accuracy, low, high = zip(*points, strict=True)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(4.2, 3.0), layout="constrained")
+        FigureCanvasSVG(figure)
+        axes = figure.add_subplot()
+        bottom = min(0.5, *low)
+        axes.plot([0.5, 1.0], [0.5, 1.0], color=_INK, linewidth=1.0, linestyle=(0, (4, 4)))
+        axes.vlines(confidence, low, high, color=_LINE, linewidth=1.2)
+        axes.plot(confidence, accuracy, color=_LINE, linewidth=2.0, marker="o", markersize=5)
+        axes.grid(axis="y", color=_GRID, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.set(xlim=(0.49, 1.01), ylim=(bottom - 0.02, 1.02), xlabel="how sure it is, %", ylabel="how often it is right, %")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}"))
+        return _drawn(figure)
 
 
 def format_value(value: float, *, as_percent: bool = False) -> str:
     """A number with three figures, or a share as per cent."""
     text = f"{100 * value:.1f}\u00a0%" if as_percent else f"{value:.3g}"
     return text.replace("-", "\u2212")
+
+
+def _drawn(figure: Figure) -> str:
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
+    return _for_page(buffer.getvalue())
 
 
 def _for_page(document: str) -> str:

@@ -29,7 +29,7 @@ def render_report(run_folder: RunFolder) -> str:
     entries = read_gallery(run_folder)
     ledger_rows = run_folder.read_table("ledger.parquet").to_pylist() if run_folder.exists("ledger.parquet") else []
     return (
-        _environment()
+        page_environment()
         .get_template("report.html.j2")
         .render(
             summary=summary,
@@ -46,9 +46,10 @@ def render_report(run_folder: RunFolder) -> str:
     )
 
 
-def _environment() -> Environment:
+def page_environment() -> Environment:
+    """Templates of this package, with the filters that all pages share; what comes from a catalog, a log or a policy is escaped."""
     environment = Environment(
         loader=PackageLoader("caig_rl.evaluation"), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters.update(percent=percent, signed_percent=signed_percent, duration=duration, drawn=Markup)
+    environment.filters.update(percent=percent, signed_percent=signed_percent, duration=duration, thousands="{:,}".format, drawn=Markup)
     return environment

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,20 @@ def load_rgba(path: Path, max_pixels: int) -> ImageArray:
         except _DECODING_FAULTS as error:
             raise _undecodable(path, error) from error
         return _to_rgba(upright)
+
+
+def decode_rgba(content: bytes, max_pixels: int) -> ImageArray:
+    """`load_rgba` of an image file's bytes. Raises ImageRefused as that does."""
+    with tempfile.TemporaryDirectory(prefix="caig-rl-picture-") as folder:
+        path = Path(folder) / "picture"
+        path.write_bytes(content)
+        return load_rgba(path, max_pixels)
+
+
+def over_white(rgba: ImageArray) -> ImageArray:
+    """(height, width, 3): the picture over white. Dropping alpha instead would show what hides under it."""
+    alpha = rgba[..., 3:].astype(np.float32) / 255.0
+    return np.rint(rgba[..., :3] * alpha + 255.0 * (1.0 - alpha)).astype(np.uint8)
 
 
 def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:

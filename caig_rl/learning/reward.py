@@ -114,7 +114,7 @@ def train_reward(
     assert best is not None
     scorer.load_state_dict(best_weights)
     prior = _fit_prior(scorer, rows, training, settings)
-    scorer.spec = dataclasses.replace(scorer.spec, prior_logit=prior)
+    scorer.spec = dataclasses.replace(scorer.spec, prior_logit=prior, tau=best.tau)
     scorer.eval()
     return dataclasses.replace(best, prior_logit=prior)
 

@@ -2,39 +2,22 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors.torch import load_file, save_file
 from torch import nn
-from transformers import AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
+from transformers import PreTrainedModel, ProcessorMixin
 
-from caig_rl.errors import ModelFolderError
 from caig_rl.imaging.views import judge_view
-from caig_rl.models.logprobs import pad_token_rows
-from caig_rl.models.prompting import chat_prompt, encode_prompts
+from caig_rl.models.reward_backbone import last_hidden, load_backbone, load_heads, read_spec, save_heads, write_spec
+from caig_rl.models.reward_model import RewardError, check_finite, check_lengths
 from caig_rl.types import ImageArray, Product
 
-HEAD_FILE = "reward_head.safetensors"
-SPEC_FILE = "reward.json"
-
-
-class RewardError(RuntimeError):
-    """A creative whose reward could not be computed. It is a failure of that creative, never a default number."""
-
-    def __init__(self, product_ids: Sequence[str]) -> None:
-        super().__init__(
-            f"the reward model gave no finite score for {len(product_ids)} creative(s) of product(s) {', '.join(product_ids[:5])}"
-        )
-        self.product_ids = tuple(product_ids)
-
-    def __reduce__(self) -> tuple[type[RewardError], tuple[tuple[str, ...]]]:
-        return RewardError, (self.product_ids,)
+__all__ = ["RewardError", "RewardScorer", "RewardSpec"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +30,15 @@ class RewardSpec:
     """a for a product without clicks of its own, in log-odds: the intercept that fits all training rows together."""
     text_template: str = "{title} ({category})"
     """The product's text beside the creative; fields title, category, description."""
+    tau: float = 1.0
+    """Log-odds that a creative is the better one, per log-odds of a click between it and the other."""
+    kind: str = "scorer"
 
 
 class RewardScorer(nn.Module):
     """A Hugging Face image-text-to-text backbone with a linear head on the last token's hidden state."""
+
+    kind = "scorer"
 
     def __init__(self, backbone: PreTrainedModel, processor: ProcessorMixin, spec: RewardSpec) -> None:
         super().__init__()
@@ -68,24 +56,17 @@ class RewardScorer(nn.Module):
         Raises:
             ModelFolderError: a file of the reward's own is missing or broken.
         """
-        for name in (HEAD_FILE, SPEC_FILE):
-            if not (folder / name).is_file():
-                raise ModelFolderError(f"reward model {folder}: {name} is missing")
-        try:
-            spec = RewardSpec(**json.loads((folder / SPEC_FILE).read_text(encoding="utf-8")))
-        except (json.JSONDecodeError, TypeError) as error:
-            raise ModelFolderError(f"reward model {folder}: {SPEC_FILE} cannot be read ({error})") from error
-        backbone = AutoModel.from_pretrained(folder, dtype=dtype, trust_remote_code=trust_remote_code, use_safetensors=True)
-        scorer = cls(backbone, AutoProcessor.from_pretrained(folder, trust_remote_code=trust_remote_code), spec)
-        scorer.head.load_state_dict(load_file(folder / HEAD_FILE))
+        spec = read_spec(folder, RewardSpec)
+        scorer = cls(*load_backbone(folder, dtype, trust_remote_code), spec)
+        load_heads(folder, scorer.head)
         return scorer.eval()
 
     def save(self, folder: Path) -> None:
         """Write the folder that `load` reads."""
         self.backbone.save_pretrained(folder)
         self.processor.save_pretrained(folder)
-        save_file({name: value.contiguous() for name, value in self.head.state_dict().items()}, folder / HEAD_FILE)
-        (folder / SPEC_FILE).write_text(json.dumps(asdict(self.spec), indent=2) + "\n", encoding="utf-8")
+        save_heads(folder, self.head)
+        write_spec(folder, self.spec)
 
     def text_of(self, product: Product) -> str:
         """The product's text as the model reads it."""
@@ -94,15 +75,8 @@ class RewardScorer(nn.Module):
     def forward(self, texts: Sequence[str], views: Sequence[ImageArray]) -> torch.Tensor:
         """(B,) float32 scores s in log-odds, with gradient, of `views[i]` (image_size, image_size, 3) as ads for the product of
         `texts[i]`."""
-        encoded = encode_prompts(self.processor, [chat_prompt(self.processor, text) for text in texts], views)
-        inputs = {"input_ids": pad_token_rows(encoded.token_ids, 0)}
-        inputs["attention_mask"] = pad_token_rows([[1] * len(ids) for ids in encoded.token_ids], 0)
-        inputs |= {name: pad_token_rows(values, 0) for name, values in encoded.token_types.items()} | encoded.pictures
-        device, dtype = self.head.weight.device, self.backbone.dtype
-        inputs = {name: value.to(device, dtype if value.is_floating_point() else value.dtype) for name, value in inputs.items()}
-        hidden = self.backbone(**inputs, use_cache=False).last_hidden_state
-        last = torch.tensor([len(ids) - 1 for ids in encoded.token_ids], device=device)
-        scores: torch.Tensor = self.head(hidden[torch.arange(len(last), device=device), last].float()).squeeze(-1)
+        hidden = last_hidden(self.backbone, self.processor, texts, views, self.head.weight.device)
+        scores: torch.Tensor = self.head(hidden).squeeze(-1)
         return scores
 
     @torch.no_grad()
@@ -113,17 +87,20 @@ class RewardScorer(nn.Module):
             RewardError: a score is not finite.
             ValueError: as many products as creatives are needed.
         """
-        if len(products) != len(creatives):
-            raise ValueError(f"{len(products)} products for {len(creatives)} creatives")
+        check_lengths(products, creatives)
         texts = [self.text_of(product) for product in products]
         scores = np.empty(len(creatives), dtype=np.float32)
         for start in range(0, len(creatives), batch_size):
             part = slice(start, start + batch_size)
             scores[part] = self(texts[part], [judge_view(creative, self.spec.image_size) for creative in creatives[part]]).cpu().numpy()
-        broken = np.flatnonzero(~np.isfinite(scores))
-        if len(broken):
-            raise RewardError([products[int(index)].product_id for index in broken])
-        return scores
+        return check_finite(scores, products)
+
+    def compare(
+        self, products: Sequence[Product], firsts: Sequence[ImageArray], seconds: Sequence[ImageArray], batch_size: int = 64
+    ) -> npt.NDArray[np.float32]:
+        """(M,) log-odds that `firsts[i]` is clicked more than `seconds[i]`: tau * (s_first - s_second), without position bias."""
+        difference = self.score(products, firsts, batch_size) - self.score(products, seconds, batch_size)
+        return np.float32(self.spec.tau) * difference
 
     def ctr(self, scores: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:
         """(N,) click-through rates, fractions of impressions, for products without clicks of their own: sigmoid(prior_logit + s)."""

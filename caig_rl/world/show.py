@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -12,6 +13,8 @@ from caig_rl.config.schema import ImagingConfig
 from caig_rl.evaluation.contact_sheet import Tile, contact_sheet
 from caig_rl.imaging.composition import compose
 from caig_rl.imaging.placement import place
+from caig_rl.imaging.views import judge_view, save_png
+from caig_rl.types import Product
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import click_log
 from caig_rl.world.products import WorldProducts
@@ -20,25 +23,47 @@ from caig_rl.world.vocabulary import caption, draw_spec
 
 _COLUMNS = 6
 _IMPRESSIONS = 5000
+_MOST_TILES = 48
+_PICTURE_SIDE = 128
+"""Twice what shoppers and models of the world see."""
+PICTURES = "creatives"
+"""Folder of the pictures beside the log."""
 
 
-def show_world(folder: Path, seed: int, num_products: int) -> list[Path]:
-    """Write `world.png` and `clicks.parquet` to `folder` and return their paths."""
-    folder.mkdir(parents=True, exist_ok=True)
+def show_world(folder: Path, seed: int, num_products: int, creatives_per_product: int = 1) -> list[Path]:
+    """Write `world.png`, `clicks.parquet` and the creatives' pictures to `folder`; returns the paths of the first two.
+
+    The log has the world's own columns, and the creative's picture, its product's title and category, as a platform's export would.
+    """
+    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng((seed, 4))
     source, judge, imaging = WorldProducts(seed, num_products, "train"), WorldJudge(seed), ImagingConfig()
-    cutouts = source.cutouts([product.product_id for product in source.products])
-    specs = [draw_spec(rng) for _ in cutouts]
-    creatives = [
-        compose(draw_scene(spec, rng), place(cutout, imaging, imaging.size), imaging) for spec, cutout in zip(specs, cutouts, strict=True)
-    ]
-    judged = judge.judge(source.products, creatives)
-    tiles = [
-        Tile(creative, f"{product.title}: {caption(spec)}. CTR {one.ctr:.2%}, relevance {one.relevance:.2f}")
-        for creative, product, spec, one in zip(creatives, source.products, specs, judged, strict=True)
-    ]
-    picture, log = folder / "world.png", folder / "clicks.parquet"
+    tiles: list[Tile] = []
+    logs: list[pa.Table] = []
+    for number, product in enumerate(source.products):
+        (cutout,) = source.cutouts([product.product_id])
+        specs = [draw_spec(rng) for _ in range(creatives_per_product)]
+        placed = place(cutout, imaging, imaging.size)
+        creatives = [compose(draw_scene(spec, rng), placed, imaging) for spec in specs]
+        products = [product] * creatives_per_product
+        if len(tiles) < _MOST_TILES:
+            tiles += [
+                Tile(creative, f"{product.title}: {caption(spec)}. CTR {one.ctr:.2%}, relevance {one.relevance:.2f}")
+                for creative, spec, one in zip(creatives, specs, judge.judge(products, creatives), strict=True)
+            ]
+        ids = [f"c{number * creatives_per_product + index:06d}" for index in range(creatives_per_product)]
+        for name, creative in zip(ids, creatives, strict=True):
+            save_png(judge_view(creative, _PICTURE_SIDE), folder / PICTURES / f"{name}.png")
+        log = click_log(judge, products, creatives, ids, _IMPRESSIONS, seed + 7919 * number)
+        logs.append(_described(log, product))
+    picture, log_path = folder / "world.png", folder / "clicks.parquet"
     Image.fromarray(contact_sheet([tiles[k : k + _COLUMNS] for k in range(0, len(tiles), _COLUMNS)])).save(picture)
-    ids = [f"c{index:06d}" for index in range(len(creatives))]
-    pq.write_table(click_log(judge, source.products, creatives, ids, _IMPRESSIONS, seed), log)
-    return [picture, log]
+    pq.write_table(pa.concat_tables(logs), log_path)
+    return [picture, log_path]
+
+
+def _described(log: pa.Table, product: Product) -> pa.Table:
+    log = log.append_column("image", pa.array([f"{PICTURES}/{name}.png" for name in log["creative_id"].to_pylist()]))
+    log = log.append_column("title", pa.array([product.title] * log.num_rows))
+    described: pa.Table = log.append_column("category", pa.array([product.category] * log.num_rows))
+    return described

@@ -10,8 +10,10 @@ from actors.mischief import give_no_number
 from actors.scorer import ScorerWorker, random_scores
 from actors.shards import make_shards
 from caig_rl.config.schema import Config
-from caig_rl.models.reward import RewardError
+from caig_rl.errors import ConfigError
+from caig_rl.models.reward_model import RewardError
 from caig_rl.types import ImageArray, Product
+from tests.models.fake_endpoint import brighter_side, serve
 
 PRODUCTS = [Product(name, name, "mugs") for name in ("a", "b", "c")]
 SHARD = make_shards(PRODUCTS, [11, 12, 13], 0, 0, shard_size=3)[0]
@@ -59,3 +61,18 @@ def test_a_product_without_a_reward_fails_alone(cluster: None) -> None:
     assert list(reply.failed) == [1] and "product(s) b" in reply.failed[1]
     assert reply.scores[0] == pytest.approx((10.0, 10.0)) and reply.scores[2][0] == pytest.approx(30.0)
     assert np.isnan(reply.scores[1]).all() and np.isnan(reply.scores[2][1])
+
+
+def test_a_judge_behind_an_endpoint_scores_in_the_worker_as_any_model_does(cluster: None) -> None:
+    with serve(brighter_side) as endpoint:
+        judge = {"url": endpoint.url, "model": "some-vlm", "image_size": 16, "requests_per_minute": 60_000}
+        worker = ScorerWorker(Config.model_validate({"reward": {"kind": "judge", "judge": judge}}))
+        blocks = ray.put([np.stack([np.full((16, 16, 3), value, np.uint8) for value in (30, 200)])] * 3)
+        reply, _ = worker.score(SHARD, [blocks], [[True, True], [True, True], [True, False]])
+    assert reply.failed == {}
+    assert reply.scores[0][1] - reply.scores[0][0] == pytest.approx(1.0)
+
+
+def test_a_judge_without_a_model_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"reward\.judge\.model"):
+        ScorerWorker(Config.model_validate({"reward": {"kind": "judge"}}))

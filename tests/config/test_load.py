@@ -177,3 +177,13 @@ def test_the_written_config_loads_as_the_same_config(tmp_path: Path) -> None:
     write_config(config, tmp_path / "config.yaml")
     assert load_config(tmp_path / "config.yaml", []) == config
     assert "café.csv" in config_yaml(config)
+
+
+def test_event_rows_are_never_taken_for_arms():
+    with pytest.raises(ConfigError, match="rows_are_arms"):
+        load_config(None, ["clicks.form=events", "clicks.rows_are_arms=true"])
+
+
+def test_products_kept_from_training_leave_some_to_train_on():
+    with pytest.raises(ConfigError, match=r"add up to 1\.00"):
+        load_config(None, ["clicks.validation_share=0.5", "clicks.heldout_share=0.5"])

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from caig_rl.imaging.loading import ImageRefused, load_rgba
+from caig_rl.imaging.loading import ImageRefused, decode_rgba, load_rgba, over_white
 from tests.imaging.pictures import disc_photo, png_header, save
 
 MAX_PIXELS = 1_000_000
@@ -111,3 +111,16 @@ def test_a_png_with_a_damaged_body_is_refused(tmp_path: Path) -> None:
     content[60:80] = bytes(20)
     path.write_bytes(content)
     assert reason_for(path) in ("image_unreadable", "image_truncated")
+
+
+def test_bytes_are_read_as_their_file_would_be(tmp_path: Path) -> None:
+    Image.fromarray(np.full((5, 6, 4), (10, 20, 30, 128), np.uint8)).save(tmp_path / "x.png")
+    content = (tmp_path / "x.png").read_bytes()
+    assert np.array_equal(decode_rgba(content, 100), load_rgba(tmp_path / "x.png", 100))
+    with pytest.raises(ImageRefused):
+        decode_rgba(content[:40], 100)
+
+
+def test_what_hides_under_full_transparency_is_not_shown() -> None:
+    rgba = np.array([[[200, 0, 0, 0], [200, 0, 0, 255]]], np.uint8)
+    assert over_white(rgba).tolist() == [[[255, 255, 255], [200, 0, 0]]]

@@ -1,0 +1,1 @@
+"""Training jobs apart from the online loop: Ray Train's TorchTrainer around the library's trainers, fed by Ray Data."""

@@ -1,0 +1,156 @@
+"""`caig-rl reward`: train a reward model on click logs, and say how far it can be trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
+
+from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
+from caig_rl.config.schema import Config
+from caig_rl.errors import ClickLogError, UserError
+from caig_rl.types import Product
+
+if TYPE_CHECKING:
+    from caig_rl.data.clicks.dataset import ClickDataset
+    from caig_rl.evaluation.reward_evaluation import Accuracy, RewardEvaluation
+    from caig_rl.evaluation.reward_judging import Judging
+    from caig_rl.models.reward_model import RewardModel
+
+app = typer.Typer(help="Reward models: trained on click logs, measured on held-out products.", no_args_is_help=True)
+Also = Annotated[list[Path] | None, typer.Option(help="Another reward model's folder, to compare with; may be given again.")]
+
+
+@app.command("train")
+def reward_train(config: ConfigFile = None, overrides: Overrides = None) -> None:
+    """Train a reward model of reward.train.form on what `data pairs` wrote to clicks.out, as a Ray Train job; run again, it goes on."""
+    with explained():
+        _train(resolved_config(config, overrides))
+
+
+@app.command("eval")
+def reward_eval(config: ConfigFile = None, overrides: Overrides = None, also: Also = None) -> None:
+    """Measure the configured reward model on the held-out pairs that `data pairs` wrote to clicks.out: accuracy against the noise ceiling,
+    calibration, position flips, and the most wrong pairs as pictures."""
+    with explained():
+        _evaluate(resolved_config(config, overrides), also or [])
+
+
+def _train(settings: Config) -> None:
+    import tempfile
+
+    from actors.train_jobs.reward_job import RewardJob, job_folder, run_reward_job
+    from caig_rl.data.clicks.dataset import load_click_dataset
+    from caig_rl.data.clicks.groups import write_groups
+    from caig_rl.data.clicks.splits import TRAIN, VALIDATION
+    from caig_rl.learning.reward_objective import log_facts
+    from caig_rl.models.folders import resolve_model_folder
+
+    train = settings.reward.train
+    data = load_click_dataset(settings.clicks.out, _image_folder(settings), TRAIN, _texts(settings))
+    backbone = resolve_model_folder(train.backbone, "policy").absolute()
+    with tempfile.TemporaryDirectory(prefix="caig-rl-reward-files-") as files:
+        counts = {split: write_groups(data, split, train.image_size, Path(files)) for split in (TRAIN, VALIDATION)}
+        console.print(f"{counts[TRAIN]} tests to train on, {counts[VALIDATION]} to stop by")
+        least = train.workers
+        if min(counts.values()) < least:
+            raise ClickLogError(
+                f"each of {least} rank(s) needs a test to train on and one to stop by: {counts}; see clicks.validation_share"
+            )
+        job = RewardJob(settings, log_facts(data, settings.clicks.out), str(backbone), counts[TRAIN])
+        progress = run_reward_job(job, Path(files))
+    why = {"patience": "validation stopped improving", "broken_steps": "three broken steps in a row"}.get(
+        progress.stopped, "all epochs done"
+    )
+    console.print(
+        f"{progress.epoch} epochs ({why}); best was {progress.best_epoch}, validation loss {progress.best_loss:.4f}; "
+        f"{progress.dropped} steps dropped\nmodel: {train.out}\nmetrics and checkpoints: {job_folder(Path(train.out))}",
+        markup=False,
+        highlight=False,
+    )
+
+
+def _evaluate(settings: Config, also: list[Path]) -> None:
+    from caig_rl.data.clicks.dataset import load_click_dataset
+    from caig_rl.data.clicks.files import write_text
+    from caig_rl.data.clicks.splits import HELDOUT
+    from caig_rl.evaluation.reward_evaluation import evaluate_pairs
+    from caig_rl.evaluation.reward_judging import shared_agreement
+    from caig_rl.evaluation.reward_report import NUMBERS, PAGE, render_reward_report, reward_headline, reward_json
+
+    data = load_click_dataset(settings.clicks.out, _image_folder(settings), HELDOUT, _texts(settings))
+    models = _models(settings, also)
+    judgings = {name: _judged(name, model, data, settings.reward.batch_size) for name, model in models.items()}
+    evaluations = {name: evaluate_pairs(judging.pairs, settings.run.seed) for name, judging in judgings.items()}
+    first, *others = models
+    agreements = {name: shared_agreement(judgings[first], judgings[name]) for name in others}
+    page = render_reward_report(
+        first, models[first].kind, data, judgings[first], evaluations[first], agreements, source=settings.clicks.out
+    )
+    console.print(reward_headline(evaluations[first]), markup=False, highlight=False)
+    _print_table(evaluations)
+    for file, text in ((PAGE, page), (NUMBERS, reward_json(judgings, evaluations, agreements))):
+        console.print(f"wrote {write_text(settings.clicks.out, file, text)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _models(settings: Config, also: list[Path]) -> dict[str, RewardModel]:
+    from caig_rl.models.folders import resolve_model_folder
+    from caig_rl.models.reward_loading import configured_reward, load_reward
+
+    models: dict[str, RewardModel] = {_name(settings): configured_reward(settings.reward)}
+    for folder in also:
+        models[str(folder)] = load_reward(resolve_model_folder(str(folder), "reward"))
+    return models
+
+
+def _judged(name: str, model: RewardModel, data: ClickDataset, batch_size: int) -> Judging:
+    from caig_rl.evaluation.reward_judging import judge_dataset
+    from caig_rl.models.reward_model import RewardError
+
+    with Progress(console=console, transient=True) as bar:
+        task = bar.add_task(escape(name), total=len(data.first))
+        try:
+            return judge_dataset(model, data, batch_size, lambda done, total: bar.update(task, completed=done))
+        except RewardError as error:
+            raise UserError(f"{name} answers no pair at all: {error}") from error
+
+
+def _print_table(evaluations: Mapping[str, RewardEvaluation]) -> None:
+    table = Table("reward model", "all pairs", "95 % interval", "ceiling", "significant pairs", "ECE", "position flips")
+    for name, found in evaluations.items():
+        every, sure = found.all_pairs, found.significant
+        flips = "none possible" if found.flip_rate is None else f"{found.flip_rate:.1%}"
+        cells = [f"{every.value:.1%}", f"{every.interval.low:.1%} to {every.interval.high:.1%}", f"{every.ceiling:.1%}", _share(sure)]
+        table.add_row(escape(name), *cells, f"{found.ece:.1%}", flips)
+    console.print(table)
+
+
+def _share(accuracy: Accuracy | None) -> str:
+    return "no such pair" if accuracy is None else f"{accuracy.value:.1%} of {accuracy.pairs}"
+
+
+def _name(settings: Config) -> str:
+    return settings.reward.judge.model if settings.reward.kind == "judge" else settings.reward.model
+
+
+def _image_folder(settings: Config) -> Path:
+    if settings.clicks.images:
+        return Path(settings.clicks.images)
+    if not settings.clicks.path:
+        raise ClickLogError("clicks.images and clicks.path are empty: name the folder that the log's image paths are relative to")
+    log = Path(settings.clicks.path)
+    return log if log.is_dir() else log.parent
+
+
+def _texts(settings: Config) -> dict[str, Product]:
+    """Product id -> product, from the catalog where one is configured."""
+    from caig_rl.data.catalog import load_catalog
+
+    if not settings.catalog.path:
+        return {}
+    return {product.product_id: product for product in load_catalog(settings.catalog, settings.imaging.size).products}

@@ -1,0 +1,103 @@
+"""Reads what `caig-rl data pairs` wrote, with the pictures of the creatives: for reward training and evaluation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import fsspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from caig_rl.data.catalog import UNKNOWN_CATEGORY
+from caig_rl.data.clicks.pipeline import CREATIVES, PAIRS
+from caig_rl.errors import ClickLogError
+from caig_rl.imaging.loading import ImageRefused, decode_rgba, load_rgba, over_white
+from caig_rl.types import ImageArray, Product
+
+MAX_PIXELS = 40_000_000
+"""A larger picture is refused before it is decoded."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClickDataset:
+    """Creatives, pairs of them, and where the pictures are. Pictures are read when asked for."""
+
+    creatives: pa.Table
+    """`CREATIVE_SCHEMA`."""
+    pairs: pa.Table
+    """`PAIR_SCHEMA`, of the splits that were asked for."""
+    first: npt.NDArray[np.int64]
+    """(M,) row in `creatives` of each pair's first."""
+    second: npt.NDArray[np.int64]
+    images: Path
+    """Folder that image paths are relative to."""
+    texts: Mapping[str, Product]
+    """Product id -> product, where a catalog says more of it than the log."""
+
+    def product(self, row: int) -> Product:
+        """The product of a creative: from the catalog, else from the log's own columns; its id stands for a missing title."""
+        product_id = self._cell("product_id", row) or ""
+        if product_id in self.texts:
+            return self.texts[product_id]
+        return Product(
+            product_id,
+            self._cell("title", row) or product_id,
+            self._cell("category", row) or UNKNOWN_CATEGORY,
+            self._cell("description", row) or "",
+        )
+
+    def image(self, row: int) -> ImageArray:
+        """The picture of a creative, (height, width, 3).
+
+        Raises:
+            ClickLogError: it names no picture, or one that cannot be read.
+        """
+        content, name = self.creatives["image_bytes"][row].as_py(), self._cell("image", row)
+        where = f"creative {self._cell('creative_id', row)!r}"
+        if content is None and not name:
+            raise ClickLogError(f"{where} has no picture; map the log's column by clicks.columns.image")
+        try:
+            rgba = decode_rgba(content, MAX_PIXELS) if content is not None else load_rgba(self._inside(name or ""), MAX_PIXELS)
+        except ImageRefused as error:
+            raise ClickLogError(f"{where}: its picture cannot be read ({error})") from error
+        return over_white(rgba)
+
+    def _inside(self, name: str) -> Path:
+        """A shared log must not reach into the machine's files."""
+        path = (self.images / name).resolve()
+        if not path.is_relative_to(self.images.resolve()):
+            raise ImageRefused("path_escapes", f"{name!r} leaves {self.images}, the folder of the pictures (clicks.images)")
+        return path
+
+    def _cell(self, name: str, row: int) -> str | None:
+        value: str | None = self.creatives[name][row].as_py()
+        return value
+
+
+def load_click_dataset(folder: str, images: Path, split: str, texts: Mapping[str, Product] | None = None) -> ClickDataset:
+    """The creatives in `folder` and the pairs of `split`; `images` is the folder that image paths are relative to.
+
+    Raises:
+        ClickLogError: the files are missing, or hold no pair of that split.
+    """
+    filesystem, base = fsspec.core.url_to_fs(folder)
+    for name in (CREATIVES, PAIRS):
+        if not filesystem.exists(f"{base}/{name}"):
+            raise ClickLogError(f"{folder}/{name} is missing; make it by `caig-rl data pairs`, or set clicks.out to the folder that has it")
+    creatives = pq.read_table(f"{base}/{CREATIVES}", filesystem=filesystem)
+    pairs = pq.read_table(f"{base}/{PAIRS}", filesystem=filesystem, filters=pc.equal(pc.field("split"), split))
+    if pairs.num_rows == 0:
+        raise ClickLogError(f"{folder}/{PAIRS} holds no {split} pair; raise clicks.{split}_share and run `caig-rl data pairs` again")
+    keys = zip(*(creatives[name].to_pylist() for name in ("test_id", "product_id", "creative_id")), strict=True)
+    place = {key: row for row, key in enumerate(keys)}
+    blocks = list(zip(pairs["test_id"].to_pylist(), pairs["product_id"].to_pylist(), strict=True))
+    first, second = (
+        np.array([place[(*block, name)] for block, name in zip(blocks, pairs[side].to_pylist(), strict=True)], dtype=np.int64)
+        for side in ("first", "second")
+    )
+    return ClickDataset(creatives, pairs, first, second, images, texts or {})

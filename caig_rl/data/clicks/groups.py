@@ -1,0 +1,85 @@
+"""Training files: one row a test with all its creatives, pictures scaled and inside, so that a job streams them and needs nothing else."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+from PIL import Image
+
+from caig_rl.data.clicks.dataset import ClickDataset
+from caig_rl.data.clicks.files import parquet_writer
+from caig_rl.data.clicks.pairs import comparison_blocks
+from caig_rl.imaging.views import judge_view
+from caig_rl.types import ImageArray
+
+GROUP_SCHEMA = pa.schema(
+    [
+        pa.field("test_id", pa.string()),
+        pa.field("product_id", pa.string()),
+        pa.field("title", pa.string()),
+        pa.field("category", pa.string()),
+        pa.field("description", pa.string()),
+        pa.field("images", pa.list_(pa.binary()), metadata={"meaning": "PNG of each creative's view, (size, size, 3)"}),
+        pa.field("impressions", pa.list_(pa.float64()), metadata={"meaning": "effective, see creatives.parquet"}),
+        pa.field("clicks", pa.list_(pa.float64()), metadata={"meaning": "ctr times effective impressions"}),
+    ]
+)
+"""Columns of a training file."""
+GROUPS_PER_WRITE = 32
+"""Tests a row group: what a reader must hold."""
+
+
+def write_groups(data: ClickDataset, split: str, size: int, folder: Path) -> int:
+    """Write `folder/SPLIT.parquet`, every test of the split with at least two creatives, views of side `size`; returns their number.
+
+    Raises:
+        ClickLogError: a picture cannot be read.
+    """
+    written = 0
+    with parquet_writer(str(folder), f"{split}.parquet", GROUP_SCHEMA) as write:
+        pending: list[dict[str, object]] = []
+        for group in _groups(data, split, size):
+            pending.append(group)
+            written += 1
+            if len(pending) == GROUPS_PER_WRITE:
+                write(pa.Table.from_pylist(pending, schema=GROUP_SCHEMA))
+                pending = []
+        if pending:
+            write(pa.Table.from_pylist(pending, schema=GROUP_SCHEMA))
+    return written
+
+
+def _groups(data: ClickDataset, split: str, size: int) -> Iterator[dict[str, object]]:
+    splits = data.creatives["split"].to_pylist()
+    ctr, shown = (data.creatives[name].to_numpy() for name in ("ctr", "effective_impressions"))
+    for start, end in zip(*comparison_blocks(data.creatives), strict=True):
+        if splits[start] != split or end - start < 2:
+            continue
+        product = data.product(int(start))
+        yield {
+            "test_id": data.creatives["test_id"][int(start)].as_py(),
+            "product_id": product.product_id,
+            "title": product.title,
+            "category": product.category,
+            "description": product.description,
+            "images": [encode_png(judge_view(data.image(int(row)), size)) for row in range(start, end)],
+            "impressions": shown[start:end].tolist(),
+            "clicks": (ctr * shown)[start:end].tolist(),
+        }
+
+
+def encode_png(image: ImageArray) -> bytes:
+    """The picture as a PNG file's bytes."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def decode_png(content: bytes) -> ImageArray:
+    """What `encode_png` was given. For our own files alone: merchants' pictures go through `imaging.loading`."""
+    with Image.open(io.BytesIO(content), formats=["PNG"]) as picture:
+        return np.asarray(picture.convert("RGB"))

@@ -1,0 +1,143 @@
+"""All of it in one go: `caig-rl data pairs`. Memory holds one batch of rows, one row an arm, and one chunk of pairs."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Callable
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from caig_rl.config.schema import ClicksConfig
+from caig_rl.data.clicks.checks import FaultCounter
+from caig_rl.data.clicks.creatives import CREATIVE_SCHEMA, creative_statistics, merge_arms, usable_arms
+from caig_rl.data.clicks.files import parquet_writer, write_text
+from caig_rl.data.clicks.pairs import PAIR_SCHEMA, POLICIES, comparison_blocks, count_all_pairs, label_trust, make_pairs, policy_mask
+from caig_rl.data.clicks.reading import read_log
+from caig_rl.data.clicks.sample_ratio import SampleRatio, check_sample_ratio, chosen_design
+from caig_rl.data.clicks.splits import HELDOUT, TRAIN, VALIDATION
+from caig_rl.data.clicks.summary import SUMMARY, ClickSummary, Faults, PolicyCount, SplitCheck
+from caig_rl.data.clicks.totals import ArmTotals
+from caig_rl.errors import ClickLogError
+
+CREATIVES, PAIRS = "creatives.parquet", "pairs.parquet"
+Progress = Callable[[int], None]
+"""Told the rows read so far."""
+_WORST = 10
+
+
+def inspect_log(config: ClicksConfig, seed: int = 0, progress: Progress = lambda rows: None) -> tuple[ClickSummary, pa.Table]:
+    """Read and check the log, up to the statistics of its creatives (a `CREATIVE_SCHEMA` table). Nothing is written.
+
+    Raises:
+        ClickLogError: the log cannot be read, or more than `max_faulty_share` of its rows are faulty.
+        ConfigError: a wrong key in `config.columns`.
+    """
+    summary = ClickSummary(str(config.path), policy=config.policy)
+    arms = _read_arms(config, summary, progress)
+    design = chosen_design(arms, config.split)
+    if design in ("propensity", "share") and f"{design}_min" not in arms.column_names:
+        raise ClickLogError(f"clicks.split is {design!r}, but the log has no such column; map it by clicks.columns.{design}")
+    # Arms that were never shown stay in until here: none of the traffic meant for them is a deviation too.
+    ratio = check_sample_ratio(arms, design, config.sample_ratio_level)
+    summary.split_check = _split_check(ratio, config.sample_ratio_level)
+    kept = usable_arms(arms, ratio)
+    summary.add("tests_split_as_designed", len(pc.unique(kept["test"])), "tests not set aside by the sample-ratio check")
+    merged = merge_arms(kept)
+    summary.add("creatives_in_usable_tests", merged.num_rows, "creatives in those tests")
+    merged = merged.filter(pc.greater_equal(merged["impressions"], float(config.min_impressions)))
+    summary.add("creatives_above_floor", merged.num_rows, f"creatives with at least {config.min_impressions} impressions")
+    creatives, prior = creative_statistics(merged, config, seed)
+    summary.prior_impressions = prior
+    starts, ends = comparison_blocks(creatives)
+    summary.add("comparable_tests", int(np.sum(ends - starts > 1)), "tests with at least two such creatives")
+    summary.add("pairs_possible", count_all_pairs(creatives), "same-product pairs of such creatives")
+    return summary, creatives
+
+
+def make_pair_files(config: ClicksConfig, seed: int = 0, progress: Progress = lambda rows: None) -> ClickSummary:
+    """`inspect_log`, then write `creatives.parquet`, `pairs.parquet` and `clicks.json` to `config.out`; each file is whole or as before.
+
+    Raises:
+        ClickLogError: as `inspect_log`; or the policy keeps no pair to train on, with the count after each step.
+        ConfigError: a wrong key in `config.columns`.
+    """
+    summary, creatives = inspect_log(config, seed, progress)
+    tally = _PolicyTally()
+    with parquet_writer(config.out, PAIRS, PAIR_SCHEMA) as write:
+        for pairs in make_pairs(creatives, config.max_pairs_per_test, seed):
+            tally.add(pairs)
+            write(pairs)
+        summary.add("pairs", tally.num_pairs, f"pairs after the limit of {config.max_pairs_per_test} a test")
+        summary.policies = tally.counts()
+        if summary.policies[config.policy].train == 0:
+            raise ClickLogError(f"policy {config.policy!r} keeps no pair to train on. {summary.counts_text()}; {tally.text()}")
+    with parquet_writer(config.out, CREATIVES, CREATIVE_SCHEMA) as write:
+        write(creatives)
+    write_text(config.out, SUMMARY, json.dumps(summary.to_json(), indent=1) + "\n")
+    return summary
+
+
+def _read_arms(config: ClicksConfig, summary: ClickSummary, progress: Progress) -> pa.Table:
+    faults, totals = FaultCounter(), ArmTotals(config.rows_are_arms)
+    for batch in read_log(config):
+        totals.add(faults.accepted(batch))
+        progress(faults.num_rows)
+    summary.add("rows_read", faults.num_rows, "rows read")
+    summary.add("rows_accepted", faults.num_rows - faults.num_faulty, "rows without fault")
+    summary.faults = {reason: Faults(count, tuple(faults.examples[reason])) for reason, count in faults.counts.most_common()}
+    faults.check_share(config.max_faulty_share)
+    arms = totals.table()
+    if arms.num_rows == 0:
+        raise ClickLogError(f"{config.path} holds no rows")
+    summary.add("arms", arms.num_rows, "arms (what traffic was split between)")
+    summary.add("tests", len(pc.unique(arms["test"])), "tests (what traffic was split in)")
+    return arms
+
+
+def _split_check(ratio: SampleRatio, level: float) -> SplitCheck:
+    aside = np.flatnonzero(~ratio.usable)
+    order = aside[np.argsort(ratio.p_values[aside], kind="stable")][:_WORST]
+    # A NaN marks a test set aside without a test statistic; JSON has no word for it, and p = 0 says the same.
+    worst = tuple((ratio.tests[int(k)], float(np.nan_to_num(ratio.p_values[k]))) for k in order)
+    return SplitCheck(ratio.design, level, {str(verdict): count for verdict, count in Counter(ratio.verdicts).most_common()}, worst)
+
+
+class _PolicyTally:
+    """Pairs by policy and split."""
+
+    def __init__(self) -> None:
+        self.num_pairs = 0
+        self._kept: Counter[tuple[str, str]] = Counter()
+        self._trusted: dict[str, float] = dict.fromkeys(POLICIES, 0.0)
+        self._labelled: Counter[str] = Counter()
+
+    def add(self, pairs: pa.Table) -> None:
+        """Count one chunk."""
+        self.num_pairs += pairs.num_rows
+        splits, trust = pairs["split"].to_numpy(), label_trust(pairs)
+        for policy in POLICIES:
+            mask = policy_mask(pairs, policy)
+            for split in (TRAIN, VALIDATION, HELDOUT):
+                self._kept[policy, split] += int(np.sum(mask & (splits == split)))
+            told = mask & np.isfinite(trust)
+            self._labelled[policy] += int(told.sum())
+            self._trusted[policy] += float(trust[told].sum())
+
+    def counts(self) -> dict[str, PolicyCount]:
+        """By policy name."""
+        return {
+            policy: PolicyCount(
+                self._kept[policy, TRAIN],
+                self._kept[policy, VALIDATION],
+                self._kept[policy, HELDOUT],
+                self._trusted[policy] / self._labelled[policy] if self._labelled[policy] else None,
+            )
+            for policy in POLICIES
+        }
+
+    def text(self) -> str:
+        """Training pairs by policy, for a message."""
+        return "training pairs by policy: " + ", ".join(f"{policy} {self._kept[policy, TRAIN]:,}" for policy in POLICIES)

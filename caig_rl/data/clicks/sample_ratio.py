@@ -1,0 +1,143 @@
+"""The sample-ratio check: was each test's traffic split as designed? If not, its clicks compare audiences, not creatives.
+
+Pearson's chi-square over the arms of a test, against the first of: logged propensities, declared shares, an equal split. Many tests are
+checked at once, so the level is held by Benjamini and Hochberg's procedure over all of them (J. R. Stat. Soc. B 57, 1995).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+from scipy import stats
+
+FloatArray = npt.NDArray[np.float64]
+IntArray = npt.NDArray[np.int64]
+MIN_EXPECTED = 5.0
+"""Below this many expected impressions in some arm the chi-square distribution is no good approximation, and the test is not checked."""
+SAME = 1e-6
+"""Relative difference up to which propensities or shares of an arm count as constant."""
+Design = Literal["propensity", "share", "equal", "unchecked"]
+
+
+class SplitVerdict(StrEnum):
+    """What the check says of one test."""
+
+    FITS = "fits"
+    DEVIATES = "deviates"
+    """Set aside: its traffic was not split as designed."""
+    SHARE_CHANGES = "share_changes"
+    """Set aside: an arm declares different shares in different rows."""
+    SINGLE_ARM = "single_arm"
+    """Nothing was split, and nothing can be compared."""
+    TOO_SMALL = "too_small"
+    """Too few impressions to check; the impression floor decides on it."""
+    UNCHECKED = "unchecked"
+    """The check is switched off."""
+
+
+@dataclass(frozen=True, slots=True)
+class SampleRatio:
+    """The check of T tests, in the order of their first arm."""
+
+    tests: tuple[str, ...]
+    design: Design
+    p_values: FloatArray
+    """(T,) probability of a deviation as large by chance; NaN where the test was not checked."""
+    verdicts: tuple[SplitVerdict, ...]
+
+    @property
+    def usable(self) -> npt.NDArray[np.bool_]:
+        """(T,) False for the tests that are set aside."""
+        return np.array([verdict not in (SplitVerdict.DEVIATES, SplitVerdict.SHARE_CHANGES) for verdict in self.verdicts], dtype=bool)
+
+
+def chosen_design(arms: pa.Table, split: str) -> Design:
+    """The design to check against: `split`, or for "auto" the best-documented one that the log holds."""
+    if split == "auto":
+        return "propensity" if "propensity_min" in arms.column_names else "share" if "share_min" in arms.column_names else "equal"
+    return split  # type: ignore[return-value]
+
+
+def check_sample_ratio(arms: pa.Table, design: Design, level: float) -> SampleRatio:
+    """Check every test of `arms`, a table by `ArmTotals`; `level` is the share of false alarms allowed among the tests set aside."""
+    tests, index = _indexed(arms["test"])
+    shown = _floats(arms["impressions"])
+    count = len(tests)
+    sizes = np.bincount(index, minlength=count)
+    statistic, freedom, smallest, changes = _statistics(arms, design, shown, index, count)
+    checked = (sizes > 1) & (smallest >= MIN_EXPECTED) & ~changes & (design != "unchecked")
+    p_values = np.full(count, np.nan)
+    p_values[checked] = stats.chi2.sf(statistic[checked], freedom[checked])
+    deviates = np.zeros(count, dtype=bool)
+    if checked.any():
+        deviates[checked] = stats.false_discovery_control(p_values[checked], method="bh") <= level
+    verdicts = [_verdict(design, int(sizes[k]), bool(changes[k]), bool(checked[k]), bool(deviates[k])) for k in range(count)]
+    return SampleRatio(tests, design, p_values, tuple(verdicts))
+
+
+def chi_square(shown: FloatArray, expected: FloatArray, index: IntArray, count: int) -> FloatArray:
+    """(T,) Pearson's sum over the arms of a test of (shown - expected)^2 / expected; `index` (A,) is the test of each arm."""
+    return np.asarray(np.bincount(index, (shown - expected) ** 2 / expected, minlength=count), dtype=np.float64)
+
+
+def _statistics(
+    arms: pa.Table, design: Design, shown: FloatArray, index: IntArray, count: int
+) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+    """Per test: chi-square, degrees of freedom, smallest expected count, and whether a declared share changes within an arm."""
+    totals = np.bincount(index, shown, minlength=count)
+    freedom = np.bincount(index, minlength=count).astype(np.float64) - 1.0
+    changes = np.zeros(count, dtype=bool)
+    if design == "share":
+        weights = _floats(arms["share_min"])
+        changes = _any(_varies(arms, "share"), index, count)
+    elif design == "propensity":
+        # An arm shown n times at propensities e_t had about sum(1/e_t) chances to be shown; n / sum(1/e_t) is the harmonic mean of the
+        # propensities it should have been shown with. At constant propensities that is e itself, and this is the usual chi-square.
+        weights = shown / _floats(arms["weight"])
+        constant = ~_any(_varies(arms, "propensity"), index, count)
+        # Harmonic means of varying propensities add up to less than 1, which leaves up to one degree of freedom more.
+        freedom += ~constant
+        weights = np.where(constant[index], weights / np.bincount(index, weights, minlength=count)[index], weights)
+    else:
+        weights = np.ones(len(shown))
+    if design != "propensity":
+        weights = weights / np.bincount(index, weights, minlength=count)[index]
+    expected = np.maximum(weights * totals[index], 1e-12)
+    smallest = np.full(count, np.inf)
+    np.minimum.at(smallest, index, expected)
+    return chi_square(shown, expected, index, count), np.maximum(freedom, 1.0), smallest, changes
+
+
+def _varies(arms: pa.Table, name: str) -> npt.NDArray[np.bool_]:
+    low, high = _floats(arms[f"{name}_min"]), _floats(arms[f"{name}_max"])
+    return np.asarray(high - low > SAME * high)
+
+
+def _any(flags: npt.NDArray[np.bool_], index: IntArray, count: int) -> npt.NDArray[np.bool_]:
+    return np.bincount(index, flags, minlength=count) > 0
+
+
+def _indexed(names: pa.ChunkedArray) -> tuple[tuple[str, ...], IntArray]:
+    encoded = names.combine_chunks().dictionary_encode()
+    return tuple(encoded.dictionary.to_pylist()), np.asarray(encoded.indices.to_numpy(), dtype=np.int64)
+
+
+def _floats(column: pa.ChunkedArray) -> FloatArray:
+    return np.asarray(column.to_numpy(), dtype=np.float64)
+
+
+def _verdict(design: Design, size: int, changes: bool, checked: bool, deviates: bool) -> SplitVerdict:
+    if size < 2:
+        return SplitVerdict.SINGLE_ARM
+    if design == "unchecked":
+        return SplitVerdict.UNCHECKED
+    if changes:
+        return SplitVerdict.SHARE_CHANGES
+    if not checked:
+        return SplitVerdict.TOO_SMALL
+    return SplitVerdict.DEVIATES if deviates else SplitVerdict.FITS

@@ -1,0 +1,95 @@
+"""Asks a reward model about every held-out pair of a click dataset."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from caig_rl.data.clicks.dataset import ClickDataset
+from caig_rl.evaluation.reward_evaluation import JudgedPairs, agreement
+from caig_rl.models.reward_judge import RewardJudge
+from caig_rl.models.reward_model import RewardError, RewardModel
+from caig_rl.models.reward_side_by_side import SideBySideReward
+
+Progress = Callable[[int, int], None]
+"""Told the pairs done and all."""
+
+
+@dataclass(frozen=True, slots=True)
+class Judging:
+    """What a model said of a dataset's pairs."""
+
+    pairs: JudgedPairs
+    """Of the pairs that have an answer."""
+    rows: np.ndarray
+    """(M,) which pairs of the dataset these are."""
+    failed: int
+    """Pairs without an answer."""
+
+
+def judge_dataset(model: RewardModel, data: ClickDataset, batch_size: int = 64, progress: Progress = lambda done, total: None) -> Judging:
+    """The model's answer to every pair of `data`; pairs that it cannot answer are left out and counted.
+
+    Raises:
+        ClickLogError: a picture cannot be read.
+        RewardError: not one pair has an answer.
+    """
+    total = len(data.first)
+    log_odds, flips = np.full(total, np.nan), np.zeros(total, dtype=bool)
+    fault: RewardError | None = None
+    for start in range(0, total, batch_size):
+        part = np.arange(start, min(start + batch_size, total))
+        while len(part):
+            try:
+                log_odds[part], flips[part] = _answers(model, data, part, batch_size)
+            except RewardError as error:
+                fault = error
+                part = np.array([i for i in part if data.product(int(data.first[i])).product_id not in error.product_ids], dtype=np.int64)
+                continue
+            break
+        progress(min(start + batch_size, total), total)
+    rows = np.flatnonzero(np.isfinite(log_odds))
+    if fault is not None and not len(rows):
+        raise fault
+    return Judging(_judged(model, data, rows, log_odds, flips), rows, total - len(rows))
+
+
+def shared_agreement(one: Judging, other: Judging) -> float:
+    """Share of the pairs answered by both that they put in the same order.
+
+    Raises:
+        ValueError: no pair is answered by both.
+    """
+    _, mine, theirs = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
+    if not len(mine):
+        raise ValueError("no pair is answered by both models")
+    return agreement(one.pairs.log_odds[mine], other.pairs.log_odds[theirs])
+
+
+def _answers(model: RewardModel, data: ClickDataset, part: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Log-odds, and whether one order alone names the same side both ways round."""
+    products = [data.product(int(row)) for row in data.first[part]]
+    firsts, seconds = ([data.image(int(row)) for row in rows[part]] for rows in (data.first, data.second))
+    log_odds = model.compare(products, firsts, seconds, batch_size)
+    if isinstance(model, SideBySideReward):
+        one = model.left_log_odds(products, firsts, seconds, batch_size)
+        return log_odds, np.sign(one) == np.sign(model.left_log_odds(products, seconds, firsts, batch_size))
+    return log_odds, log_odds == 0.0 if isinstance(model, RewardJudge) else np.zeros(len(part), dtype=bool)
+
+
+def _judged(model: RewardModel, data: ClickDataset, rows: np.ndarray, log_odds: np.ndarray, flips: np.ndarray) -> JudgedPairs:
+    pairs = data.pairs
+    label = pairs["label"].to_numpy(zero_copy_only=False).astype(np.float64)
+    products = [data.product(int(data.first[row])) for row in rows]
+    sees_positions = isinstance(model, (SideBySideReward, RewardJudge))
+    return JudgedPairs(
+        log_odds=log_odds[rows],
+        label=label[rows],
+        order_probability=pairs["order_probability"].to_numpy().astype(np.float64)[rows],
+        significant=pairs["significant"].to_numpy(zero_copy_only=False)[rows],
+        products=[product.product_id for product in products],
+        categories=[product.category for product in products],
+        flips=flips[rows] if sees_positions else None,
+    )

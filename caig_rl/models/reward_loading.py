@@ -1,0 +1,57 @@
+"""Loads a reward model of whatever form, as the configuration or its folder says."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import torch
+
+from caig_rl.config.schema import RewardConfig
+from caig_rl.errors import ConfigError, ModelFolderError
+from caig_rl.models.folders import resolve_model_folder
+from caig_rl.models.reward import RewardScorer
+from caig_rl.models.reward_backbone import SPEC_FILE
+from caig_rl.models.reward_encoders import EncoderReward
+from caig_rl.models.reward_judge import RewardJudge
+from caig_rl.models.reward_model import RewardModel
+from caig_rl.models.reward_side_by_side import SideBySideReward
+
+TrainedReward = RewardScorer | SideBySideReward | EncoderReward
+"""Reward models that have weights of their own."""
+
+
+def load_reward(folder: Path, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False) -> TrainedReward:
+    """The model of a checked reward folder; `reward.json` names its kind, and is a scorer's where it names none.
+
+    Raises:
+        ModelFolderError: an unknown kind, or a file that is missing or broken.
+    """
+    try:
+        kind = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8")).get("kind", "scorer")
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelFolderError(f"reward model {folder}: {SPEC_FILE} cannot be read ({error})") from error
+    if kind == "scorer":
+        return RewardScorer.load(folder, dtype, trust_remote_code)
+    if kind == "side_by_side":
+        return SideBySideReward.load(folder, dtype, trust_remote_code)
+    if kind in ("vam", "cg4ctr"):
+        return EncoderReward.load(folder, dtype)
+    raise ModelFolderError(f"reward model {folder}: {SPEC_FILE} names kind {kind!r}; known are scorer, side_by_side, vam and cg4ctr")
+
+
+def configured_reward(config: RewardConfig) -> RewardModel:
+    """The reward model that the configuration names, on the GPU where there is one.
+
+    Raises:
+        ConfigError: a judge without the name of its model, or the control experiment's "random", which is no model.
+        ModelFolderError: see `load_reward`.
+    """
+    if config.kind == "judge":
+        if not config.judge.model:
+            raise ConfigError("reward.kind is judge, and reward.judge.model is empty: name the model at the endpoint")
+        return RewardJudge(config.judge)
+    if config.kind == "random":
+        raise ConfigError("reward.kind is random: there is no model to load")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return load_reward(resolve_model_folder(config.model, "reward"), getattr(torch, config.dtype)).to(device)

@@ -1,0 +1,45 @@
+import pytest
+
+from caig_rl.config.schema import ClicksConfig
+from caig_rl.data.clicks.columns import map_log_columns
+from caig_rl.errors import ClickLogError, ConfigError
+
+PRESENT = ["product_id", "ad", "impressions", "clicks", "head", "image"]
+
+
+def test_columns_are_found_by_mapping_by_name_and_by_alias():
+    columns = map_log_columns("log.csv", PRESENT, ClicksConfig(columns={"creative": "ad"}))
+    assert columns.sources["product"] == ("product_id",)
+    assert columns.sources["creative"] == ("ad",)
+    assert "propensity" not in columns
+
+
+def test_two_columns_join_into_one_unless_a_column_has_that_very_name():
+    joined = map_log_columns("log.csv", PRESENT, ClicksConfig(columns={"creative": "head + image"}))
+    assert joined.sources["creative"] == ("head", "image")
+    literal = map_log_columns("log.csv", [*PRESENT, "head + image"], ClicksConfig(columns={"creative": "head + image"}))
+    assert literal.sources["creative"] == ("head + image",)
+
+
+def test_a_missing_column_is_named_with_the_nearest_one():
+    with pytest.raises(ClickLogError, match=r"no column 'creative'.*clicks\.columns\.creative"):
+        map_log_columns("log.csv", PRESENT, ClicksConfig())
+    with pytest.raises(ClickLogError, match=r"no column 'add' \(nearest: 'ad'\)"):
+        map_log_columns("log.csv", PRESENT, ClicksConfig(columns={"creative": "add"}))
+
+
+def test_a_log_without_impressions_is_asked_whether_it_holds_events():
+    present = ["product", "creative", "clicks"]
+    with pytest.raises(ClickLogError, match=r"clicks\.form=events"):
+        map_log_columns("log.csv", present, ClicksConfig())
+    assert "impressions" not in map_log_columns("log.csv", present, ClicksConfig(form="events"))
+
+
+def test_a_key_that_is_no_column_of_ours_is_refused():
+    with pytest.raises(ConfigError, match="nearest: 'creative'"):
+        map_log_columns("log.csv", PRESENT, ClicksConfig(columns={"creatives": "ad"}))
+
+
+def test_a_column_that_is_there_twice_is_refused():
+    with pytest.raises(ClickLogError, match="2 columns named 'clicks'"):
+        map_log_columns("log.csv", ["product", "creative", "impressions", "clicks", "clicks"], ClicksConfig())

@@ -1,0 +1,95 @@
+"""Known answers of the chi-square, and its behaviour on traffic that was, or was not, split as designed."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from caig_rl.data.clicks.sample_ratio import SplitVerdict, check_sample_ratio, chosen_design
+from tests.data.clicks.logs import arms_table
+
+
+def test_an_equal_split_is_checked_by_the_chi_square_of_the_textbook():
+    shown = [1000.0, 1100.0, 950.0]
+    ratio = check_sample_ratio(arms_table(["t"] * 3, shown), "equal", 0.01)
+    assert ratio.p_values[0] == pytest.approx(stats.chisquare(shown).pvalue)
+
+
+def test_declared_shares_are_the_expectation_and_need_not_add_up_to_one():
+    arms = arms_table(["t", "t"], [1980.0, 1020.0], share_min=[0.4, 0.2], share_max=[0.4, 0.2])
+    ratio = check_sample_ratio(arms, "share", 0.01)
+    assert ratio.p_values[0] == pytest.approx(stats.chisquare([1980, 1020], [2000, 1000]).pvalue)
+    assert ratio.verdicts == (SplitVerdict.FITS,)
+    assert check_sample_ratio(arms, "equal", 0.01).verdicts == (SplitVerdict.DEVIATES,)
+
+
+def test_constant_propensities_are_declared_shares():
+    shown = np.array([1980.0, 1020.0])
+    arms = arms_table(
+        ["t", "t"], list(shown), weight=list(shown / np.array([2 / 3, 1 / 3])), propensity_min=[2 / 3, 1 / 3], propensity_max=[2 / 3, 1 / 3]
+    )
+    expected = stats.chisquare(shown, [2000, 1000]).pvalue
+    assert check_sample_ratio(arms, "propensity", 0.01).p_values[0] == pytest.approx(expected)
+
+
+def _adaptive(rng: np.random.Generator, num_tests: int, honest: bool):
+    """Two arms whose propensities move with every step; a dishonest log names others than it drew by."""
+    arms = {"test": [], "impressions": [], "weight": [], "propensity_min": [], "propensity_max": []}
+    for test in range(num_tests):
+        of_first = np.clip(0.5 + np.cumsum(rng.normal(0.0, 0.01, 3000)), 0.15, 0.85)
+        drawn = rng.random(3000) < (of_first if honest else of_first * 0.9)
+        logged = np.where(drawn, of_first, 1.0 - of_first)
+        for first in (True, False):
+            mine = logged[drawn == first]
+            for name, value in zip(arms, (f"t{test}", float(len(mine)), float(np.sum(1 / mine)), mine.min(), mine.max()), strict=True):
+                arms[name].append(value)
+    return arms_table(arms.pop("test"), arms.pop("impressions"), **arms)
+
+
+def test_honest_moving_propensities_pass_and_wrong_ones_are_found():
+    rng = np.random.default_rng(0)
+    honest = check_sample_ratio(_adaptive(rng, 400, honest=True), "propensity", 0.01)
+    assert honest.verdicts.count(SplitVerdict.DEVIATES) == 0
+    # At the 5 % level, before multiplicity, false alarms must not exceed 5 % by more than chance.
+    assert np.mean(honest.p_values < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
+    dishonest = check_sample_ratio(_adaptive(rng, 100, honest=False), "propensity", 0.01)
+    assert dishonest.verdicts.count(SplitVerdict.DEVIATES) > 70
+
+
+def test_random_splits_pass_and_broken_ones_are_set_aside_among_many():
+    rng = np.random.default_rng(1)
+    tests = np.repeat([f"t{k:04d}" for k in range(1000)], 4)
+    shown = rng.multinomial(8000, [0.25] * 4, size=1000).astype(float)
+    clean = check_sample_ratio(arms_table(list(tests), list(shown.ravel())), "equal", 0.01)
+    assert clean.verdicts.count(SplitVerdict.DEVIATES) <= 1
+    shown[:100] = rng.multinomial(8000, [0.29, 0.25, 0.25, 0.21], size=100)
+    broken = check_sample_ratio(arms_table(list(tests), list(shown.ravel())), "equal", 0.01)
+    assert all(verdict is SplitVerdict.DEVIATES for verdict in broken.verdicts[:100])
+    assert broken.verdicts[100:].count(SplitVerdict.DEVIATES) <= 4
+
+
+def test_what_cannot_be_checked_says_why_and_is_not_set_aside():
+    arms = arms_table(["one", "few", "few"], [1000.0, 3.0, 1.0])
+    ratio = check_sample_ratio(arms, "equal", 0.01)
+    assert ratio.verdicts == (SplitVerdict.SINGLE_ARM, SplitVerdict.TOO_SMALL)
+    assert np.isnan(ratio.p_values).all()
+    assert ratio.usable.all()
+    assert check_sample_ratio(arms_table(["t", "t"], [10.0, 1000.0]), "unchecked", 0.01).verdicts == (SplitVerdict.UNCHECKED,)
+
+
+def test_a_share_that_changes_within_an_arm_sets_the_test_aside():
+    arms = arms_table(["t", "t"], [1000.0, 1000.0], share_min=[0.4, 0.5], share_max=[0.6, 0.5])
+    ratio = check_sample_ratio(arms, "share", 0.01)
+    assert ratio.verdicts == (SplitVerdict.SHARE_CHANGES,)
+    assert not ratio.usable.any()
+
+
+def test_an_arm_that_got_nothing_is_a_deviation():
+    assert check_sample_ratio(arms_table(["t", "t"], [0.0, 1000.0]), "equal", 0.01).verdicts == (SplitVerdict.DEVIATES,)
+
+
+def test_the_best_documented_design_is_chosen():
+    arms = arms_table(["t"], [1.0])
+    assert chosen_design(arms, "auto") == "equal"
+    assert chosen_design(arms.append_column("share_min", [[0.5]]), "auto") == "share"
+    assert chosen_design(arms.append_column("share_min", [[0.5]]).append_column("propensity_min", [[0.5]]), "auto") == "propensity"
+    assert chosen_design(arms, "unchecked") == "unchecked"
