@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from caig_rl.cli import data, evaluate, machine, nano, train
+from caig_rl.cli import data, evaluate, machine, nano, serve, train
 
 app = typer.Typer(
     help="Ad creatives that people click, optimised online by reinforcement learning.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -18,6 +18,7 @@ app.command()(train.train)
 app.command()(train.report)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")
+app.add_typer(serve.app, name="serve")
 app.command()(machine.world)
 app.add_typer(nano.app, name="nano")
 app.command()(machine.doctor)
