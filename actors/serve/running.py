@@ -38,11 +38,13 @@ def run_service(config: Config, ready: Callable[[str], None]) -> None:
         UserError: it did not come up; the message says why.
     """
     stop = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
-    with ray_cluster(config.cluster), serving(config, stop):
-        ready(f"http://{config.serve.host}:{config.serve.port}")
-        stop.wait()
+    with ray_cluster(config.cluster):
+        # Only now: Ray puts a SIGTERM handler of its own in place when it starts.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        with serving(config, stop):
+            ready(f"http://{config.serve.host}:{config.serve.port}")
+            stop.wait()
 
 
 @contextmanager

@@ -5,6 +5,7 @@
 import logging
 from collections.abc import Awaitable, Callable
 from importlib.resources import files
+from pathlib import PurePath
 from typing import Annotated, Any
 
 from fastapi import Depends, FastAPI, Request, Response
@@ -20,7 +21,7 @@ from caig_rl.serving.service import Service
 
 logger = logging.getLogger(__name__)
 
-_PAGES = {"": ("index.html", "text/html"), "studio.css": ("studio.css", "text/css"), "studio.js": ("studio.js", "text/javascript")}
+_KINDS = {".html": "text/html", ".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 _PAGE_HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob: data:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -52,9 +53,9 @@ def _add_pages(app: FastAPI, service: Service) -> None:
         """Alive, and which policy version is live."""
         return {"status": "ok", "policy_version": service.routing.live}
 
-    folder = files("caig_rl.serving") / "studio"
-    for path, (name, kind) in _PAGES.items():
-        app.add_api_route(f"/{path}", _page((folder / name).read_bytes(), kind), include_in_schema=False)
+    for file in sorted((files("caig_rl.serving") / "studio").iterdir(), key=lambda entry: entry.name):
+        path = "" if file.name == "index.html" else file.name
+        app.add_api_route(f"/{path}", _page(file.read_bytes(), _KINDS[PurePath(file.name).suffix]), include_in_schema=False)
 
 
 def _page(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:
