@@ -2,30 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI
 from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
-from ray.serve.handle import DeploymentHandle
 
 from actors.cluster import worker_options
-from actors.serve.maker import RayMaker
-from actors.serve.models import Painter, Policy, Scorer
+from actors.serve.ingress import Ingress
+from actors.serve.painter import Painter
+from actors.serve.policy import Policy
+from actors.serve.scorer import Scorer
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config, PoolConfig
 from caig_rl.models.engine import prepare_environment
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward import SPEC_FILE
 from caig_rl.serving.arms import Routing
-from caig_rl.serving.http.app import create_app
-from caig_rl.serving.service import Service
-from caig_rl.serving.versions import VersionStore, folder_digest, routing_from_json
+from caig_rl.serving.versions import VersionStore
 
 NAME = "caig-rl"
 IMPORT_PATH = "actors.serve.application:build"
@@ -35,21 +32,6 @@ _INGRESS_CPUS = 0.1
 _INGRESS_REQUESTS = 512
 """Requests one ingress replica holds at once. Its own limits refuse what is too much, with a problem document and at once; Serve's
 queue in front of it is only the fuse behind that."""
-
-
-class Ingress:
-    """The HTTP surface. Every replica has the whole service over the same storage."""
-
-    def __init__(self, config: Config, policy: DeploymentHandle, painter: DeploymentHandle, scorer: DeploymentHandle) -> None:
-        maker = RayMaker(policy, painter, scorer, config.policy.image_size, models_digest(config))
-        self._service = Service(config, maker, VersionStore(Path(config.serve.root)).routing())
-
-    def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """A new policy version: requests that start from now on follow it."""
-        self._service.set_routing(routing_from_json(user_config["routing"]))
-
-    def __serve_build_asgi_app__(self) -> FastAPI:
-        return create_app(self._service)
 
 
 def build(args: dict[str, Any]) -> Application:
@@ -83,13 +65,6 @@ def deployment_plan(config: dict[str, Any] | str, host: str, port: int, routing:
 def user_config(routing: Routing) -> dict[str, Any]:
     """The part of the application that changes while it runs."""
     return {"routing": json.loads(json.dumps(asdict(routing)))}
-
-
-def models_digest(config: Config) -> str:
-    """Hash of all that paints and scores a creative beside its prompt and seed."""
-    folders = [resolve_model_folder(config.renderer.model, "renderer"), resolve_model_folder(config.reward.model, "reward")]
-    settings = [part.model_dump_json() for part in (config.renderer, config.imaging)]
-    return hashlib.sha256("\n".join([*settings, *map(folder_digest, folders)]).encode()).hexdigest()[:16]
 
 
 def reward_view_side(config: Config) -> int:

@@ -10,7 +10,7 @@ from typing import Any
 from ray.serve.exceptions import BackPressureError
 from ray.serve.handle import DeploymentHandle
 
-from actors.serve.models import Painted, PromptJob, Prompts
+from actors.serve.messages import Painted, PromptJob, Prompts
 from caig_rl.data.instructions import Task, instruction
 from caig_rl.imaging.views import policy_view
 from caig_rl.serving.making import Made, Order

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
+from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, sources
+from caig_rl.serving.arms import Routing
 
 app = typer.Typer(help="The service: creatives on demand, the studio page, and clicks that flow back.", no_args_is_help=True)
 
@@ -48,6 +49,49 @@ def serve_run(
         console.print("starting the models ...")
         run_service(settings, ready)
         console.print("stopped")
+
+
+@app.command("promote")
+def serve_promote(
+    run: Annotated[str, typer.Argument(metavar="RUN[@STEP]", help="A run folder; its newest checkpoint, or the one named.")],
+    traffic: Annotated[float, typer.Option(help="Share of visitors; less than 1 tries it beside the live version.")] = 1.0,
+    name: Annotated[str | None, typer.Option(help="Name of the version. Default: run name and step.")] = None,
+    root: Root = Path("serving"),
+) -> None:
+    """Bring a trained policy live on the running service, without a restart or a dropped request, if it holds up on held-out products."""
+    from actors.serve.promotion import promote
+    from caig_rl.config.schema import Config
+    from caig_rl.interfaces import ProductSource
+
+    def held_out(config: Config) -> ProductSource:
+        return sources(config)[1]
+
+    with explained():
+        switch = promote(root, run, name, traffic, held_out, lambda text: console.print(escape(text), highlight=False, soft_wrap=True))
+        found = switch.comparison
+        assert found is not None, "a promotion compares"
+        console.print(
+            f"mean reward on {found.products} held-out products: {found.live:+.3f} -> {found.new:+.3f} "
+            f"(difference {found.interval.low:+.3f} to {found.interval.high:+.3f}, 95 %)\n"
+            f"{_routing(switch.routing)} after {switch.seconds:.1f} s",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+@app.command("rollback")
+def serve_rollback(root: Root = Path("serving")) -> None:
+    """Go back: drop the version that is being tried, or bring back the one that was live before."""
+    from actors.serve.promotion import rollback
+
+    with explained():
+        switch = rollback(root)
+        console.print(f"{_routing(switch.routing)} after {switch.seconds:.1f} s", highlight=False)
+
+
+def _routing(routing: Routing) -> str:
+    tried = "" if routing.candidate is None else f", {routing.candidate} tried on {routing.traffic:.0%} of visitors"
+    return f"live: {routing.live}{tried}"
 
 
 @app.command("key")

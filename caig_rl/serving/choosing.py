@@ -64,6 +64,7 @@ class Chooser:
             visitor=visitor_hash(place.tenant, place.visitor),
             arm=arm,
             arm_share=share,
+            experiment=routing.candidate or "",
             version=chosen.version,
             propensity=float(probabilities[index]),
             time=self._clock(),

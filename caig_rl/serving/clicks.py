@@ -32,6 +32,7 @@ IMPRESSION_SCHEMA = pa.schema(
         ("visitor", pa.string()),
         ("arm", pa.string()),
         ("arm_share", pa.float64()),
+        ("experiment", pa.string()),
         ("version", pa.string()),
         ("propensity", pa.float64()),
         ("time", pa.float64()),

@@ -28,6 +28,8 @@ class Impression:
     """Policy arm the visitor is assigned to."""
     arm_share: float
     """Probability with which a visitor was assigned to that arm."""
+    experiment: str
+    """Policy version that is being tried while this was chosen; empty: none."""
     version: str
     """Policy version that wrote the creative's prompt."""
     propensity: float

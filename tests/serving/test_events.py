@@ -16,7 +16,7 @@ from caig_rl.serving.signing import Signer
 from caig_rl.serving.tally import Tally
 from caig_rl.world.logs import LOG_SCHEMA
 
-SHOWN = Impression("acme", "c1", "sku/7 é", "shoes", "gift givers", 1, "v1", "live", 0.9, "base", 0.25, 1000.0)
+SHOWN = Impression("acme", "c1", "sku/7 é", "shoes", "gift givers", 1, "v1", "live", 0.9, "v2", "base", 0.25, 1000.0)
 
 
 def impression(number: int, **changes: object) -> Impression:
@@ -140,7 +140,7 @@ def test_what_a_killed_process_acknowledged_is_in_the_log(tmp_path: Path):
         "log = EventLog(pathlib.Path(sys.argv[1]))\n"
         "for number in range(int(sys.argv[2]), 10**9, 3):\n"
         "    ids = [f'n{number + k:06d}' for k in range(3)]\n"
-        "    log.append([Event('impression', Impression(*['x'] * 5, 1, 'v', 'a', 0.5, 'v', 0.5, 1.0, one), 2.0) for one in ids])\n"
+        "    log.append([Event('impression', Impression(*['x'] * 5, 1, 'v', 'a', 0.5, '', 'v', 0.5, 1.0, one), 2.0) for one in ids])\n"
         "    print(number, flush=True)\n"
     )
     said: set[int] = set()

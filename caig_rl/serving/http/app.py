@@ -15,6 +15,7 @@ from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
 
 from caig_rl import __version__
+from caig_rl.serving.http import schemas
 from caig_rl.serving.http.routes import add_making_routes, add_review_routes, add_showing_routes
 from caig_rl.serving.problems import MEDIA_TYPE, Problem, wrong_field
 from caig_rl.serving.service import Service
@@ -49,9 +50,10 @@ def create_app(service: Service) -> FastAPI:
 
 def _add_pages(app: FastAPI, service: Service) -> None:
     @app.get("/healthz")
-    def healthz() -> dict[str, str]:
+    def healthz() -> schemas.Health:
         """Alive, and which policy version is live."""
-        return {"status": "ok", "policy_version": service.routing.live}
+        routing = service.routing
+        return schemas.Health(status="ok", policy_version=routing.live, candidate=routing.candidate, traffic=routing.traffic)
 
     for file in sorted((files("caig_rl.serving") / "studio").iterdir(), key=lambda entry: entry.name):
         path = "" if file.name == "index.html" else file.name

@@ -153,6 +153,15 @@ class Report(BaseModel):
     traffic: float
 
 
+class Health(BaseModel):
+    """The service is up."""
+
+    status: str
+    policy_version: str
+    candidate: str | None
+    traffic: float
+
+
 class ProblemDocument(BaseModel):
     """RFC 9457."""
 

@@ -286,7 +286,7 @@ def test_a_fault_inside_is_a_500_without_its_details(world: World, monkeypatch: 
 
 def test_health_the_page_and_the_api_document_need_no_key(world: World):
     bare = TestClient(world.client.app)
-    assert bare.get("/healthz").json() == {"status": "ok", "policy_version": "v1"}
+    assert bare.get("/healthz").json() == {"status": "ok", "policy_version": "v1", "candidate": None, "traffic": 0.0}
     for path in ("/", "/studio.css", "/studio.js"):
         answer = bare.get(path)
         assert answer.status_code == 200 and "default-src 'none'" in answer.headers["content-security-policy"]
