@@ -94,8 +94,8 @@ def promote(
         comparison = asyncio.run(_verified(config, source(config), routing.live, record.name, note))
         if comparison.new < comparison.live - config.serve.promotion_margin:
             raise UserError(
-                f"version {record.name} is not promoted: on {comparison.products} held-out products its mean reward is {comparison.new:+.3f}, "
-                f"{routing.live} has {comparison.live:+.3f}; that is more than serve.promotion_margin "
+                f"version {record.name} is not promoted: on {comparison.products} held-out products its mean reward is "
+                f"{comparison.new:+.3f}, {routing.live} has {comparison.live:+.3f}; that is more than serve.promotion_margin "
                 f"({config.serve.promotion_margin:g}) worse."
             )
         return Switch(new_routing, _switch(root, settings, new_routing), comparison)
