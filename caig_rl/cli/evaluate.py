@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import typer
+from pathlib import Path
+from typing import Annotated
 
+import typer
+from rich.markup import escape
+
+from caig_rl.cli.ab_text import ab_lines, ab_table
 from caig_rl.cli.common import Overrides, RunPath, console, explained, sources
 from caig_rl.config.load import load_config
 from caig_rl.errors import UserError
@@ -31,3 +36,29 @@ def evaluate_policy(
         if judge is None:
             raise UserError("world.judge is false: without a judge there is no true CTR to measure.")
         evaluate_run(settings, run, evaluation, judge, console=console)
+
+
+@app.command("ab")
+def evaluate_ab_command(
+    root: Annotated[Path, typer.Argument(metavar="ROOT", help="The service's folder, serve.root.")] = Path("serving"),
+    candidate: Annotated[str | None, typer.Option(help="The version that was tried. Default: the latest.")] = None,
+    tenant: Annotated[str | None, typer.Option(help="Visitors of this tenant only.")] = None,
+    alpha: Annotated[float, typer.Option(help="Level, overall and for all categories together.")] = 0.05,
+) -> None:
+    """Compare the version being tried with the live one by the clicks in the service's log. It may be asked as often as you like."""
+    from caig_rl.evaluation.ab_test import evaluate_ab
+    from caig_rl.serving.clicks import read_impressions
+    from caig_rl.serving.experiment import experiments, read_experiment
+
+    with explained():
+        log = read_impressions(root, tenant)
+        tried = experiments(log)
+        if not tried or (candidate is not None and candidate not in tried):
+            found = f"it holds {', '.join(tried)}" if tried else "start one with `caig-rl serve promote RUN --traffic 0.1`"
+            raise UserError(f"the log in {root} holds no experiment{'' if candidate is None else f' with {candidate!r}'}; {found}.")
+        experiment = read_experiment(log, candidate or tried[0])
+        result = evaluate_ab(experiment.visitors, experiment.by_category, alpha)
+        for line in ab_lines(experiment, result):
+            console.print(escape(line), highlight=False, soft_wrap=True)
+        console.print(ab_table(result))
+    raise typer.Exit(1 if result.verdict == "broken" else 0)

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
+from caig_rl.config.section import Section as _Section
+from caig_rl.config.section import Share
+from caig_rl.config.serve import ServeConfig
+
 NANO = "nano"
 """In place of a model folder: the embedded models that ship with the package."""
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True, use_attribute_docstrings=True, allow_inf_nan=False)
 
 
 class RunConfig(_Section):
@@ -366,6 +365,7 @@ class Config(_Section):
     evaluation: EvaluationConfig = EvaluationConfig()
     cluster: ClusterConfig = ClusterConfig()
     recovery: RecoveryConfig = RecoveryConfig()
+    serve: ServeConfig = ServeConfig()
 
     @model_validator(mode="after")
     def _events_are_no_arms(self) -> Config:

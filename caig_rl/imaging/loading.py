@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import io
 import struct
-import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -29,39 +29,39 @@ class ImageRefused(Exception):
 
 
 def load_rgba(path: Path, max_pixels: int) -> ImageArray:
-    """Read an image as (height, width, 4) uint8 sRGB with straight alpha.
+    """Read the image file at `path`; see `decode_rgba`.
 
-    PNG, JPEG and WebP of any mode: CMYK, 16 bits a channel (scaled to 8), grey, palette with transparency; of an animation the
-    first frame; turned upright by its EXIF orientation.
-
-    Raises ImageRefused for a file that is missing, empty, of zero size, cut short, of more than `max_pixels` pixels, or no image.
+    Raises ImageRefused for a file that is missing, and for what `decode_rgba` refuses.
     """
     if not path.is_file():
         raise ImageRefused("image_missing", f"there is no file {path.name}")
-    if path.stat().st_size == 0:
-        raise ImageRefused("image_empty", f"{path.name} holds 0 bytes")
+    return decode_rgba(path.read_bytes(), path.name, max_pixels)
+
+
+def decode_rgba(data: bytes, name: str, max_pixels: int) -> ImageArray:
+    """Decode an image file's content as (height, width, 4) uint8 sRGB with straight alpha.
+
+    PNG, JPEG and WebP of any mode: CMYK, 16 bits a channel (scaled to 8), grey, palette with transparency; of an animation the
+    first frame; turned upright by its EXIF orientation. `name` is what messages call it.
+
+    Raises ImageRefused for content that is empty, of zero size, cut short, of more than `max_pixels` pixels, or no image.
+    """
+    if not data:
+        raise ImageRefused("image_empty", f"{name} holds 0 bytes")
     try:
-        image = Image.open(path, formats=FORMATS)
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
     except UnidentifiedImageError as error:
-        raise _unidentified(path) from error
+        raise _unidentified(data, name) from error
     except _DECODING_FAULTS as error:
-        raise _undecodable(path, error) from error
+        raise _undecodable(data, name, error) from error
     with image:
-        _check_size(path, image.width, image.height, max_pixels)
+        _check_size(name, image.width, image.height, max_pixels)
         try:
             image.load()
             upright = ImageOps.exif_transpose(image)
         except _DECODING_FAULTS as error:
-            raise _undecodable(path, error) from error
+            raise _undecodable(data, name, error) from error
         return _to_rgba(upright)
-
-
-def decode_rgba(content: bytes, max_pixels: int) -> ImageArray:
-    """`load_rgba` of an image file's bytes. Raises ImageRefused as that does."""
-    with tempfile.TemporaryDirectory(prefix="caig-rl-picture-") as folder:
-        path = Path(folder) / "picture"
-        path.write_bytes(content)
-        return load_rgba(path, max_pixels)
 
 
 def over_white(rgba: ImageArray) -> ImageArray:
@@ -70,45 +70,43 @@ def over_white(rgba: ImageArray) -> ImageArray:
     return np.rint(rgba[..., :3] * alpha + 255.0 * (1.0 - alpha)).astype(np.uint8)
 
 
-def _check_size(path: Path, width: int, height: int, max_pixels: int) -> None:
+def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
     if width == 0 or height == 0:
-        raise ImageRefused("image_zero_size", f"{path.name} is {width} x {height} pixels")
+        raise ImageRefused("image_zero_size", f"{name} is {width} x {height} pixels")
     if width * height > max_pixels:
         raise ImageRefused(
-            "image_too_large", f"{path.name} is {width} x {height} pixels; at most {max_pixels:,} are decoded (catalog.max_pixels)"
+            "image_too_large", f"{name} is {width} x {height} pixels; at most {max_pixels:,} are decoded (catalog.max_pixels)"
         )
 
 
-def _unidentified(path: Path) -> ImageRefused:
+def _unidentified(data: bytes, name: str) -> ImageRefused:
     """Pillow refuses headers of zero size and headers cut short alike, as unidentified: look again, so that the message is right."""
-    with path.open("rb") as file:
-        head = file.read(32)
+    head = data[:32]
     if head.startswith(b"\x89PNG\r\n\x1a\n"):
         if len(head) < 24:
-            return ImageRefused("image_truncated", f"{path.name} ends within its header")
+            return ImageRefused("image_truncated", f"{name} ends within its header")
         width, height = struct.unpack(">II", head[16:24])
         if width == 0 or height == 0:
-            return ImageRefused("image_zero_size", f"{path.name} is {width} x {height} pixels")
-        return ImageRefused("image_truncated", f"{path.name} has a damaged header, or ends within it")
+            return ImageRefused("image_zero_size", f"{name} is {width} x {height} pixels")
+        return ImageRefused("image_truncated", f"{name} has a damaged header, or ends within it")
     if head.startswith(b"\xff\xd8\xff") or (head[:4] == b"RIFF" and head[8:12] == b"WEBP"):
-        return ImageRefused("image_truncated", f"{path.name} has a damaged header, or ends within it")
-    return ImageRefused("image_unreadable", f"{path.name} is no {', '.join(FORMATS)} image")
+        return ImageRefused("image_truncated", f"{name} has a damaged header, or ends within it")
+    return ImageRefused("image_unreadable", f"{name} is no {', '.join(FORMATS)} image")
 
 
-def _undecodable(path: Path, error: Exception) -> ImageRefused:
+def _undecodable(data: bytes, name: str, error: Exception) -> ImageRefused:
     if isinstance(error, Image.DecompressionBombError):
-        return ImageRefused("image_too_large", f"{path.name}: {error}")
+        return ImageRefused("image_too_large", f"{name}: {error}")
     said = str(error).lower()
-    if _ends_early(path) or any(word in said for word in ("truncated", "unexpected end", "not enough", "broken data", "incomplete")):
-        return ImageRefused("image_truncated", f"{path.name} is cut short ({error}); export or upload it again")
-    return ImageRefused("image_unreadable", f"{path.name} cannot be decoded ({error})")
+    if _ends_early(data) or any(word in said for word in ("truncated", "unexpected end", "not enough", "broken data", "incomplete")):
+        return ImageRefused("image_truncated", f"{name} is cut short ({error}); export or upload it again")
+    return ImageRefused("image_unreadable", f"{name} cannot be decoded ({error})")
 
 
-def _ends_early(path: Path) -> bool:
+def _ends_early(data: bytes) -> bool:
     """Is this a WebP file shorter than its header says? Its decoder does not tell why it gave up."""
-    with path.open("rb") as file:
-        head = file.read(12)
-    return len(head) == 12 and head[:4] == b"RIFF" and path.stat().st_size < 8 + struct.unpack("<I", head[4:8])[0]
+    head = data[:12]
+    return len(head) == 12 and head[:4] == b"RIFF" and len(data) < 8 + struct.unpack("<I", head[4:8])[0]
 
 
 def _to_rgba(image: Image.Image) -> ImageArray:

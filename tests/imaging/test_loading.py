@@ -116,9 +116,9 @@ def test_a_png_with_a_damaged_body_is_refused(tmp_path: Path) -> None:
 def test_bytes_are_read_as_their_file_would_be(tmp_path: Path) -> None:
     Image.fromarray(np.full((5, 6, 4), (10, 20, 30, 128), np.uint8)).save(tmp_path / "x.png")
     content = (tmp_path / "x.png").read_bytes()
-    assert np.array_equal(decode_rgba(content, 100), load_rgba(tmp_path / "x.png", 100))
+    assert np.array_equal(decode_rgba(content, "x.png", 100), load_rgba(tmp_path / "x.png", 100))
     with pytest.raises(ImageRefused):
-        decode_rgba(content[:40], 100)
+        decode_rgba(content[:40], "x.png", 100)
 
 
 def test_what_hides_under_full_transparency_is_not_shown() -> None:

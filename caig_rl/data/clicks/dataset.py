@@ -62,7 +62,10 @@ class ClickDataset:
         if content is None and not name:
             raise ClickLogError(f"{where} has no picture; map the log's column by clicks.columns.image")
         try:
-            rgba = decode_rgba(content, MAX_PIXELS) if content is not None else load_rgba(self._inside(name or ""), MAX_PIXELS)
+            if content is None:
+                rgba = load_rgba(self._inside(name or ""), MAX_PIXELS)
+            else:
+                rgba = decode_rgba(content, name or "the picture", MAX_PIXELS)
         except ImageRefused as error:
             raise ClickLogError(f"{where}: its picture cannot be read ({error})") from error
         return over_white(rgba)

@@ -1,0 +1,1 @@
+"""Ray Serve adapters: ingress -> policy -> renderer -> scorer."""

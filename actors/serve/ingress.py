@@ -1,0 +1,39 @@
+"""The HTTP surface as a Serve deployment. It loads no model library, so that a replica is up in seconds."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI
+from ray.serve.handle import DeploymentHandle
+
+from actors.serve.maker import RayMaker
+from caig_rl.config.schema import Config
+from caig_rl.models.folders import resolve_model_folder
+from caig_rl.serving.http.app import create_app
+from caig_rl.serving.service import Service
+from caig_rl.serving.versions import VersionStore, folder_digest, routing_from_json
+
+
+class Ingress:
+    """The HTTP surface. Every replica has the whole service over the same storage."""
+
+    def __init__(self, config: Config, policy: DeploymentHandle, painter: DeploymentHandle, scorer: DeploymentHandle) -> None:
+        maker = RayMaker(policy, painter, scorer, config.policy.image_size, models_digest(config))
+        self._service = Service(config, maker, VersionStore(Path(config.serve.root)).routing())
+
+    def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """A new policy version: requests that start from now on follow it."""
+        self._service.set_routing(routing_from_json(user_config["routing"]))
+
+    def __serve_build_asgi_app__(self) -> FastAPI:
+        return create_app(self._service)
+
+
+def models_digest(config: Config) -> str:
+    """Hash of all that paints and scores a creative beside its prompt and seed."""
+    folders = [resolve_model_folder(config.renderer.model, "renderer"), resolve_model_folder(config.reward.model, "reward")]
+    settings = [part.model_dump_json() for part in (config.renderer, config.imaging)]
+    return hashlib.sha256("\n".join([*settings, *map(folder_digest, folders)]).encode()).hexdigest()[:16]

@@ -1,0 +1,115 @@
+"""Starts the service, finds one that runs, and changes which policy version is live."""
+
+from __future__ import annotations
+
+import json
+import logging
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import serve
+from ray.serve.context import _get_global_client
+from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+
+from actors.cluster import connect, ray_cluster
+from actors.serve.application import NAME, deployment_plan
+from caig_rl.config.schema import ClusterConfig, Config
+from caig_rl.errors import UserError
+from caig_rl.serving.arms import Routing
+from caig_rl.serving.files import replace_file
+from caig_rl.serving.versions import VersionStore
+
+logger = logging.getLogger(__name__)
+
+SERVICE_FILE = "service.json"
+"""In `serve.root` while the service runs: which cluster it runs on, and its configuration."""
+
+
+def run_service(config: Config, ready: Callable[[str], None]) -> None:
+    """Start the service, call `ready` with its address, and keep it up until SIGINT or SIGTERM.
+
+    Raises:
+        UserError: it did not come up; the message says why.
+    """
+    stop = threading.Event()
+    with ray_cluster(config.cluster):
+        # Only now: Ray puts a SIGTERM handler of its own in place when it starts.
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: stop.set())
+        with serving(config, stop):
+            ready(f"http://{config.serve.host}:{config.serve.port}")
+            stop.wait()
+
+
+@contextmanager
+def serving(config: Config, stop: threading.Event | None = None) -> Iterator[None]:
+    """The service, up inside the block, on the Ray cluster this process is connected to.
+
+    Raises:
+        UserError: it did not come up, or `stop` was set meanwhile.
+    """
+    root = Path(config.serve.root).resolve()
+    root.mkdir(parents=True, exist_ok=True)
+    settings = config.model_copy(update={"serve": config.serve.model_copy(update={"root": str(root)})}).model_dump(mode="json")
+    serve.start(proxy_location="HeadOnly", http_options={"host": config.serve.host, "port": config.serve.port})
+    try:
+        deploy(settings, VersionStore(root).routing(), config.cluster.start_timeout_s, stop)
+        content = {"address": ray.get_runtime_context().gcs_address, "config": settings}
+        replace_file(root / SERVICE_FILE, json.dumps(content, indent=1).encode())
+        yield
+    finally:
+        (root / SERVICE_FILE).unlink(missing_ok=True)
+        serve.shutdown()
+
+
+@contextmanager
+def connected(root: Path) -> Iterator[dict[str, Any]]:
+    """Connected to the cluster of the service at `root`; yields the configuration it runs with.
+
+    Raises:
+        UserError: no service runs there.
+    """
+    path = root / SERVICE_FILE
+    if not path.is_file():
+        raise UserError(f"no service runs on {root}: start it with `caig-rl serve run`, or name its folder with serve.root=...")
+    content = json.loads(path.read_text(encoding="utf-8"))
+    if ray.is_initialized():
+        yield content["config"]
+        return
+    connect(ClusterConfig(address=content["address"]))
+    try:
+        yield content["config"]
+    finally:
+        ray.shutdown()
+
+
+def deploy(settings: dict[str, Any], routing: Routing, timeout_s: float, stop: threading.Event | None = None) -> None:
+    """Bring the application to this configuration and routing, and wait until it is so. A change of the routing alone restarts nothing.
+
+    Raises:
+        UserError: it failed, or took longer than `timeout_s`.
+    """
+    plan = deployment_plan(settings, settings["serve"]["host"], settings["serve"]["port"], routing)
+    # What `serve deploy` does through the dashboard, which a laptop's cluster does without. `serve.run` would restart the replicas.
+    _get_global_client().deploy_apps(ServeDeploySchema.model_validate(plan))
+    until = time.monotonic() + timeout_s
+    time.sleep(0.2)
+    while time.monotonic() < until and not (stop is not None and stop.is_set()):
+        status = serve.status().applications.get(NAME)
+        if status is not None and status.status == ApplicationStatus.RUNNING:
+            return
+        if status is not None and status.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
+            raise UserError(f"the service did not come up: {_why(status)}")
+        time.sleep(0.1)
+    raise UserError(f"the service was not up within {timeout_s:.0f} s (cluster.start_timeout_s), or was stopped before.")
+
+
+def _why(status: Any) -> str:
+    parts = [status.message, *(f"{name}: {one.message}" for name, one in status.deployments.items() if one.message)]
+    return " ".join(part.strip() for part in parts if part.strip())[-1500:] or "no reason was given"

@@ -1,0 +1,1 @@
+"""The HTTP surface: FastAPI over the service."""

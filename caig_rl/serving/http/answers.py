@@ -1,0 +1,123 @@
+"""From the service's records to what goes over the wire."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from caig_rl.evaluation.statistics import wilson_interval
+from caig_rl.serving.http.schemas import Creative, Creatives, LeftOut, Report, ReportRow
+from caig_rl.serving.making import Made
+from caig_rl.serving.problems import Problem
+from caig_rl.serving.service import Service, Started
+from caig_rl.serving.store import Shelved
+
+REPORT_ROWS = 200
+
+
+def creative_answer(service: Service, shelved: Shelved) -> Creative:
+    """One creative."""
+    one = shelved.creative
+    return Creative(
+        creative_id=one.creative_id,
+        product_id=one.product_id,
+        title=one.title,
+        category=one.category,
+        status=shelved.status,
+        objection=one.objection,
+        image_url=f"/v1/images/{service.image_token(one)}",
+        prompt=one.prompt,
+        predicted_ctr=one.predicted_ctr,
+        score=one.score,
+        policy_version=one.version,
+        seed=one.seed,
+        candidate=one.candidate,
+        models=one.models,
+        created=one.created,
+    )
+
+
+async def ranked_answer(service: Service, messages: AsyncIterator[Started | Shelved | Made]) -> Creatives:
+    """All candidates, the best predicted first.
+
+    Raises:
+        Problem: 502 where none can be shown.
+    """
+    answer: Creatives | None = None
+    async for message in messages:
+        if isinstance(message, Started):
+            product_id = message.request.product.product_id
+            answer = Creatives(product_id=product_id, policy_version=message.version, seed=message.request.seed, creatives=[], left_out=[])
+        elif isinstance(message, Shelved):
+            assert answer is not None
+            answer.creatives.append(creative_answer(service, message))
+        else:
+            assert answer is not None
+            answer.left_out.append(_left_out(message))
+    assert answer is not None, "the first message is Started"
+    if not answer.creatives:
+        raise nothing_usable(answer.left_out)
+    answer.creatives.sort(key=lambda one: (-one.score, one.candidate))
+    return answer
+
+
+async def streamed_answer(service: Service, first: Started, messages: AsyncIterator[Started | Shelved | Made]) -> AsyncIterator[str]:
+    """One JSON object a line: "start", then "creative" and "left_out" as they come, and at last "end" with the ranking, or "problem"."""
+    scores: dict[str, float] = {}
+    left_out: list[LeftOut] = []
+    product_id = first.request.product.product_id
+    head = {"product_id": product_id, "policy_version": first.version, "seed": first.request.seed, "candidates": first.request.candidates}
+    yield _line("start", head)
+    try:
+        async for message in messages:
+            if isinstance(message, Shelved):
+                creative = creative_answer(service, message)
+                scores[creative.creative_id] = creative.score
+                yield _line("creative", {"creative": creative.model_dump()})
+            elif isinstance(message, Made):
+                left_out.append(_left_out(message))
+                yield _line("left_out", {"left_out": left_out[-1].model_dump()})
+        if not scores:
+            raise nothing_usable(left_out)
+    except Problem as problem:
+        yield _line("problem", {"problem": problem.document()})
+        return
+    yield _line("end", {"ranking": sorted(scores, key=lambda creative_id: -scores[creative_id])})
+
+
+def nothing_usable(left_out: list[LeftOut]) -> Problem:
+    """No candidate can be shown."""
+    reasons = ", ".join(sorted({one.reason for one in left_out}))
+    return Problem(502, "nothing_usable", f"none of {len(left_out)} candidates can be shown ({reasons}); try again with another seed")
+
+
+def report_answer(service: Service, tenant: str) -> Report:
+    """CTR of the creatives that may be shown, or were."""
+    service.chooser.refresh()
+    rows = []
+    for shelved in service.store.all(tenant):
+        counts = service.tally.of(shelved.creative.creative_id)
+        if shelved.status == "approved" or counts.impressions:
+            interval = wilson_interval(counts.clicks, counts.impressions) if counts.impressions else None
+            rows.append(
+                ReportRow(
+                    creative=creative_answer(service, shelved),
+                    impressions=counts.impressions,
+                    clicks=counts.clicks,
+                    ctr=counts.clicks / counts.impressions if counts.impressions else None,
+                    low=None if interval is None else interval.low,
+                    high=None if interval is None else interval.high,
+                )
+            )
+    rows.sort(key=lambda row: (-row.impressions, -row.creative.created))
+    routing = service.routing
+    return Report(rows=rows[:REPORT_ROWS], live=routing.live, candidate=routing.candidate, traffic=routing.traffic)
+
+
+def _left_out(made: Made) -> LeftOut:
+    return LeftOut(candidate=made.candidate, prompt=made.prompt, reason=made.left_out)
+
+
+def _line(kind: str, content: dict[str, Any]) -> str:
+    return json.dumps({"type": kind, **content}) + "\n"

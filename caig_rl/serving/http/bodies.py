@@ -1,0 +1,115 @@
+"""Reads a request for creatives: multipart or JSON, never more of it than the limits allow."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import hashlib
+import json
+import secrets
+from collections.abc import AsyncGenerator, Mapping
+from typing import Any
+
+from fastapi import Request
+from pydantic import ValidationError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+
+from caig_rl.config.schema import Config
+from caig_rl.serving.http.schemas import CreativeForm
+from caig_rl.serving.problems import Problem, wrong_field
+from caig_rl.serving.service import CreativeRequest
+from caig_rl.serving.uploads import MAX_CATEGORY, MAX_DESCRIPTION, MAX_TITLE, checked_count, checked_cutout, checked_id, checked_text
+from caig_rl.types import Product
+
+_TEXT_BYTES = 64 * 2**10
+_FIELDS = len(CreativeForm.model_fields)
+
+
+async def read_creative_request(request: Request, config: Config) -> CreativeRequest:
+    """The checked request. Raises Problem naming the field at fault."""
+    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    image_bytes = int(config.serve.limits.max_image_mib * 2**20)
+    if kind == "multipart/form-data":
+        form, image = await _multipart(request, await read_body(request, image_bytes + _TEXT_BYTES))
+    elif kind == "application/json":
+        form, image = _json(await read_body(request, image_bytes * 4 // 3 + _TEXT_BYTES))
+    else:
+        raise Problem(422, "wrong_content_type", "Content-Type: send multipart/form-data or application/json", "Content-Type")
+    return await asyncio.to_thread(_checked, form, image, config)
+
+
+async def read_body(request: Request, limit: int) -> bytes:
+    """The whole body. Raises Problem (413) as soon as it is longer than `limit` bytes."""
+    said = request.headers.get("content-length", "0")
+    if not said.isdigit() or int(said) > limit:
+        raise Problem(413, "body_too_large", f"the request holds {said} bytes; at most {limit:,} are taken")
+    parts, size = [], 0
+    async for chunk in request.stream():
+        parts.append(chunk)
+        size += len(chunk)
+        if size > limit:
+            raise Problem(413, "body_too_large", f"the request holds more than {limit:,} bytes")
+    return b"".join(parts)
+
+
+def parse_json(body: bytes) -> Any:
+    """The body as JSON. Raises Problem (400)."""
+    try:
+        return json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise Problem(400, "no_json", f"the body is no JSON ({error})"[:300]) from error
+
+
+def validated(values: Mapping[str, Any]) -> CreativeForm:
+    """The form with its types checked. Raises Problem (422) naming the first wrong field."""
+    try:
+        return CreativeForm.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise wrong_field(".".join(str(part) for part in first["loc"]), first["msg"], first["type"]) from error
+
+
+async def _multipart(request: Request, body: bytes) -> tuple[CreativeForm, bytes]:
+    async def whole() -> AsyncGenerator[bytes, None]:
+        yield body
+
+    parser = MultiPartParser(request.headers, whole(), max_files=1, max_fields=_FIELDS, max_part_size=_TEXT_BYTES)
+    parser.spool_max_size = len(body) + 1  # in memory: the limit on the body holds already
+    try:
+        form = await parser.parse()
+    except (MultiPartException, KeyError, ValueError) as error:
+        raise Problem(400, "no_multipart", f"the body is no multipart form ({error})"[:300]) from error
+    try:
+        file = form.get("image")
+        if not isinstance(file, UploadFile):
+            raise wrong_field("image", "attach the picture as a file", "missing")
+        texts = {name: value for name, value in form.items() if isinstance(value, str)}
+        return validated({**texts, "image": ""}), await file.read()
+    finally:
+        await form.close()
+
+
+def _json(body: bytes) -> tuple[CreativeForm, bytes]:
+    values = parse_json(body)
+    if not isinstance(values, dict):
+        raise Problem(400, "no_object", "the body is no JSON object")
+    form = validated(values)
+    try:
+        return form, base64.b64decode(form.image.rpartition(",")[2] if form.image.startswith("data:") else form.image, validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise wrong_field("image", f"is no base64 ({error})") from error
+
+
+def _checked(form: CreativeForm, image: bytes, config: Config) -> CreativeRequest:
+    candidates = checked_count("candidates", form.candidates, config.serve.limits.max_candidates)
+    product = Product(
+        product_id=checked_id("product_id", form.product_id) if form.product_id else f"p-{hashlib.sha256(image).hexdigest()[:16]}",
+        title=checked_text("title", form.title, MAX_TITLE, required=True),
+        category=checked_text("category", form.category, MAX_CATEGORY) or "unknown",
+        description=checked_text("description", form.description, MAX_DESCRIPTION),
+        source="upload",
+    )
+    seed = secrets.randbelow(2**31) if form.seed is None else form.seed
+    return CreativeRequest(product, checked_cutout(image, config), candidates, seed, form.arm)

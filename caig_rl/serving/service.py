@@ -1,0 +1,157 @@
+"""The service itself: every operation that the HTTP surface offers, without HTTP and without the cluster."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from caig_rl.config.schema import Config
+from caig_rl.serving.arms import Routing
+from caig_rl.serving.choosing import Chooser, Place
+from caig_rl.serving.commit import GroupCommit
+from caig_rl.serving.event_log import EventLog
+from caig_rl.serving.events import Verdict, judge_events
+from caig_rl.serving.impressions import mint
+from caig_rl.serving.keys import KeyRing
+from caig_rl.serving.making import CreativeMaker, Made, Order
+from caig_rl.serving.problems import Problem
+from caig_rl.serving.rules import Rules
+from caig_rl.serving.signing import Signer
+from caig_rl.serving.slots import Slots
+from caig_rl.serving.store import CreativeStore, Shelved, StoredCreative
+from caig_rl.serving.tally import Tally
+from caig_rl.types import Cutout, Product
+
+
+@dataclass(frozen=True, slots=True)
+class CreativeRequest:
+    """A request for creatives, checked."""
+
+    product: Product
+    cutout: Cutout
+    candidates: int
+    seed: int
+    arm: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The first message of an answer."""
+
+    request: CreativeRequest
+    version: str
+
+
+class Service:
+    """One replica's service over storage that all replicas share."""
+
+    def __init__(self, config: Config, maker: CreativeMaker, routing: Routing, clock: Callable[[], float] = time.time) -> None:
+        """`routing`: which policy versions are live; `set_routing` changes it later. `clock`: seconds since 1970 UTC."""
+        root = Path(config.serve.root)
+        self.config, self.routing = config, routing
+        self._maker, self._clock = maker, clock
+        self.keys, self.signer, self.store, self.tally = KeyRing(root), Signer(root), CreativeStore(root), Tally(root)
+        self.chooser = Chooser(self.store, self.tally, config.serve.choice, clock)
+        self.chooser.refresh()
+        self._rules = Rules(config.serve)
+        self._events = GroupCommit(EventLog(root))
+        limits = config.serve.limits
+        self._slots = Slots(limits.max_concurrent, limits.max_concurrent_per_tenant, time.monotonic)
+
+    def set_routing(self, routing: Routing) -> None:
+        """Requests that start from now on follow `routing`; those under way end as they began."""
+        self.routing = routing
+
+    async def make(self, tenant: str, request: Callable[[], Awaitable[CreativeRequest]]) -> AsyncIterator[Started | Shelved | Made]:
+        """Creatives for one product: first `Started`, then each candidate as it is finished, kept (`Shelved`) or left out (`Made`).
+
+        `request` reads and checks the request; it is called only when there is a place for it.
+
+        Raises:
+            Problem: 429 and 503 where there is no place, 504 after `request_timeout_s`, and whatever `request` and the models raise.
+        """
+        deadline = time.monotonic() + self.config.serve.limits.request_timeout_s
+        with self._slots.place(tenant):
+            asked = await _before(deadline, request())
+            # Read once: a promotion in the middle of an answer changes nothing in it.
+            version = self._version(asked.arm)
+            yield Started(asked, version)
+            cutout = await asyncio.to_thread(self.store.save_cutout, tenant, asked.product, asked.cutout)
+            making = self._maker.make(Order(asked.product, asked.cutout, asked.candidates, asked.seed, version))
+            while (made := await _before(deadline, anext(making, None))) is not None:
+                yield made if made.left_out else await asyncio.to_thread(self._keep, tenant, asked, made, version, cutout)
+
+    async def take_events(self, tenant: str, items: Sequence[dict[str, Any]]) -> list[Verdict]:
+        """Answer each item; when this returns, every accepted one is durable.
+
+        Raises:
+            Problem: 503 where they could not be made durable: nothing is acknowledged, and the client may send all again.
+        """
+        verdicts = judge_events(items, tenant, self.signer, self._clock())
+        try:
+            await self._events.append([verdict.event for verdict in verdicts if verdict.event is not None])
+        except OSError as error:
+            raise Problem(503, "not_durable", f"the events could not be kept ({error.strerror}); send them again", retry_after=5) from error
+        return verdicts
+
+    def choose(self, place: Place) -> tuple[StoredCreative, str, float]:
+        """The creative for a visitor, a signed impression id, and the probability of this choice. Raises Problem as `Chooser.choose`."""
+        chosen, impression = self.chooser.choose(place, self.routing, np.random.default_rng())
+        return chosen, mint(impression, self.signer), impression.propensity
+
+    def decide(self, tenant: str, creative_id: str, approved: bool, by: str) -> Shelved:
+        """A person's decision. Raises Problem as `CreativeStore.decide`; 409 also where a rule that came later objects."""
+        creative = self.store.get(tenant, creative_id).creative
+        if approved and (objection := self._rules.objection(tenant, creative.category, creative.prompt)):
+            raise Problem(409, "refused_by_rule", f"creative_id: {objection}; no person can approve it", "creative_id")
+        return self.store.decide(tenant, creative_id, "approved" if approved else "rejected", by)
+
+    def image_token(self, creative: StoredCreative) -> str:
+        """Opens the picture without a key: shops put it into their pages."""
+        return self.signer.sign("image", f"{creative.tenant}/{creative.creative_id}")
+
+    def _version(self, arm: str) -> str:
+        try:
+            return self.routing.version(arm)
+        except ValueError as error:
+            raise Problem(422, "unknown_arm", f"arm: {error}", "arm") from error
+
+    def _keep(self, tenant: str, asked: CreativeRequest, made: Made, version: str, cutout: str) -> Shelved:
+        assert math.isfinite(made.score), "a creative without a score is left out"
+        product = asked.product
+        creative = StoredCreative(
+            creative_id=self.store.new_id(product.product_id),
+            tenant=tenant,
+            product_id=product.product_id,
+            title=product.title,
+            category=product.category,
+            description=product.description,
+            instruction=made.instruction,
+            prompt=made.prompt,
+            seed=asked.seed,
+            candidate=made.candidate,
+            version=version,
+            score=made.score,
+            predicted_ctr=made.predicted_ctr,
+            cutout=cutout,
+            models=self._maker.models,
+            created=self._clock(),
+            first_status=self._rules.first_status(tenant, product.category, made.prompt),
+            objection=self._rules.objection(tenant, product.category, made.prompt),
+        )
+        self.store.save(creative, made.png)
+        return Shelved(creative, creative.first_status)
+
+
+async def _before(deadline: float, awaitable: Awaitable[Any]) -> Any:
+    try:
+        return await asyncio.wait_for(awaitable, max(0.0, deadline - time.monotonic()))
+    except TimeoutError:
+        raise Problem(504, "timeout", "the models took longer than serve.limits.request_timeout_s", retry_after=5) from None

@@ -1,0 +1,255 @@
+"""The service on a real Ray cluster, with real vLLM, diffusers and a reward model, all tiny and random."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import ray
+
+from actors.serve.promotion import promote, rollback
+from actors.serve.running import serving
+from caig_rl.config.schema import Config
+from caig_rl.data.catalog import load_catalog
+from caig_rl.errors import UserError
+from caig_rl.interfaces import ProductSource
+from caig_rl.learning.engine import free_port
+from caig_rl.serving.event_log import EventReader
+from caig_rl.serving.keys import KeyRing
+from tests.serving.http.test_app import photo
+from tests.tiny import make_tiny_policy
+
+pytestmark = pytest.mark.slow
+
+
+class Running:
+    """A running service and a client of it."""
+
+    def __init__(self, config: Config, root: Path) -> None:
+        self.config, self.root = config, root
+        self.address = f"http://{config.serve.host}:{config.serve.port}"
+        self.headers = {"Authorization": f"Bearer {KeyRing(root).add('acme')}"}
+
+    def make(self, **fields: Any) -> httpx.Response:
+        data = {"title": "red mug", "category": "mugs", "product_id": "mug", "candidates": "2", **fields}
+        return httpx.post(f"{self.address}/v1/creatives", data=data, files={"image": photo()}, headers=self.headers, timeout=60)
+
+    def post(self, path: str, body: Any) -> httpx.Response:
+        return httpx.post(f"{self.address}{path}", json=body, headers=self.headers, timeout=30)
+
+    def get(self, path: str) -> httpx.Response:
+        return httpx.get(f"{self.address}{path}", headers=self.headers, timeout=30)
+
+    def replicas(self, deployment: str) -> list[int]:
+        """Process ids of a deployment's replicas."""
+        from ray.util.state import list_actors
+
+        return [one.pid for one in list_actors(filters=[("state", "=", "ALIVE")]) if f"#{deployment}#" in (one.name or "")]
+
+
+@pytest.fixture(scope="module")
+def service(cluster: None, tiny_config: Config, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+    root = tmp_path_factory.mktemp("serving")
+    limits = {"max_concurrent": 4, "max_concurrent_per_tenant": 4, "max_candidates": 4}
+    section = {
+        "root": str(root),
+        "port": free_port(),
+        "approval": "rules",
+        "limits": limits,
+        "promotion_products": 4,
+        "promotion_margin": 10.0,
+    }
+    config = Config.model_validate({**tiny_config.model_dump(mode="json"), "serve": section})
+    with serving(config):
+        yield Running(config, root)
+
+
+@pytest.fixture(scope="module")
+def held_out(tmp_path_factory: pytest.TempPathFactory) -> ProductSource:
+    folder = tmp_path_factory.mktemp("products")
+    for number in range(4):
+        (folder / f"product-{number}.png").write_bytes(photo(100 + 10 * number))
+    return load_catalog(Config.model_validate({"catalog": {"path": str(folder)}}).catalog, 128)
+
+
+def a_run(folder: Path, seed: int) -> Path:
+    """A run folder whose one checkpoint exports a policy with other weights."""
+    checkpoint = folder / f"run{seed}" / "checkpoints" / "3"
+    make_tiny_policy(checkpoint / "policy", seed)
+    files = {f"policy/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in (checkpoint / "policy").iterdir()}
+    (checkpoint / "manifest.json").write_text(json.dumps({"format": 1, "files": files}))
+    return folder / f"run{seed}"
+
+
+def test_a_request_is_answered_with_ranked_creatives_and_the_same_seed_gives_them_again(service: Running):
+    first, second = (service.make(seed="5").json() for _ in range(2))
+    assert len(first["creatives"]) == 2, first
+    for one, other in zip(first["creatives"], second["creatives"], strict=True):
+        assert (one["prompt"], one["score"], one["candidate"]) == (other["prompt"], other["score"], other["candidate"])
+        assert httpx.get(service.address + one["image_url"]).content == httpx.get(service.address + other["image_url"]).content
+    assert first["creatives"][0]["score"] >= first["creatives"][1]["score"]
+    assert first["policy_version"] == "base"
+    assert service.make(seed="6").json()["creatives"][0]["prompt"] != first["creatives"][0]["prompt"]
+
+
+def test_a_title_with_a_control_token_is_refused_and_costs_nobody_else(service: Running):
+    with ThreadPoolExecutor(3) as pool:
+        answers = list(pool.map(lambda title: service.make(title=title), ["mug", "mug <image>", "cup"]))
+    assert [answer.status_code for answer in answers] == [200, 422, 200]
+    assert answers[1].json()["field"] == "title"
+
+
+def test_a_stream_arrives_in_parts(service: Running):
+    headers = {**service.headers, "Accept": "application/x-ndjson"}
+    data = {"title": "red mug", "candidates": "3"}
+    url = f"{service.address}/v1/creatives"
+    with httpx.stream("POST", url, data=data, files={"image": photo()}, headers=headers, timeout=60) as answer:
+        lines = [json.loads(line)["type"] for line in answer.iter_lines()]
+    assert lines[0] == "start" and lines[-1] == "end" and len(lines) == 5
+
+
+def test_overload_is_refused_at_once_and_never_a_500(service: Running):
+    with ThreadPoolExecutor(24) as pool:
+        answers = list(pool.map(lambda _: service.make(), range(24)))
+    codes = Counter(answer.status_code for answer in answers)
+    assert set(codes) <= {200, 503, 429} and codes[200] >= 4 and codes[200] < 24, codes
+    for answer in answers:
+        if answer.status_code != 200:
+            assert answer.json()["code"] in ("busy", "too_many")
+            assert int(answer.headers["Retry-After"]) >= 1
+
+
+def test_promotion_under_load_fails_no_request_restarts_nothing_and_never_mixes_versions(
+    service: Running, held_out: ProductSource, tmp_path: Path
+):
+    run = a_run(tmp_path, 11)
+    before = {name: service.replicas(name) for name in ("Ingress", "Policy", "Painter", "Scorer")}
+    assert all(len(pids) == 1 for pids in before.values())
+    stop, answers = threading.Event(), []
+
+    def load() -> None:
+        while not stop.is_set():
+            answers.append(service.make(seed=str(len(answers)), candidates="3"))
+
+    clients = [threading.Thread(target=load) for _ in range(2)]
+    for client in clients:
+        client.start()
+    try:
+        switch = promote(service.root, str(run), None, 1.0, lambda _: held_out, lambda text: None)
+        assert service.get("/healthz").json()["policy_version"] == "run11-3" == switch.routing.live
+        seen = len(answers)
+        deadline = time.monotonic() + 60
+        while len(answers) < seen + 6:
+            assert time.monotonic() < deadline
+            time.sleep(0.1)
+    finally:
+        stop.set()
+        for client in clients:
+            client.join()
+    assert {answer.status_code for answer in answers} == {200}
+    for answer in answers:
+        assert {one["policy_version"] for one in answer.json()["creatives"]} == {answer.json()["policy_version"]}
+    versions = [answer.json()["policy_version"] for answer in answers]
+    assert set(versions) == {"base", "run11-3"}
+    assert versions[-1] == "run11-3"
+    assert {name: service.replicas(name) for name in before} == before
+    assert switch.comparison is not None and switch.comparison.products >= 2
+
+    back = rollback(service.root)
+    assert back.routing.live == "base" == service.make().json()["policy_version"]
+
+
+def test_a_version_on_trial_makes_creatives_for_its_arm_and_is_shown_to_its_visitors_only(
+    service: Running, held_out: ProductSource, tmp_path: Path
+):
+    promote(service.root, f"{a_run(tmp_path, 12)}@3", "trial", 0.5, lambda _: held_out, lambda text: None)
+    try:
+        old = service.make(product_id="p").json()
+        new = service.make(product_id="p", arm="candidate").json()
+        assert (old["policy_version"], new["policy_version"]) == ("base", "trial")
+        time.sleep(1.0)
+        shown = {str(v): service.get(f"/v1/products/p/creative?visitor={v}").json()["policy_version"] for v in range(30)}
+        assert set(shown.values()) == {"base", "trial"}
+        assert shown == {str(v): service.get(f"/v1/products/p/creative?visitor={v}").json()["policy_version"] for v in range(30)}
+    finally:
+        rollback(service.root)
+    assert service.make(arm="candidate").json()["field"] == "arm"
+
+
+def test_a_checkpoint_that_is_damaged_or_missing_is_not_promoted(service: Running, held_out: ProductSource, tmp_path: Path):
+    run = a_run(tmp_path, 13)
+    with pytest.raises(UserError, match="no complete checkpoint"):
+        promote(service.root, f"{run}@9", None, 1.0, lambda _: held_out, lambda text: None)
+    weights = run / "checkpoints" / "3" / "policy" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-4] + b"\0\1\2\3")
+    with pytest.raises(UserError, match="damaged"):
+        promote(service.root, str(run), None, 1.0, lambda _: held_out, lambda text: None)
+    assert service.get("/healthz").json()["policy_version"] == "base"
+
+
+def test_weights_that_changed_after_they_were_taken_in_do_not_verify(service: Running, held_out: ProductSource, tmp_path: Path):
+    run = a_run(tmp_path, 14)
+    promote(service.root, str(run), "kept", 0.1, lambda _: held_out, lambda text: None)
+    rollback(service.root)
+    service.make()  # the engine holds the base version again
+    (service.root / "versions" / "kept" / "policy" / "config.json").write_text("{}")
+    with pytest.raises(UserError, match="not those that were taken in"):
+        promote(service.root, str(run), "kept", 1.0, lambda _: held_out, lambda text: None)
+    assert service.make().json()["policy_version"] == "base"
+
+
+def test_every_acknowledged_event_survives_kills_of_the_ingress(service: Running):
+    service.make(product_id="loved")
+    time.sleep(1.0)
+    shown = [service.get(f"/v1/products/loved/creative?visitor={v}").json()["impression_id"] for v in range(40)]
+    acknowledged: set[str] = set()
+    sent = threading.Event()
+
+    def send(part: list[str]) -> None:
+        for impression_id in part:
+            for kind in ("impression", "click"):
+                for _ in range(200):  # as a client does: again until it is acknowledged
+                    try:
+                        answer = service.post("/v1/events", {"events": [{"impression_id": impression_id, "kind": kind}]})
+                    except httpx.TransportError:
+                        time.sleep(0.2)
+                        continue
+                    if answer.status_code == 200:
+                        acknowledged.add(f"{impression_id}/{kind}")
+                        break
+                    time.sleep(0.2)
+            sent.set()
+
+    senders = [threading.Thread(target=send, args=(shown[start::2],)) for start in range(2)]
+    for sender in senders:
+        sender.start()
+    sent.wait(60)
+    for _ in range(2):
+        for pid in service.replicas("Ingress"):
+            os.kill(pid, signal.SIGKILL)
+        deadline = time.monotonic() + 90
+        while not service.replicas("Ingress"):
+            assert time.monotonic() < deadline
+            time.sleep(0.2)
+        time.sleep(1.0)
+    for sender in senders:
+        sender.join()
+    assert len(acknowledged) == 80
+    reader = EventReader(service.root)
+    nonces = Counter(event.key for event in reader.new_events())
+    assert len(nonces) == 80 and set(nonces.values()) == {1}
+    assert reader.damaged == 0
+    assert np.isclose(len({key.partition("/")[0] for key in nonces}), 40)
+    assert ray.is_initialized()

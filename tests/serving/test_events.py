@@ -1,0 +1,189 @@
+"""Events are answered item by item, logged durably, and counted once."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from caig_rl.serving.clicks import CLICK_LOG_SCHEMA, click_log, read_impressions
+from caig_rl.serving.event_log import EventLog, EventReader, encode_line
+from caig_rl.serving.events import Event, judge_events
+from caig_rl.serving.impressions import Impression, mint
+from caig_rl.serving.signing import Signer
+from caig_rl.serving.tally import Tally
+from caig_rl.world.logs import LOG_SCHEMA
+
+SHOWN = Impression("acme", "c1", "sku/7 é", "shoes", "gift givers", 1, "v1", "live", 0.9, "v2", "base", 0.25, 1000.0)
+
+
+def impression(number: int, **changes: object) -> Impression:
+    return replace(SHOWN, nonce=f"n{number:06d}", **changes)
+
+
+@pytest.fixture
+def signer(tmp_path: Path) -> Signer:
+    return Signer(tmp_path)
+
+
+def codes(items: list[dict], signer: Signer, tenant: str = "acme", now: float = 2000.0) -> list[str]:
+    return [verdict.code if verdict.event is None else "accepted" for verdict in judge_events(items, tenant, signer, now)]
+
+
+def test_each_item_gets_its_own_answer(signer: Signer):
+    good = mint(SHOWN, signer)
+    other = mint(replace(SHOWN, tenant="other"), signer)
+    items = [
+        {"impression_id": good, "kind": "impression"},
+        {"impression_id": good, "kind": "click", "time": 1500},
+        {"impression_id": good, "kind": "click", "time": 1500},
+        {"impression_id": good + "x", "kind": "click"},
+        {"impression_id": 7, "kind": "click"},
+        {"impression_id": other, "kind": "click"},
+        {"impression_id": good, "kind": "view"},
+        {"impression_id": good, "kind": "click", "time": 5000},
+        {"impression_id": good, "kind": "click", "time": 100},
+        {"impression_id": good, "kind": "click", "time": -1},
+        {"impression_id": good, "kind": "click", "time": float("nan")},
+        {"impression_id": good, "kind": "click", "time": True},
+        {"impression_id": good, "kind": "click", "time": "now"},
+    ]
+    assert codes(items, signer) == [
+        "accepted", "accepted", "accepted", "bad_signature", "bad_signature", "bad_signature", "wrong_kind",
+        "from_the_future", "before_its_impression", "wrong_time", "wrong_time", "wrong_time", "wrong_time",
+    ]  # fmt: skip
+
+
+def test_a_click_a_year_late_is_accepted(signer: Signer):
+    item = {"impression_id": mint(SHOWN, signer), "kind": "click", "time": 1000 + 365 * 86400}
+    assert codes([item], signer, now=1000 + 366 * 86400) == ["accepted"]
+
+
+def test_an_event_comes_out_of_the_log_as_it_went_in_and_once(tmp_path: Path):
+    event = Event("click", SHOWN, 1001.5)
+    for _ in range(2):
+        EventLog(tmp_path).append([event, event, Event("impression", SHOWN, 1000.5)])
+    assert [one.kind for one in EventReader(tmp_path).new_events()] == ["click", "impression"]
+    assert next(EventReader(tmp_path).new_events()) == event
+
+
+def test_a_reader_hands_out_only_what_came_since(tmp_path: Path):
+    log, reader = EventLog(tmp_path), EventReader(tmp_path)
+    assert list(reader.new_events()) == []
+    for number in range(3):
+        log.append([Event("impression", impression(number), 1000.0)])
+        assert [event.impression.nonce for event in reader.new_events()] == [f"n{number:06d}"]
+
+
+@pytest.mark.parametrize("cut", [1, 9, 40])
+def test_a_torn_last_line_is_left_out_and_read_once_it_is_whole(tmp_path: Path, cut: int):
+    log, reader = EventLog(tmp_path), EventReader(tmp_path)
+    log.append([Event("impression", impression(0), 1000.0)])
+    (path,) = (tmp_path / "events").iterdir()
+    line = encode_line(Event("impression", impression(1), 1000.0))
+    with path.open("ab") as file:
+        file.write(line[:-cut])
+    assert [event.impression.nonce for event in reader.new_events()] == ["n000000"]
+    with path.open("ab") as file:
+        file.write(line[-cut:])
+    assert [event.impression.nonce for event in reader.new_events()] == ["n000001"]
+    assert reader.damaged == 0
+
+
+def test_a_damaged_line_is_counted_and_does_not_hide_what_follows(tmp_path: Path):
+    EventLog(tmp_path).append([Event("impression", impression(number), 1000.0) for number in range(3)])
+    (path,) = (tmp_path / "events").iterdir()
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0x01
+    path.write_bytes(content)
+    reader = EventReader(tmp_path)
+    assert [event.impression.nonce for event in reader.new_events()] == ["n000000", "n000002"]
+    assert reader.damaged == 1
+
+
+def test_after_a_failed_write_later_events_go_to_a_new_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    log = EventLog(tmp_path)
+    log.append([Event("impression", impression(0), 1000.0)])
+    really_write = os.write
+
+    def full_disk(descriptor: int, data: memoryview) -> int:
+        really_write(descriptor, data[:20])
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "write", full_disk)
+    with pytest.raises(OSError, match="No space"):
+        log.append([Event("impression", impression(1), 1000.0)])
+    monkeypatch.undo()
+    log.append([Event("impression", impression(2), 1000.0)])
+    reader = EventReader(tmp_path)
+    assert sorted(event.impression.nonce for event in reader.new_events()) == ["n000000", "n000002"]
+    assert reader.damaged == 0
+
+
+def test_a_full_file_is_followed_by_another(tmp_path: Path):
+    log = EventLog(tmp_path, max_file_bytes=1000)
+    for number in range(12):
+        log.append([Event("impression", impression(number), 1000.0)])
+    assert len(list((tmp_path / "events").iterdir())) > 2
+    assert len(list(EventReader(tmp_path).new_events())) == 12
+
+
+def test_what_a_killed_process_acknowledged_is_in_the_log(tmp_path: Path):
+    """The writer says each number after `append` returned, and is killed at some point: what it said must be there."""
+    script = (
+        "import sys, pathlib\n"
+        "from caig_rl.serving.impressions import Impression\n"
+        "from caig_rl.serving.event_log import EventLog\n"
+        "from caig_rl.serving.events import Event\n"
+        "log = EventLog(pathlib.Path(sys.argv[1]))\n"
+        "for number in range(int(sys.argv[2]), 10**9, 3):\n"
+        "    ids = [f'n{number + k:06d}' for k in range(3)]\n"
+        "    log.append([Event('impression', Impression(*['x'] * 5, 1, 'v', 'a', 0.5, '', 'v', 0.5, 1.0, one), 2.0) for one in ids])\n"
+        "    print(number, flush=True)\n"
+    )
+    said: set[int] = set()
+    for turn in range(3):
+        process = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(turn * 100_000)], stdout=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        for _ in range(20 + 30 * turn):
+            said.add(int(process.stdout.readline()))
+        process.kill()
+        said |= {int(line) for line in process.stdout.read().split("\n") if line.strip()}
+        process.wait()
+    found = [event.impression.nonce for event in EventReader(tmp_path).new_events()]
+    assert {f"n{number + k:06d}" for number in said for k in range(3)} <= set(found)
+    assert len(found) == len(set(found))
+
+
+def test_the_click_log_has_the_schema_that_reward_training_reads():
+    assert CLICK_LOG_SCHEMA == LOG_SCHEMA
+
+
+def test_impressions_and_clicks_are_summed_by_creative_segment_and_position(tmp_path: Path):
+    shown = [impression(0), impression(1), impression(2, position=2), impression(3, creative_id="c2"), impression(4, tenant="other")]
+    events = [Event("impression", one, 1001.0) for one in shown]
+    events += [Event("click", shown[1], 1002.0), Event("click", shown[1], 1003.0)]
+    # Its impression was never reported: the click proves it.
+    events.append(Event("click", impression(9, creative_id="c2"), 1004.0))
+    EventLog(tmp_path).append(events)
+    rows = click_log(read_impressions(tmp_path, "acme")).to_pylist()
+    assert [(row["creative_id"], row["position"], row["impressions"], row["clicks"]) for row in rows] == [
+        ("c1", 1, 2, 1),
+        ("c1", 2, 1, 0),
+        ("c2", 1, 2, 1),
+    ]
+    assert read_impressions(tmp_path).num_rows == 6
+    assert click_log(read_impressions(tmp_path, "nobody")).num_rows == 0
+
+
+def test_the_tally_agrees_with_the_log_and_grows_with_it(tmp_path: Path):
+    log, tally = EventLog(tmp_path), Tally(tmp_path)
+    log.append([Event("impression", impression(0), 1001.0), Event("impression", impression(1, segment="x"), 1001.0)])
+    assert tally.refresh() == 2
+    log.append([Event("click", impression(0), 1002.0), Event("impression", impression(0), 1001.0), Event("click", impression(5), 1.0)])
+    assert tally.refresh() == 2
+    counts = tally.of("c1")
+    assert (counts.impressions, counts.clicks, counts.of("gift givers"), counts.of("x")) == (3, 2, (2, 2), (1, 0))
+    assert tally.of("unknown").impressions == 0

@@ -1,0 +1,189 @@
+"""The studio page as a person uses it, in the system's Chromium: by mouse, by keyboard alone, and on a phone."""
+
+import io
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from caig_rl.serving.events import Event
+from caig_rl.serving.impressions import read_impression
+from tests.serving.chromium import Page, find_browser, open_page
+from tests.serving.http.test_app import World, photo
+from tests.serving.local_server import served
+
+TAB, ENTER, SPACE, ESCAPE = ("Tab", 9), ("Enter", 13), (" ", 32), ("Escape", 27)
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path / "root", banned_words="beach")
+
+
+@pytest.fixture
+def page(world: World, tmp_path: Path) -> Iterator[Page]:
+    browser = find_browser()
+    if browser is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with served(world.client.app) as address, open_page(browser, tmp_path / "profile") as page:
+        page.size(1280, 900)
+        page.address = address  # type: ignore[attr-defined]
+        key = world.client.headers["Authorization"].removeprefix("Bearer ")
+        page.open(f"{address}/#key={key}")
+        page.wait("document.getElementById('live').textContent.includes('v1')")
+        yield page
+    assert page.complaints == []
+
+
+def upload(page: Page, tmp_path: Path, title: str = "red mug") -> None:
+    (tmp_path / "mug.png").write_bytes(photo())
+    page.choose_file("#image", tmp_path / "mug.png")
+    page.run("document.getElementById('title').focus()")
+    page.type(title)
+
+
+def finished(page: Page, number: int) -> None:
+    page.wait(f"document.querySelectorAll('#cards .card:not(.waiting)').length === {number} && !document.getElementById('submit').disabled")
+
+
+def focused(page: Page) -> str:
+    return str(page.run("(document.activeElement.ariaLabel || document.activeElement.textContent || document.activeElement.id).trim()"))
+
+
+def tab_to(page: Page, what: str, most: int = 60) -> None:
+    seen = []
+    for _ in range(most):
+        page.press(*TAB)
+        name, identity = focused(page), page.run("document.activeElement.id")
+        seen.append(identity or name)
+        if what in (identity, name) or (what and name.startswith(what)):
+            return
+    raise AssertionError(f"{what!r} cannot be reached by Tab: {seen}")
+
+
+def test_a_dropped_photo_becomes_ranked_creatives_with_prompt_and_predicted_ctr(page: Page, tmp_path: Path):
+    upload(page, tmp_path)
+    assert page.run("document.getElementById('preview').naturalWidth") == 120
+    page.run("document.getElementById('submit').click()")
+    finished(page, 4)
+    assert page.run("[...document.querySelectorAll('#cards .prompt')].map(one => one.textContent)") == [
+        "a garden",
+        "a wall",
+        "a beach",
+        "a table",
+    ]
+    assert page.run("document.querySelector('#cards .best strong').textContent") == "1.30 %"
+    page.wait("[...document.querySelectorAll('#cards img')].every(one => one.complete && one.naturalWidth === 40)")
+    assert "beach" in page.run("document.querySelector('#cards .state-refused').parentElement.textContent")
+    assert page.run("document.querySelectorAll('#queue-cards .card').length") in (0, 3)
+    page.wait("document.querySelectorAll('#queue-cards .card').length === 3")
+
+
+def test_a_download_is_the_picture_that_the_service_keeps(page: Page, world: World, tmp_path: Path):
+    upload(page, tmp_path)
+    page.run("document.getElementById('submit').click()")
+    finished(page, 4)
+    link = page.run(
+        "(() => { const one = document.querySelector('#cards a[download]'); return [one.getAttribute('href'), one.download] })()"
+    )
+    assert link[1].endswith(".png")
+    assert Image.open(io.BytesIO(world.client.get(link[0]).content)).size == (40, 40)
+
+
+def test_everything_works_by_keyboard_alone(page: Page, world: World, tmp_path: Path):
+    (tmp_path / "mug.png").write_bytes(photo())
+    tab_to(page, "image")
+    page.choose_file("#image", tmp_path / "mug.png")  # what Enter and the file dialog do
+    tab_to(page, "title")
+    page.type("red mug")
+    page.press(*ENTER, text="\r")
+    finished(page, 4)
+    for prompt in ("a garden", "a wall"):
+        tab_to(page, f'Compare the creative "{prompt}"')
+        page.press(*SPACE, text=" ")
+    assert page.run("document.getElementById('compare-bar').hidden") is False
+    tab_to(page, "compare-open")
+    page.press(*ENTER, text="\r")
+    assert page.run("document.getElementById('compare').open")
+    assert page.run("document.querySelectorAll('#compare-cards .card').length") == 2
+    page.press(*ESCAPE)
+    assert page.run("document.getElementById('compare').open") is False
+    page.run("document.getElementById('title').focus()")
+    tab_to(page, 'Approve the creative "a garden"')
+    page.press(*ENTER, text="\r")
+    page.wait("document.querySelectorAll('#rows tr').length === 1")
+    assert [one.status for one in world.service.store.all("acme")].count("approved") == 1
+
+
+def test_what_is_wrong_is_said_beside_its_field_and_takes_the_focus(page: Page, tmp_path: Path):
+    page.run("document.getElementById('submit').click()")
+    assert "photo" in page.run("document.getElementById('image-error').textContent")
+    (tmp_path / "noise.png").write_bytes(noise())
+    page.choose_file("#image", tmp_path / "noise.png")
+    page.run("document.getElementById('submit').click()")
+    assert "what the product is" in page.run("document.getElementById('title-error').textContent")
+    assert focused(page) == "title" or page.run("document.activeElement.id") == "title"
+    page.type("mug")
+    page.run("document.getElementById('submit').click()")
+    page.wait("document.getElementById('image-error').textContent")
+    assert page.run("document.getElementById('image-error').textContent").startswith("No product found")
+    assert page.run("document.getElementById('image').ariaInvalid") == "true"
+    page.complaints.clear()  # the browser logs every 4xx
+
+
+def test_a_prompt_with_markup_is_shown_as_text(page: Page, world: World, tmp_path: Path):
+    world.maker.prompts = ["<img src=x onerror=alert(1)><b>bold</b>"]
+    upload(page, tmp_path, title="<script>alert(1)</script>")
+    page.run("document.getElementById('submit').click()")
+    finished(page, 4)
+    assert page.run("document.querySelector('#cards .prompt').textContent") == world.maker.prompts[0]
+    assert page.run("document.querySelectorAll('#cards .prompt *').length") == 0
+
+
+def test_the_table_follows_the_clicks(page: Page, world: World, tmp_path: Path):
+    best = world.make(candidates="1").json()["creatives"][0]["creative_id"]
+    world.approve(best)
+    shown = [read_impression(world.choose(f"v{number}").json()["impression_id"], world.service.signer) for number in range(60)]
+    world.now += 5
+    world.events(*({"impression_id": world.choose("w").json()["impression_id"], "kind": "click"} for _ in range(3)))
+    world.service._events._log.append([Event("impression", one, one.time) for one in shown])
+    world.now += 5
+    page.wait("document.querySelector('#rows tr')?.children[1].textContent === '63'")
+    assert page.run("document.querySelector('#rows tr').children[2].textContent") == "3"
+    assert page.run("document.querySelector('#rows tr').children[3].textContent").startswith("4.76 %")
+
+
+def test_on_a_phone_nothing_lies_outside_and_buttons_are_large_enough(page: Page, tmp_path: Path):
+    page.size(375, 740, phone=True)
+    upload(page, tmp_path)
+    page.run("document.getElementById('submit').click()")
+    finished(page, 4)
+    page.run("document.querySelector('#cards .approve').click()")
+    page.wait("document.querySelectorAll('#rows tr').length === 1")
+    assert page.run("document.documentElement.scrollWidth") == 375
+    small = "[...document.querySelectorAll('main button, main a.button')].filter(one => one.getBoundingClientRect().height < 40).length"
+    assert page.run(small) == 0
+
+
+def test_without_a_key_the_page_asks_for_one_and_a_wrong_one_is_said(page: Page, world: World):
+    page.run("sessionStorage.clear()")
+    page.open("about:blank")
+    page.open(page.address)  # type: ignore[attr-defined]
+    page.wait("document.getElementById('key-dialog').open")
+    page.type("wrong")
+    page.press(*ENTER, text="\r")
+    page.wait("document.getElementById('key-error').textContent")
+    page.complaints.clear()  # the browser logs every 4xx
+    page.run("document.getElementById('key').value = ''")
+    page.type(world.client.headers["Authorization"].removeprefix("Bearer "))
+    page.press(*ENTER, text="\r")
+    page.wait("!document.getElementById('key-dialog').open")
+    assert "key" not in page.run("location.href")
+
+
+def noise() -> bytes:
+    out = io.BytesIO()
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (120, 120, 3), dtype=np.uint8)).save(out, "PNG")
+    return out.getvalue()
