@@ -15,6 +15,9 @@ from caig_rl.config.schema import ClusterConfig, PoolConfig
 TASK_CPUS = 0.1
 """What Ray reserves for the short tasks that load products, judge, and write samples: they must fit beside the pools on two CPUs."""
 
+IDLE_WORKER_MS = 300_000
+"""How long a local cluster keeps the process of a task that is done."""
+
 
 @contextmanager
 def ray_cluster(config: ClusterConfig) -> Iterator[None]:
@@ -42,6 +45,8 @@ def connect(config: ClusterConfig) -> None:
         num_cpus=config.num_cpus,
         object_store_memory=int(config.object_store_gib * 2**30),
         include_dashboard=False,
+        # By default Ray ends an idle task's process after a second wherever actors outnumber the cores, and the next task imports torch anew.
+        _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
         **options,
     )
 
