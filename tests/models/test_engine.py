@@ -68,6 +68,14 @@ def test_a_seed_gives_the_same_answers_alone_and_in_a_batch(engine: PolicyEngine
     assert together[0][0].token_ids != together[0][1].token_ids
 
 
+def test_seeded_requests_may_hold_more_tokens_together_than_one_batch(engine: PolicyEngine) -> None:
+    prompt, image = engine.prompt("a mug " * 12), random_picture(7)
+    seeds = [1000 * index for index in range(200)]
+    answers = engine.generate([prompt] * len(seeds), [image] * len(seeds), seeds, 1)
+    assert len({answer[0].token_ids for answer in answers}) > 150
+    assert answers[-1][0].token_ids == engine.generate([prompt], [image], seeds[-1:], 1)[0][0].token_ids
+
+
 def test_new_weights_change_the_log_probs_and_the_old_ones_bring_them_back(engine: PolicyEngine, folder: Path) -> None:
     prompt, image, tokens = engine.prompt("a mug"), random_picture(4), engine.encode("wooden table")
     before = engine.log_probs(prompt, image, tokens)
