@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pyarrow as pa
 import ray
 from ray import ObjectRef
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
-from ray.util.placement_group import PlacementGroup, placement_group, remove_placement_group
+from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.cluster import worker_options
@@ -142,7 +143,7 @@ class LearnerGroup:
         self._placement = placement_group([bundle] * size, strategy="PACK", **placed)
         timeout = timeout_s or self._config.cluster.start_timeout_s
         try:
-            await asyncio.wait_for(_resolve(self._placement.ready()), timeout)
+            await _placed(self._placement, timeout)
         except TimeoutError:
             self.close()
             total = ray.cluster_resources()
@@ -210,6 +211,15 @@ class LearnerGroup:
 
     async def _call(self, method: str, *arguments: Any) -> list[Any]:
         return await _from_all_ranks([getattr(rank, method).remote(*arguments) for rank in self._ranks], method)
+
+
+async def _placed(placement: PlacementGroup, timeout_s: float) -> None:
+    """Wait for the ranks' places. Asked of the cluster's table: `ready()` would first have to start a worker for its answer."""
+    deadline = time.monotonic() + timeout_s
+    while placement_group_table(placement)["state"] != "CREATED":
+        if time.monotonic() > deadline:
+            raise TimeoutError
+        await asyncio.sleep(0.1)
 
 
 def group_sizes(world_size: int, batch_size: int) -> list[int]:

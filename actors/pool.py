@@ -99,6 +99,7 @@ class WorkerPool:
         self._patience = patience or Patience(float("inf"), 1.0)
         self._workers: list[_Worker] = []
         self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: set[_Worker] = set()
         self._changed = asyncio.Condition()
         self._generation = self._spawned = self._failed_starts = self._waiting = 0
         self._failure: BaseException | None = None
@@ -220,15 +221,20 @@ class WorkerPool:
                     self.stuck += 1
                     await self._lose(worker, f"{worker.name} made no progress for {seconds:.0f} s")
             # Found out by its next call, an idle worker's death would look like that call's doing.
-            await asyncio.gather(*(self._ping(worker) for worker in self._workers if worker.health.takes_work))
+            for worker in self._workers:
+                if worker.health.takes_work and worker not in self._asked:
+                    self._asked.add(worker)
+                    self._spawn_task(self._ask_whether_alive(worker))
 
-    async def _ping(self, worker: _Worker) -> None:
+    async def _ask_whether_alive(self, worker: _Worker) -> None:
         try:
-            await asyncio.wait_for(_unless_gone(worker, _resolve(worker.handle.ready.remote())), WATCH_PERIOD_S)
+            await _unless_gone(worker, _resolve(worker.handle.ready.remote()))
         except RayActorError as error:
             await self._lose(worker, f"it died while idle: {_first_line(error)}")
-        except (TimeoutError, WorkerLost):
-            pass  # it has taken work meanwhile, or is gone already; whether it moves on is `stuck_for_s`'s to say
+        except WorkerLost:
+            pass  # it is gone already
+        finally:
+            self._asked.discard(worker)
 
     def _adjust(self) -> None:
         """Start or dismiss workers until `size` are to stay."""

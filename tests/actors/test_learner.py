@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +39,7 @@ def test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one(cluster: None,
     url = str(tmp_path / "checkpoint")
     version = PolicyVersion(0, 1)
 
-    async def main(take_room: Callable[[], Any]) -> None:
+    async def main() -> None:
         group = LearnerGroup(config)
         try:
             await group.start(8)
@@ -51,7 +50,9 @@ def test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one(cluster: None,
             with pytest.raises(LearnerLost, match="lost a rank during train"):
                 await _taught(group)
             group.close()
-            hog = await take_room()
+            # Of the cluster's two CPUs, this leaves room for one rank.
+            hog = placement_group([{"CPU": 1.3}])
+            await _resolve(hog.ready())
             try:
                 await group.start_again(8)
                 assert (group.world_size, len(group.handles())) == (1, 1)
@@ -64,22 +65,8 @@ def test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one(cluster: None,
         finally:
             group.close()
 
-    async def take_room() -> Any:
-        """Leaves half a CPU and a bit: enough for one rank."""
-        while True:
-            free = ray.available_resources().get("CPU", 0.0)
-            hog = placement_group([{"CPU": max(free - 0.7, 0.1)}])
-            try:
-                await asyncio.wait_for(_ready(hog), 30.0)
-            except TimeoutError:
-                remove_placement_group(hog)
-                continue
-            if ray.available_resources().get("CPU", 0.0) < 1.0:
-                return hog
-            remove_placement_group(hog)
-
-    asyncio.run(main(take_room))
+    asyncio.run(main())
 
 
-async def _ready(group: Any) -> None:
-    await group.ready()
+async def _resolve(ref: ray.ObjectRef) -> None:
+    await ref
