@@ -56,7 +56,7 @@ def read_log(config: ClicksConfig) -> Iterator[LogBatch]:
     for path in paths:
         try:
             yield from _READERS[_kind(path)](filesystem, path, config)
-        except (pa.ArrowInvalid, OSError, UnicodeDecodeError) as error:
+        except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
             raise ClickLogError(f"{_name(path)} cannot be read as {_kind(path)}: {error}") from error
 
 
@@ -149,15 +149,22 @@ def _read_jsonl(filesystem: Any, path: str, config: ClicksConfig) -> Iterator[Lo
             if not isinstance(record, dict):
                 unreadable.append(f"{_name(path)} line {number}: a JSON {type(record).__name__}, where an object was expected")
                 continue
-            columns = columns or map_log_columns(_name(path), list(record), config)
             rows.append(record)
             if len(rows) == BATCH_ROWS:
+                columns = columns or _map_records(_name(path), rows, config)
                 yield _from_records(_name(path), row, columns, rows, _taken(unreadable))
                 row += len(rows)
                 rows = []
     if rows or unreadable:
-        columns = columns or LogColumns({name: (name,) for name in ("product", "creative", "clicks")})
+        columns = columns or _map_records(_name(path), rows, config)
         yield _from_records(_name(path), row, columns, rows, unreadable)
+
+
+def _map_records(file: str, rows: list[dict[str, Any]], config: ClicksConfig) -> LogColumns:
+    """The columns of a JSONL file are the keys of its first batch: one record alone may leave some out."""
+    if not rows:
+        return LogColumns({name: (name,) for name in ("product", "creative", "clicks")})
+    return map_log_columns(file, list(dict.fromkeys(key for row in rows for key in row)), config)
 
 
 def _from_records(file: str, row: int, columns: LogColumns, rows: list[dict[str, Any]], unreadable: list[str]) -> LogBatch:

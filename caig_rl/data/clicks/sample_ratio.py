@@ -98,7 +98,8 @@ def _statistics(
     elif design == "propensity":
         # An arm shown n times at propensities e_t had about sum(1/e_t) chances to be shown; n / sum(1/e_t) is the harmonic mean of the
         # propensities it should have been shown with. At constant propensities that is e itself, and this is the usual chi-square.
-        weights = shown / _floats(arms["weight"])
+        # An arm that was never shown has no such mean, and is judged by its lowest logged propensity.
+        weights = np.divide(shown, _floats(arms["weight"]), out=_floats(arms["propensity_min"]).copy(), where=shown > 0.0)
         constant = ~_any(_varies(arms, "propensity"), index, count)
         # Harmonic means of varying propensities add up to less than 1, which leaves up to one degree of freedom more.
         freedom += ~constant

@@ -125,3 +125,17 @@ def test_a_path_where_nothing_is_is_named(tmp_path: Path):
     _write(mixed / "b.jsonl")
     with pytest.raises(ClickLogError, match="one kind"):
         list(read_log(clicks_config(mixed)))
+
+
+def test_a_json_record_may_leave_out_what_a_later_one_has(tmp_path: Path):
+    path = tmp_path / "log.jsonl"
+    path.write_text("\n".join(json.dumps(row) for row in (ROWS[0], ROWS[1] | {"propensity": 0.5})) + "\n")
+    (batch,) = read_log(clicks_config(path))
+    assert batch.columns["propensity"].to_pylist() == [None, 0.5]
+
+
+def test_a_column_of_lists_where_a_name_was_expected_is_named(tmp_path: Path):
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.Table.from_pylist([row | {"product": [1, 2]} for row in ROWS]), path)
+    with pytest.raises(ClickLogError, match=r"log\.parquet cannot be read"):
+        list(read_log(clicks_config(path)))

@@ -93,3 +93,8 @@ def test_the_best_documented_design_is_chosen():
     assert chosen_design(arms.append_column("share_min", [[0.5]]), "auto") == "share"
     assert chosen_design(arms.append_column("share_min", [[0.5]]).append_column("propensity_min", [[0.5]]), "auto") == "propensity"
     assert chosen_design(arms, "unchecked") == "unchecked"
+
+
+def test_an_arm_that_was_never_shown_deviates_from_its_logged_propensity_too():
+    arms = arms_table(["t", "t"], [0.0, 1000.0], weight=[0.0, 2000.0], propensity_min=[0.5, 0.5], propensity_max=[0.5, 0.5])
+    assert check_sample_ratio(arms, "propensity", 0.01).verdicts == (SplitVerdict.DEVIATES,)
