@@ -52,8 +52,8 @@ class JobClient:
         Raises:
             UserError: the files cannot be sent, or the cluster refuses the job.
         """
-        # It would say on every submission that .git and .venv are left out.
-        logging.getLogger("ray._private.runtime_env.working_dir").setLevel(logging.ERROR)
+        # It would list on every submission what is left out, .git among it.
+        logging.getLogger("ray._private.runtime_env").setLevel(logging.ERROR)
         try:
             submitted: str = self._client.submit_job(
                 entrypoint=request.entrypoint, runtime_env=request.runtime_env, metadata=dict(request.metadata)

@@ -110,7 +110,8 @@ class LearnerGroup:
         learner = self._config.learner
         pool = PoolConfig(workers=learner.world_size, num_cpus=learner.num_cpus, num_gpus=learner.num_gpus, threads=learner.threads)
         bundle = {"CPU": learner.num_cpus} | ({"GPU": learner.num_gpus} if learner.num_gpus else {})
-        self._placement = placement_group([bundle] * learner.world_size, strategy="PACK")
+        labels = [learner.node_labels] * learner.world_size if learner.node_labels else None
+        self._placement = placement_group([bundle] * learner.world_size, strategy="PACK", bundle_label_selector=labels)
         timeout = self._config.cluster.start_timeout_s
         try:
             await asyncio.wait_for(_resolve(self._placement.ready()), timeout)

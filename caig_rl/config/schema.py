@@ -142,6 +142,8 @@ class PoolConfig(_Section):
     num_gpus: float = Field(0.0, ge=0.0)
     threads: int = Field(1, ge=1)
     """Threads of torch and OpenMP in each worker."""
+    node_labels: dict[str, str] = Field(default_factory=dict)
+    """Ray node labels that a worker's node must carry: {"role": "rollout"}. Empty: any node."""
 
 
 class PoolsConfig(_Section):
@@ -160,6 +162,8 @@ class LearnerConfig(_Section):
     num_cpus: float = Field(0.4, ge=0.0)
     num_gpus: float = Field(0.0, ge=0.0)
     threads: int = Field(2, ge=1)
+    node_labels: dict[str, str] = Field(default_factory=dict)
+    """Ray node labels that every rank's node must carry: {"role": "learner"}. Empty: any node."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     finetune: Literal["lora", "full"] = "lora"
     lora_rank: int = Field(32, ge=1)

@@ -31,7 +31,7 @@ def web_server() -> Iterator[int]:
 
 
 def test_a_cluster_that_is_not_there_is_said_to_be_unreachable():
-    with pytest.raises(UserError, match="cannot be reached.*check that the cluster is up"):
+    with pytest.raises(UserError, match=r"cannot be reached.*check that the cluster is up"):
         JobClient(f"http://127.0.0.1:{free_ports(1)[0]}")
 
 
