@@ -74,6 +74,8 @@ class PolicyConfig(_Section):
 
     model: str = NANO
     """Model folder (Hugging Face layout, safetensors), or "nano"."""
+    architecture: str | None = None
+    """For `--dry-run` where the folder is not on this machine: "llava-1.6-vicuna-7b", "qwen2.5-vl-7b" or "smolvlm-500m"."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model folder."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -94,6 +96,8 @@ class RendererConfig(_Section):
 
     model: str = NANO
     """Folder of a StableDiffusionControlNetInpaintPipeline, or "nano"."""
+    architecture: str | None = None
+    """For `--dry-run` where the folder is not on this machine: "sd1.5-controlnet"."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     size: int = Field(64, ge=32, multiple_of=8)
     """Side of the rendered background before it is scaled to `imaging.size`."""
@@ -112,6 +116,8 @@ class RewardConfig(_Section):
     """"random" is the control experiment: scores that know nothing."""
     model: str = NANO
     """Reward model folder, or "nano"."""
+    architecture: str | None = None
+    """For `--dry-run` where the folder is not on this machine: as `policy.architecture`."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     batch_size: int = Field(64, ge=1)
     margin: float = Field(0.02, ge=0.0)
@@ -212,6 +218,12 @@ class ClusterConfig(_Section):
     """CPUs of the local cluster; empty: all."""
     object_store_gib: float = Field(1.0, gt=0.07)
     """Shared memory for the object store of a local cluster."""
+    gpus: int | None = Field(None, ge=0)
+    """GPUs of the cluster, for `--dry-run`: a config that asks for more is refused. Empty: as many as it asks for."""
+    gpu_memory_gib: float | None = Field(None, gt=0.0)
+    """Memory of one GPU: a config whose workers do not fit on theirs is refused. Empty: estimated, not checked."""
+    autoscaling: bool = False
+    """The cluster adds nodes for workers that wait. False: a config that asks for more than is there is refused at once."""
     start_timeout_s: float = Field(600.0, gt=0.0)
     """Longest wait for workers to come up before the run says what it waits for and fails."""
 
