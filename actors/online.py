@@ -37,6 +37,10 @@ from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.intake import Intake
 from actors.journal import PairJournal, pairs_to_table
 from actors.learner import LearnerGroup
+from actors.live import write_live
+from actors.metrics import RaySink, RunMetrics, Snapshot, cancelled
+from actors.metrics import watch as watch_metrics
+from actors.observation import observe
 from actors.pairing import official_negatives
 from actors.pipeline import RolledOut, RolloutPipeline, ShardPoisoned
 from actors.progress import Progress, Silent
@@ -101,10 +105,12 @@ async def run(
         config, source, eval_source, judge, run_folder, facts or KnownFacts(simulated=simulated), progress or Silent(), should_stop
     )
     watch = asyncio.create_task(loop.memory.watch())
+    metrics = asyncio.create_task(watch_metrics(RunMetrics(RaySink(config.run.name)), loop.observe, partial(write_live, run_folder)))
     try:
         return await loop.run(resume)
     finally:
         watch.cancel()
+        await cancelled(metrics)
         await loop.close()
 
 
@@ -165,6 +171,21 @@ class OnlineLoop:
         after = await self._evaluation.measure(self._pipeline, "after")
         write_gallery(self._folder, self._evaluation.gallery(self._before.gallery, after.gallery))
         return self._finish("done", after)
+
+    def observe(self) -> Snapshot:
+        """The loop at this moment, for the metrics."""
+        return observe(
+            rounds_planned=self._config.rollout.rounds,
+            rounds_done=self._rounds_done,
+            version=self._version.number,
+            pipeline=self._pipeline,
+            buffer=self._buffer,
+            ledger=self._ledger,
+            clock=self._clock,
+            throughput=self._throughput,
+            memory=self.memory,
+            details=self._details,
+        )
 
     async def close(self) -> None:
         """Stop all workers; the run folder stays as it is."""

@@ -126,6 +126,10 @@ class WorkerPool:
         finally:
             await self._release(worker)
 
+    def workers(self) -> list[tuple[str, WorkerState, int]]:
+        """Name, state, and generations behind the pool's current one, of every worker that there is."""
+        return [(worker.name, worker.state, self._generation - worker.generation) for worker in self._workers]
+
     async def close(self) -> None:
         """Stop all workers. Work under way is lost."""
         self._closed = True

@@ -5,23 +5,50 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import requests
 from ray.job_submission import JobStatus, JobSubmissionClient
 
-from tests.ray_head import REPOSITORY, ray_head
+from tests.cluster.test_dashboard import queried
+from tests.ray_head import REPOSITORY, free_ports, ray_head
 from tests.test_end_to_end import CAIG, SMALL
 
 pytestmark = pytest.mark.slow
 
 
+METRICS_PORT = free_ports(1)[0]
+
+
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
-    with ray_head() as found:
+    with ray_head(metrics_port=METRICS_PORT) as found:
         yield found
+
+
+@contextmanager
+def scraping() -> Iterator[set[str]]:
+    """Names of all series that the head's metrics port shows at any time inside the block."""
+    names: set[str] = set()
+    over = threading.Event()
+
+    def scrape() -> None:
+        while not over.wait(1.0):
+            text = requests.get(f"http://127.0.0.1:{METRICS_PORT}/metrics", timeout=30).text
+            names.update(line.partition("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#"))
+
+    thread = threading.Thread(target=scrape, daemon=True)
+    thread.start()
+    try:
+        yield names
+    finally:
+        over.set()
+        thread.join()
 
 
 def submit(address: str, *arguments: str, **options) -> subprocess.CompletedProcess[str]:
@@ -46,9 +73,13 @@ def log_holding(client: JobSubmissionClient, job_id: str, text: str, limit_s: fl
     return log
 
 
-def test_the_demo_runs_as_a_job_and_its_log_reaches_the_submitter(address: str, tmp_path: Path):
-    done = submit(address, f"run.root={tmp_path}", "run.name=job", *SMALL, "rollout.rounds=1")
+def test_the_demo_runs_as_a_job_its_log_reaches_the_submitter_and_a_scrape_holds_what_the_dashboard_queries(address: str, tmp_path: Path):
+    with scraping() as scraped:
+        done = submit(address, f"run.root={tmp_path}", "run.name=job", *SMALL, "rollout.rounds=1")
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
+    assert queried() <= scraped, sorted(queried() - scraped)
+    live = json.loads((tmp_path / "job" / "live.json").read_text())
+    assert live["rounds_done"] == 1 and live["pools"]["renderer"]["desired"] == 2
     assert "round 1" in done.stdout and "report:" in done.stdout
     assert json.loads((tmp_path / "job" / "summary.json").read_text())["status"] == "done"
 

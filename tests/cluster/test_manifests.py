@@ -20,7 +20,7 @@ from caig_rl.config.load import load_config
 REPOSITORY = Path(__file__).parents[2]
 CLUSTER = REPOSITORY / "cluster"
 KINDS = {"RayJob": "ray.io_rayjobs.yaml", "RayService": "ray.io_rayservices.yaml", "RayCluster": "ray.io_rayclusters.yaml"}
-MANIFESTS = sorted((CLUSTER / "kuberay").glob("*.yaml"))
+MANIFESTS = [path for path in sorted((CLUSTER / "kuberay").glob("*.yaml")) if path.name != "podmonitor.yaml"]
 LAUNCHERS = sorted(CLUSTER.glob("ray-*.yaml"))
 
 
@@ -113,6 +113,16 @@ def test_the_learner_group_has_the_gpus_that_the_config_asks_for():
     pools = [getattr(config.pools, name) for name in ("policy", "renderer", "scorer")]
     assert gpus("learner", "replicas") == config.learner.world_size * config.learner.num_gpus
     assert gpus("rollout-spot", "maxReplicas") >= sum(pool.workers * pool.num_gpus for pool in pools)
+
+
+def test_every_pod_has_the_metrics_port_that_the_monitor_scrapes():
+    (endpoint,) = load(CLUSTER / "kuberay" / "podmonitor.yaml")["spec"]["podMetricsEndpoints"]
+    for path in MANIFESTS:
+        spec = load(path)["spec"]
+        cluster = spec.get("rayClusterSpec") or spec["rayClusterConfig"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            (container,) = group["template"]["spec"]["containers"]
+            assert endpoint["port"] in [port["name"] for port in container["ports"]], path.name
 
 
 def test_the_service_names_an_application_that_there_is():
