@@ -10,6 +10,7 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
+from actors.capacity import refuse_what_the_cluster_lacks
 from actors.checkpoint import CheckpointStore
 from actors.cluster import ray_cluster
 from actors.evaluation import Evaluation, MeasuredPolicy
@@ -45,6 +46,7 @@ def run_online(
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):
+            refuse_what_the_cluster_lacks(config)
             summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop))
     report = write_report(folder)
     head = headline(summary)

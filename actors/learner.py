@@ -128,6 +128,11 @@ class LearnerGroup:
         master = await self._ranks[0].address.remote()
         self._canary = (await self._call("build", master, total_steps))[0]
 
+    @property
+    def ready_ranks(self) -> int:
+        """Ranks that have formed the group: none, or all."""
+        return len(self._ranks) if self._canary is not None else 0
+
     async def train(
         self, table: ObjectRef, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negatives: Sequence[Rollout | None] | None
     ) -> RoundMetrics:

@@ -102,7 +102,7 @@ class RunMetrics:
         self._total("syncs", now.syncs)
         self._total("syncs_verified", now.verified)
         for pool, pool_state in now.pools.items():
-            self._pool(pool, state)
+            self._pool(pool, pool_state)
         self._new_rounds(now.rounds)
         for behind in now.staleness[self._staleness_seen :]:
             self._sink.record(BY_NAME["staleness_versions"], behind, {})
@@ -138,26 +138,29 @@ class RunMetrics:
 
 
 async def watch(
-    metrics: RunMetrics,
+    takers: Sequence[Callable[[Snapshot], None]],
     snapshot: Callable[[], Snapshot],
     publish: Callable[[Snapshot], None] = lambda _: None,
     period_s: float = PERIOD_S,
     publish_every: int = 3,
 ) -> None:
-    """Report until cancelled, and once more then, so that the last round is not lost.
+    """Give a snapshot to every taker until cancelled, and once more then, so that the last round is not lost.
 
     `publish` is given every `publish_every`th snapshot in a thread of its own: it may write to a slow disk.
     """
     try:
         for number in itertools.count():
             now = snapshot()
-            metrics.take(now)
+            for take in takers:
+                take(now)
             if number % publish_every == 0:
                 await asyncio.to_thread(publish, now)
             await asyncio.sleep(period_s)
     finally:
-        metrics.take(snapshot())
-        publish(snapshot())
+        now = snapshot()
+        for take in takers:
+            take(now)
+        publish(now)
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 from actors.buffer import PreferenceBuffer
-from actors.metrics import PoolState, Snapshot
+from actors.live import write_live
+from actors.metrics import PoolState, RaySink, RunMetrics, Snapshot, watch
 from actors.pipeline import RolloutPipeline
 from actors.pool import WorkerPool, WorkerState
+from actors.progress import Progress
 from actors.telemetry import MemoryWatch, StageClock, Throughput
+from actors.waiting import WaitWatch
+from caig_rl.config.schema import Config
 from caig_rl.evaluation.ledger import Ledger
+from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.summary import RoundDetail
 from caig_rl.types import Outcome
+
+
+async def watch_loop(config: Config, snapshot: Callable[[], Snapshot], folder: RunFolder, progress: Progress) -> None:
+    """Until cancelled: metrics to Ray, `live.json` to the run folder, and a word to the watcher where workers are waited for."""
+    waiting = WaitWatch(config.cluster.wait_note_s, progress.note)
+    await watch([RunMetrics(RaySink(config.run.name)).take, waiting.take], snapshot, partial(write_live, folder))
 
 
 def observe(
@@ -20,6 +32,7 @@ def observe(
     rounds_done: int,
     version: int,
     pipeline: RolloutPipeline,
+    ranks: tuple[int, int],
     buffer: PreferenceBuffer,
     ledger: Ledger,
     clock: StageClock,
@@ -27,7 +40,7 @@ def observe(
     memory: MemoryWatch,
     details: Sequence[RoundDetail],
 ) -> Snapshot:
-    """The parts of a running loop as one snapshot."""
+    """The parts of a running loop as one snapshot. `ranks`: of the learner, those that are up and all."""
     pools = {pool.name: pool for pool in (pipeline.policy, pipeline.renderer, pipeline.scorer)}
     return Snapshot(
         rounds_done=rounds_done,
@@ -36,7 +49,10 @@ def observe(
         stage_seconds=clock.seconds(),
         slots={**buffer.counts(), "free": buffer.free_slots},
         products=_outcomes(ledger),
-        pools={name: _pool_state(pool, version if name == "policy" else None) for name, pool in pools.items()},
+        pools={
+            "learner": PoolState(ranks[1], ranks[0], 0, 0),
+            **{name: _pool_state(pool, version if name == "policy" else None) for name, pool in pools.items()},
+        },
         syncs=pipeline.syncs,
         verified=pipeline.verified,
         counts=dict(throughput.counts),

@@ -37,10 +37,8 @@ from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.intake import Intake
 from actors.journal import PairJournal, pairs_to_table
 from actors.learner import LearnerGroup
-from actors.live import write_live
-from actors.metrics import RaySink, RunMetrics, Snapshot, cancelled
-from actors.metrics import watch as watch_metrics
-from actors.observation import observe
+from actors.metrics import Snapshot, cancelled
+from actors.observation import observe, watch_loop
 from actors.pairing import official_negatives
 from actors.pipeline import RolledOut, RolloutPipeline, ShardPoisoned
 from actors.progress import Progress, Silent
@@ -105,7 +103,7 @@ async def run(
         config, source, eval_source, judge, run_folder, facts or KnownFacts(simulated=simulated), progress or Silent(), should_stop
     )
     watch = asyncio.create_task(loop.memory.watch())
-    metrics = asyncio.create_task(watch_metrics(RunMetrics(RaySink(config.run.name)), loop.observe, partial(write_live, run_folder)))
+    metrics = asyncio.create_task(watch_loop(config, loop.observe, run_folder, progress or Silent()))
     try:
         return await loop.run(resume)
     finally:
@@ -179,6 +177,7 @@ class OnlineLoop:
             rounds_done=self._rounds_done,
             version=self._version.number,
             pipeline=self._pipeline,
+            ranks=(self._learner.ready_ranks, self._config.learner.world_size),
             buffer=self._buffer,
             ledger=self._ledger,
             clock=self._clock,

@@ -226,6 +226,8 @@ class ClusterConfig(_Section):
     """The cluster adds nodes for workers that wait. False: a config that asks for more than is there is refused at once."""
     start_timeout_s: float = Field(600.0, gt=0.0)
     """Longest wait for workers to come up before the run says what it waits for and fails."""
+    wait_note_s: float = Field(60.0, gt=0.0)
+    """Seconds between the lines that say which workers are waited for, and what the cluster has."""
 
 
 class Config(_Section):

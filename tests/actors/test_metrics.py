@@ -85,7 +85,7 @@ def test_the_last_state_is_reported_when_the_watch_ends():
     now = [BEGIN]
 
     async def run() -> None:
-        task = asyncio.create_task(watch(RunMetrics(sink), lambda: now[0], period_s=60))
+        task = asyncio.create_task(watch([RunMetrics(sink).take], lambda: now[0], period_s=60))
         await asyncio.sleep(0)
         now[0] = replace(BEGIN, rounds_done=2)
         await cancelled(task)
