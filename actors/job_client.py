@@ -54,6 +54,7 @@ class JobClient:
         """
         # It would list on every submission what is left out, .git among it.
         logging.getLogger("ray._private.runtime_env").setLevel(logging.ERROR)
+        logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
         try:
             submitted: str = self._client.submit_job(
                 entrypoint=request.entrypoint, runtime_env=request.runtime_env, metadata=dict(request.metadata)

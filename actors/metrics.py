@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import itertools
+import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -13,6 +13,8 @@ from ray.util import metrics as ray_metrics
 
 from actors.series import BY_NAME, PREFIX, ROUND_NUMBERS, SERIES, Series
 from caig_rl.evaluation.summary import RoundDetail
+
+logger = logging.getLogger(__name__)
 
 PERIOD_S = 2.0
 
@@ -112,7 +114,7 @@ class RunMetrics:
         self._gauge("pool_desired", state.desired, pool=pool)
         self._gauge("pool_ready", state.ready, pool=pool)
         self._gauge("pool_busy", state.busy, pool=pool)
-        self._total("pool_replaced", state.replaced, pool=pool)
+        self._gauge("pool_replaced", state.replaced, pool=pool)
         for worker, version in state.versions.items():
             self._gauge("worker_version", version, worker=worker)
 
@@ -129,11 +131,11 @@ class RunMetrics:
         self._sink.record(BY_NAME[name], float(value), labels)
 
     def _total(self, name: str, total: float, **labels: str) -> None:
-        """A counter takes the increase; the first report, and one after a fall-back to a checkpoint, may find none."""
+        """A counter takes the increase; after a fall-back to a checkpoint there may be none. Ray refuses an increase of 0."""
         key = (name, "/".join(labels.values()))
         increase = total - self._totals.get(key, 0.0)
-        if increase > 0 or key not in self._totals:
-            self._sink.record(BY_NAME[name], max(increase, 0.0), labels)
+        if increase > 0:
+            self._sink.record(BY_NAME[name], increase, labels)
         self._totals[key] = max(total, self._totals.get(key, 0.0))
 
 
@@ -164,10 +166,14 @@ async def watch(
 
 
 async def cancelled(task: asyncio.Task[None]) -> None:
-    """Cancel `task` and wait until it has said its last."""
+    """Cancel a watching `task` and wait until it has said its last. One that broke costs the run its watch, not its result."""
     task.cancel()
-    with contextlib.suppress(asyncio.CancelledError):
+    try:
         await task
+    except asyncio.CancelledError:
+        return
+    except Exception:
+        logger.exception("the watch over the run broke; the run goes on without metrics")
 
 
 def _ray_metric(series: Series) -> Any:

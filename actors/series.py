@@ -40,7 +40,7 @@ SERIES = (
     Series("pool_desired", "gauge", "Workers that a pool wants.", ("pool",)),
     Series("pool_ready", "gauge", "Workers of a pool that take work or do some.", ("pool",)),
     Series("pool_busy", "gauge", "Workers of a pool that do some.", ("pool",)),
-    Series("pool_replaced", "counter", "Workers of a pool that died and were replaced.", ("pool",)),
+    Series("pool_replaced", "gauge", "Workers of a pool that died and were replaced since the run began.", ("pool",)),
     Series("syncs", "counter", "Weight syncs asked of policy workers."),
     Series("syncs_verified", "counter", "Weight syncs that were verified by hash and canary."),
     Series("pairs", "counter", "Preference pairs made."),

@@ -49,7 +49,7 @@ def test_counters_take_what_came_since_the_last_report():
     metrics.take(BEGIN)
     metrics.take(replace(BEGIN, counts={"pairs": 4, "images": 20, "tokens": 90}, stage_seconds={"policy": 1.5, "idle": 2.0}))
     assert sink.of("images") == [8, 12]
-    assert sink.of("pairs") == [0, 4]
+    assert sink.of("pairs") == [4]
     assert sink.of("stage_seconds") == [1.0, 2.0, 0.5]
 
 
@@ -92,6 +92,20 @@ def test_the_last_state_is_reported_when_the_watch_ends():
 
     asyncio.run(run())
     assert sink.of("rounds_done") == [0, 2]
+
+
+def test_a_watch_that_breaks_costs_the_run_nothing_and_is_logged(caplog: pytest.LogCaptureFixture):
+    def broken() -> Snapshot:
+        raise ValueError("no such pool")
+
+    async def run() -> str:
+        task = asyncio.create_task(watch([], broken))
+        await asyncio.sleep(0)
+        await cancelled(task)
+        return "the run's result"
+
+    assert asyncio.run(run()) == "the run's result"
+    assert "no such pool" in caplog.text
 
 
 @pytest.mark.parametrize("series", SERIES, ids=lambda series: series.name)
