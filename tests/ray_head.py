@@ -32,7 +32,7 @@ def free_ports(count: int) -> list[int]:
 
 @contextmanager
 def ray_head(num_cpus: int = 4, metrics_port: int | None = None) -> Iterator[str]:
-    """The dashboard's address of a head with `num_cpus` CPUs; everything it started ends with the block."""
+    """The dashboard's address of a head with `num_cpus` CPUs and the label role=everything; all that it started ends with the block."""
     gcs, dashboard, client, agent = free_ports(4)
     binaries = Path(sys.executable).parent
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled", "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}"}
@@ -40,7 +40,7 @@ def ray_head(num_cpus: int = 4, metrics_port: int | None = None) -> Iterator[str
     with tempfile.TemporaryDirectory(prefix="ray-head-", dir="/tmp") as folder:
         command = [str(binaries / "ray"), "start", "--head", "--block", f"--port={gcs}", f"--temp-dir={folder}", f"--num-cpus={num_cpus}"]
         command += [f"--dashboard-port={dashboard}", f"--ray-client-server-port={client}", f"--dashboard-agent-listen-port={agent}"]
-        command += ["--object-store-memory=300000000", "--include-dashboard=true"]
+        command += ["--object-store-memory=300000000", "--include-dashboard=true", "--labels=role=everything"]
         command += [f"--metrics-export-port={metrics_port}"] if metrics_port else []
         log = Path(folder) / "head.log"
         with log.open("w") as output:

@@ -74,8 +74,9 @@ def log_holding(client: JobSubmissionClient, job_id: str, text: str, limit_s: fl
 
 
 def test_the_demo_runs_as_a_job_its_log_reaches_the_submitter_and_a_scrape_holds_what_the_dashboard_queries(address: str, tmp_path: Path):
+    labels = ["learner.node_labels.role=everything", "pools.renderer.node_labels.role=everything"]
     with scraping() as scraped:
-        done = submit(address, f"run.root={tmp_path}", "run.name=job", *SMALL, "rollout.rounds=1")
+        done = submit(address, f"run.root={tmp_path}", "run.name=job", *SMALL, "rollout.rounds=1", *labels)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert queried() <= scraped, sorted(queried() - scraped)
     live = json.loads((tmp_path / "job" / "live.json").read_text())
