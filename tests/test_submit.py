@@ -39,7 +39,10 @@ def scraping() -> Iterator[set[str]]:
 
     def scrape() -> None:
         while not over.wait(1.0):
-            text = requests.get(f"http://127.0.0.1:{METRICS_PORT}/metrics", timeout=30).text
+            try:
+                text = requests.get(f"http://127.0.0.1:{METRICS_PORT}/metrics", timeout=30).text
+            except requests.RequestException:  # the agent opens its port some time after the dashboard
+                continue
             names.update(line.partition("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#"))
 
     thread = threading.Thread(target=scrape, daemon=True)
