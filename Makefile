@@ -1,4 +1,5 @@
 # make demo    watch the real system learn, on a CPU        make demo CATALOG=products.csv    on your own products
+# make docs    the documentation, into build/site
 # make test    everything that must hold, in minutes        make test-all    the slow tests too
 # Each sets up .venv first, and skips that when it is done. PYTHON=... chooses the interpreter, ARGS="learner.lr=1e-4" overrides config keys.
 
@@ -15,7 +16,7 @@ STAMP := $(shell date +%Y%m%d-%H%M%S)
 PYTEST_LOG := build/pytest.log
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format
+.PHONY: help setup demo test test-all lint format docs
 
 help:
 	@grep -E '^# make' Makefile | cut -c3-
@@ -31,6 +32,9 @@ lint: setup
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/lint-imports
+
+docs: setup
+	.venv/bin/mkdocs build
 
 format: setup
 	.venv/bin/ruff check --fix .

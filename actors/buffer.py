@@ -47,6 +47,11 @@ class PreferenceBuffer:
         """Admissions that may start now."""
         return self.slots - len(self._states)
 
+    def counts(self) -> dict[str, int]:
+        """Admissions under way by state ("in_flight", "ready", "training")."""
+        held = list(self._states.values())
+        return {state.name.lower(): held.count(state) for state in State}
+
     def admit(self, admissions: Sequence[Admission]) -> None:
         """Take a slot for each."""
         assert len(admissions) <= self.free_slots, f"{len(admissions)} admissions for {self.free_slots} free slots"

@@ -61,7 +61,7 @@ def worker_options(pool: PoolConfig, extra_environment: dict[str, str] | None = 
     }
     if pool.num_gpus == 0:
         environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1", "CUDA_VISIBLE_DEVICES": ""}
-    placed = {"label_selector": pool.labels} if pool.labels else {}
+    placed = {"label_selector": pool.node_labels} if pool.node_labels else {}
     return placed | {
         "num_cpus": pool.num_cpus,
         "num_gpus": pool.num_gpus,

@@ -11,6 +11,7 @@ from pathlib import Path
 import ray
 from rich.console import Console
 
+from actors.capacity import refuse_what_the_cluster_lacks
 from actors.checkpoint import CheckpointStore
 from actors.cluster import ray_cluster
 from actors.evaluation import Evaluation, MeasuredPolicy
@@ -22,7 +23,8 @@ from actors.reporting import KnownFacts, mean_ceiling
 from actors.stopping import StopRequest
 from actors.telemetry import StageClock, Throughput
 from actors.watch import RichProgress
-from caig_rl.config.schema import NANO, Config
+from caig_rl.config.schema import Config
+from caig_rl.config.section import NANO
 from caig_rl.errors import CheckpointError
 from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_shared_products
 from caig_rl.evaluation.report import write_report
@@ -58,6 +60,7 @@ def run_online(
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):
+            refuse_what_the_cluster_lacks(config)
             summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop, beside))
     report = write_report(folder)
     head = headline(summary)

@@ -138,9 +138,8 @@ class LearnerGroup:
         size = self.world_size = world_size or learner.world_size
         pool = PoolConfig(workers=size, num_cpus=learner.num_cpus, num_gpus=learner.num_gpus, threads=learner.threads)
         bundle = {"CPU": learner.num_cpus} | ({"GPU": learner.num_gpus} if learner.num_gpus else {})
-        labels = self._config.cluster.learner_labels
-        placed = {"bundle_label_selector": [labels] * size} if labels else {}
-        self._placement = placement_group([bundle] * size, strategy="PACK", **placed)
+        labels = [learner.node_labels] * size if learner.node_labels else None
+        self._placement = placement_group([bundle] * size, strategy="PACK", bundle_label_selector=labels)
         timeout = timeout_s or self._config.cluster.start_timeout_s
         try:
             await _placed(self._placement, timeout)
@@ -173,6 +172,11 @@ class LearnerGroup:
                 if size == sizes[-1]:
                     raise
                 logger.warning("no room for %d learner ranks within %.0f s", size, patience)
+
+    @property
+    def ready_ranks(self) -> int:
+        """Ranks that have formed the group: none, or all."""
+        return len(self._ranks) if self._canary is not None else 0
 
     async def train(
         self, table: ObjectRef, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negatives: Sequence[Rollout | None] | None

@@ -40,6 +40,8 @@ from actors.fingerprint import run_fingerprint
 from actors.fleet import Fleet
 from actors.isolation import roll_out_or_isolate
 from actors.journal import PairJournal
+from actors.metrics import Snapshot, end_watch
+from actors.observation import observe, watch_loop
 from actors.pipeline import RolledOut, RolloutPipeline
 from actors.progress import Progress, Silent
 from actors.record import RunRecord
@@ -105,10 +107,12 @@ async def run(
     known = facts or KnownFacts(simulated=judge is not None and judge.simulated)
     loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, progress or Silent(), stop or StopRequest())
     watch = asyncio.create_task(loop.record.memory.watch())
+    metrics = asyncio.create_task(watch_loop(config, loop.observe, run_folder, progress or Silent()))
     try:
         return await loop.run(resume, beside)
     finally:
         watch.cancel()
+        await end_watch(metrics)
         await loop.close()
 
 
@@ -169,6 +173,23 @@ class OnlineLoop:
         finally:
             for task in (stop, *helpers):
                 task.cancel()
+
+    def observe(self) -> Snapshot:
+        """The loop at this moment, for the metrics."""
+        book, record, learner = self.book, self.record, self.teacher.learner
+        return observe(
+            rounds_planned=self._config.rollout.rounds,
+            rounds_done=book.rounds_done,
+            version=book.version.number,
+            pipeline=self.pipeline,
+            ranks=(learner.ready_ranks, learner.world_size),
+            buffer=book.buffer,
+            ledger=book.ledger,
+            clock=record.clock,
+            throughput=record.throughput,
+            memory=record.memory,
+            details=record.details,
+        )
 
     async def close(self) -> None:
         """Stop all workers; the run folder stays as it is."""

@@ -172,6 +172,11 @@ class WorkerPool:
         """The actors that are up, for whoever injects faults."""
         return [worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING]
 
+    def workers(self) -> list[tuple[str, WorkerState, int]]:
+        """Name, state, and generations behind the pool's current one, of every worker that is to stay."""
+        staying = [worker for worker in self._workers if not worker.health.is_leaving]
+        return [(worker.name, worker.health.state, self._generation - worker.health.generation) for worker in staying]
+
     async def close(self) -> None:
         """Stop all workers. Work under way is lost."""
         self._closed = True

@@ -71,7 +71,7 @@ def _write(path: Path, rows: int, products: int) -> None:
 
 
 def _read(path: Path) -> None:
-    from caig_rl.config.schema import ClicksConfig
+    from caig_rl.config.reward import ClicksConfig
     from caig_rl.data.clicks.pipeline import make_pair_files
 
     before = _peak_gib()

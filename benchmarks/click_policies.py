@@ -26,7 +26,7 @@ from scipy import sparse
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.pairs import POLICIES, Policy, label_trust, make_pairs, policy_mask, policy_weights
 from caig_rl.data.clicks.pipeline import inspect_log
 from caig_rl.evaluation.statistics import paired_interval, t_interval

@@ -9,12 +9,14 @@ from typing import Annotated
 
 import typer
 
-from caig_rl.cli import chaos, data, evaluate, machine, nano, reward, serve, train
+from caig_rl.cli import chaos, data, evaluate, machine, nano, reward, serve, status, submit, train
 
 app = typer.Typer(
     help="Ad creatives that people click, optimised online by reinforcement learning.", no_args_is_help=True, pretty_exceptions_enable=False
 )
 app.command()(train.train)
+app.command()(submit.submit)
+app.command()(status.status)
 app.command()(train.report)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")

@@ -5,43 +5,34 @@ from __future__ import annotations
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, RunPath, console, explained, resolved_config, sources
-from caig_rl.config.load import config_yaml
-from caig_rl.config.schema import Config
 
 
 def train(
     config: ConfigFile = None,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest complete checkpoint.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the resolved config and the actors, and stop.")] = False,
+    resume_if_any: Annotated[bool, typer.Option("--resume-if-any", help="As --resume where there is a checkpoint, else start.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print config, actors, placement and memory, and stop.")] = False,
 ) -> None:
     """Optimise the policy online: sample, render, score, learn, again; then write the report."""
+    from caig_rl.cli.dry_run import refuse_what_cannot_fit, show_plan
+
     with explained():
         settings = resolved_config(config, overrides)
         if dry_run:
-            console.print(config_yaml(settings), markup=False, highlight=False, soft_wrap=True)
-            console.print(_actor_table(settings))
+            show_plan(settings)
             return
+        refuse_what_cannot_fit(settings)
         from actors.launch import run_online
+        from actors.restarting import resume_or_start
 
+        if resume_if_any and not resume:
+            resume = resume_or_start(settings, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
         source, evaluation, judge = sources(settings)
         summary = run_online(settings, source, evaluation, judge, resume=resume, console=console)
     raise typer.Exit(75 if summary.status == "stopped" else 0)
-
-
-def _actor_table(config: Config) -> Table:
-    table = Table("actors", "number", "CPUs each", "GPUs each", "threads each", title="actors")
-    for name in ("policy", "renderer", "scorer"):
-        pool = getattr(config.pools, name)
-        most = pool.max_workers or pool.workers
-        number = str(pool.workers) if most == pool.workers else f"{pool.workers} to {most}"
-        table.add_row(name, number, f"{pool.num_cpus:g}", f"{pool.num_gpus:g}", str(pool.threads))
-    learner = config.learner
-    table.add_row("learner", str(learner.world_size), f"{learner.num_cpus:g}", f"{learner.num_gpus:g}", str(learner.threads))
-    return table
 
 
 def report(run: RunPath) -> None:

@@ -6,12 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from caig_rl.config.reward import ClicksConfig, RewardConfig
+from caig_rl.config.section import NANO, Share
 from caig_rl.config.section import Section as _Section
-from caig_rl.config.section import Share
 from caig_rl.config.serve import ServeConfig
-
-NANO = "nano"
-"""In place of a model folder: the embedded models that ship with the package."""
 
 
 class RunConfig(_Section):
@@ -38,41 +36,6 @@ class CatalogConfig(_Section):
     """A larger image is rejected before it is decoded (decompression bombs)."""
     min_cutout_confidence: Share = 0.35
     """A cut-out made from a plain ground with less confidence is rejected."""
-
-
-class ClicksConfig(_Section):
-    """Click logs: where they are, how they are read, and what becomes of them (`caig-rl data pairs`)."""
-
-    path: str | None = None
-    """A Parquet, CSV or JSONL file, or a folder of files of one kind; local or an fsspec URI."""
-    form: Literal["aggregates", "events"] = "aggregates"
-    """"aggregates": rows with impressions and clicks, summed per creative. "events": each row is one impression, clicked or not."""
-    columns: dict[str, str] = Field(default_factory=dict)
-    """Our column name -> the file's: {"product": "sku", "creative": "ad_id"}. "headline + image_id" joins two columns into one name."""
-    rows_are_arms: bool = False
-    """Each row is one arm of a test, and one creative may be in several. Otherwise traffic is taken as split between creatives."""
-    images: str | None = None
-    """Folder that the log's image paths are relative to. Empty: the log's own folder."""
-    max_faulty_share: Share = 0.05
-    """More faulty rows than this share of all rows stop the job."""
-    split: Literal["auto", "propensity", "share", "equal", "unchecked"] = "auto"
-    """How traffic was meant to be split. "auto": by the log's column `propensity`, else by its column `share`, else equally."""
-    sample_ratio_level: float = Field(0.01, gt=0.0, lt=1.0)
-    """Tests not split as designed are set aside; at most this share of them is set aside by chance (Benjamini-Hochberg)."""
-    min_impressions: int = Field(100, ge=1)
-    """A creative with fewer impressions in its test is left out."""
-    prior_impressions: float | None = Field(None, gt=0.0)
-    """Weight of the product's own CTR in a creative's posterior, in impressions. Empty: estimated from the log."""
-    policy: Literal["official", "all", "significant", "posterior"] = "posterior"
-    """Pairs to learn from: CTR ratio 1.05-1.20 (the paper), every pair, |z| > 1.96, or every pair weighted by how sure its order is."""
-    max_pairs_per_test: int = Field(1000, ge=1)
-    """A test with more pairs gives a random selection of this many."""
-    validation_share: Share = 0.1
-    """Products kept for early stopping."""
-    heldout_share: Share = 0.1
-    """Products kept for the final measurement."""
-    out: str = "runs/clicks"
-    """Folder for creatives.parquet, pairs.parquet and the report; local or an fsspec URI."""
 
 
 class WorldConfig(_Section):
@@ -108,6 +71,8 @@ class PolicyConfig(_Section):
 
     model: str = NANO
     """Model folder (Hugging Face layout, safetensors), or "nano"."""
+    architecture: str | None = None
+    """For `--dry-run` where the folder is not on this machine: "llava-1.6-vicuna-7b", "qwen2.5-vl-7b" or "smolvlm-500m"."""
     trust_remote_code: bool = False
     """Run Python code that comes with the model folder."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
@@ -128,6 +93,8 @@ class RendererConfig(_Section):
 
     model: str = NANO
     """Folder of a StableDiffusionControlNetInpaintPipeline, or "nano"."""
+    architecture: str | None = None
+    """For `--dry-run` where the folder is not on this machine: "sd1.5-controlnet"."""
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     size: int = Field(64, ge=32, multiple_of=8)
     """Side of the rendered background before it is scaled to `imaging.size`."""
@@ -137,75 +104,6 @@ class RendererConfig(_Section):
     negative_prompt: str = ""
     batch_size: int = Field(16, ge=1)
     """Images per pipeline call."""
-
-
-class JudgeConfig(_Section):
-    """A multimodal model behind an OpenAI-compatible endpoint, asked which of two creatives is clicked more (reward.kind=judge)."""
-
-    url: str = "http://127.0.0.1:8000/v1"
-    """Address of the API, up to and without /chat/completions."""
-    model: str = ""
-    """Name of the model at the endpoint."""
-    key_env: str = "OPENAI_API_KEY"
-    """Environment variable that holds the key; the key itself is never written down. Unset: no key is sent."""
-    image_size: int = Field(512, ge=16)
-    """Side of each creative in the picture that is sent."""
-    timeout_s: float = Field(60.0, gt=0.0)
-    """Longest wait for one answer."""
-    attempts: int = Field(4, ge=1)
-    """Tries a question, when the endpoint is down, slow, busy or broken."""
-    requests_per_minute: float = Field(300.0, gt=0.0)
-    concurrency: int = Field(8, ge=1)
-    """Questions under way at a time."""
-    price_in: float = Field(0.0, ge=0.0)
-    """Price of a million tokens read, in any currency: for the cost count."""
-    price_out: float = Field(0.0, ge=0.0)
-    """Price of a million tokens written."""
-
-
-class RewardTrainConfig(_Section):
-    """How `caig-rl reward train` makes a reward model from the files in clicks.out."""
-
-    form: Literal["scorer", "side_by_side", "vam", "cg4ctr"] = "scorer"
-    """"scorer": each creative alone. "side_by_side": the paper's. "vam" and "cg4ctr": the baselines it compares with."""
-    backbone: str = NANO
-    """Folder of an image-text-to-text model, or "nano". VAM and CG4CTR make small encoders of their own and take its tokenizer."""
-    image_size: int = Field(64, ge=32, multiple_of=32)
-    """Side of each creative as the model sees it. side_by_side on "nano": 32, since two of them share a picture."""
-    workers: int = Field(1, ge=1)
-    """Ranks of the DeepSpeed group."""
-    num_cpus: float = Field(0.5, gt=0.0)
-    """CPUs that Ray reserves for each rank; Ray Data needs some beside them."""
-    num_gpus: float = Field(0.0, ge=0.0)
-    threads: int = Field(1, ge=1)
-    zero_stage: Literal[0, 1, 2, 3] = 1
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    epochs: int = Field(8, ge=1)
-    patience: int = Field(3, ge=1)
-    """Epochs without a lower validation loss, after which training stops."""
-    batch_size: int = Field(16, ge=1)
-    """Tests (products) a step, over all ranks; all creatives of a test stay together."""
-    lr: float = Field(1e-3, gt=0.0)
-    weight_decay: float = Field(0.01, ge=0.0)
-    max_failures: int = Field(3, ge=0)
-    """Times that the group is started again from its last checkpoint after a rank died."""
-    out: str = "runs/reward"
-    """Local folder for the best model; the job's checkpoints lie beside it."""
-
-
-class RewardConfig(_Section):
-    """Who scores the creatives during training."""
-
-    kind: Literal["model", "judge", "random"] = "model"
-    """"model": the folder at `model`, of whichever form it is. "judge": a model behind an endpoint. "random": scores that know nothing."""
-    model: str = NANO
-    """Reward model folder (scorer, side_by_side, vam or cg4ctr), or "nano"."""
-    judge: JudgeConfig = JudgeConfig()
-    train: RewardTrainConfig = RewardTrainConfig()
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    batch_size: int = Field(64, ge=1)
-    margin: float = Field(0.02, ge=0.0)
-    """Best and worst closer than this (log-odds) are a tie and teach nothing."""
 
 
 class RolloutConfig(_Section):
@@ -230,13 +128,13 @@ class PoolConfig(_Section):
     """Workers at the start, and the fewest later."""
     max_workers: int | None = Field(None, ge=1)
     """The pool grows up to this many where the run waits for it. Empty: it stays at `workers`."""
-    labels: dict[str, str] = Field(default_factory=dict)
-    """Only nodes with these Ray labels take its workers: {"market": "spot"}."""
     num_cpus: float = Field(1.0, ge=0.0)
     """CPUs that Ray reserves for each worker."""
     num_gpus: float = Field(0.0, ge=0.0)
     threads: int = Field(1, ge=1)
     """Threads of torch and OpenMP in each worker."""
+    node_labels: dict[str, str] = Field(default_factory=dict)
+    """Ray node labels that a worker's node must carry: {"role": "rollout"}. Empty: any node."""
 
     @model_validator(mode="after")
     def _most_is_no_less_than_least(self) -> PoolConfig:
@@ -274,6 +172,8 @@ class LearnerConfig(_Section):
     num_cpus: float = Field(0.4, ge=0.0)
     num_gpus: float = Field(0.0, ge=0.0)
     threads: int = Field(2, ge=1)
+    node_labels: dict[str, str] = Field(default_factory=dict)
+    """Ray node labels that every rank's node must carry: {"role": "learner"}. Empty: any node."""
     dtype: Literal["float32", "bfloat16"] = "float32"
     finetune: Literal["lora", "full"] = "lora"
     lora_rank: int = Field(32, ge=1)
@@ -327,10 +227,16 @@ class ClusterConfig(_Section):
     """CPUs of the local cluster; empty: all."""
     object_store_gib: float = Field(1.0, gt=0.07)
     """Shared memory for the object store of a local cluster."""
+    gpus: int | None = Field(None, ge=0)
+    """GPUs of the cluster, for `--dry-run`: a config that asks for more is refused. Empty: as many as it asks for."""
+    gpu_memory_gib: float | None = Field(None, gt=0.0)
+    """Memory of one GPU: a config whose workers do not fit on theirs is refused. Empty: estimated, not checked."""
+    autoscaling: bool = False
+    """The cluster adds nodes for workers that wait. False: a config that asks for more than is there is refused at once."""
     start_timeout_s: float = Field(600.0, gt=0.0)
     """Longest wait for workers to come up before the run says what it waits for and fails."""
-    learner_labels: dict[str, str] = Field(default_factory=dict)
-    """Only nodes with these Ray labels take learner ranks: {"market": "on-demand"}."""
+    wait_note_s: float = Field(60.0, gt=0.0)
+    """Seconds between the lines that say which workers are waited for, and what the cluster has."""
 
 
 class RecoveryConfig(_Section):

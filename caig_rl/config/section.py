@@ -7,6 +7,8 @@ from typing import Annotated
 from pydantic import BaseModel, ConfigDict, Field
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
+NANO = "nano"
+"""In place of a model folder: the embedded models that ship with the package."""
 
 
 class Section(BaseModel):

@@ -107,6 +107,12 @@ class Ledger:
             "in_flight": len(self._entries) - len(ended),
         }
 
+    def staleness(self) -> list[int]:
+        """How many versions each trained admission was behind the learner, in the order of rounds: round r is learned at version r."""
+        trained = [entry for entry in self._entries.values() if entry.outcome is Outcome.TRAINED and entry.version]
+        trained.sort(key=lambda entry: entry.finished_round or 0)
+        return [max(0, (entry.finished_round or 0) - int(entry.version.rpartition(".")[2])) for entry in trained]
+
     def to_table(self) -> pa.Table:
         """The whole ledger as an Arrow table of `SCHEMA`: admissions by id, then rejected rows."""
         rows = [_admission_row(self._entries[key]) for key in sorted(self._entries)]

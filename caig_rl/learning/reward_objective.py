@@ -16,7 +16,7 @@ import torch
 from torch import nn
 from transformers import AutoModel, AutoProcessor
 
-from caig_rl.config.schema import ClicksConfig, RewardTrainConfig
+from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.data.clicks.dataset import ClickDataset
 from caig_rl.data.clicks.groups import decode_png
 from caig_rl.data.clicks.splits import TRAIN

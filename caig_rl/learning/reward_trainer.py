@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from caig_rl.config.schema import ClicksConfig, LearnerConfig, RewardTrainConfig
+from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
+from caig_rl.config.schema import LearnerConfig
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.engine import build_engine, gathered_copy, learning_rate, sum_over_ranks, take_step
 from caig_rl.learning.reward import RewardRows

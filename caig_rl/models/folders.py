@@ -7,7 +7,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Literal
 
-from caig_rl.config.schema import NANO
+from caig_rl.config.section import NANO
 from caig_rl.errors import ModelFolderError
 
 ModelKind = Literal["policy", "renderer", "reward"]

@@ -16,7 +16,7 @@ from typing import Any
 
 import httpx
 
-from caig_rl.config.schema import JudgeConfig
+from caig_rl.config.reward import JudgeConfig
 
 logger = logging.getLogger(__name__)
 

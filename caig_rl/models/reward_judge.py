@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from caig_rl.config.schema import JudgeConfig
+from caig_rl.config.reward import JudgeConfig
 from caig_rl.models.reward_endpoint import ChatEndpoint, EndpointFault, Fault
 from caig_rl.models.reward_model import RewardError, check_lengths, scores_from_comparisons
 from caig_rl.models.reward_side_by_side import side_by_side

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import torch
 
-from caig_rl.config.schema import RewardConfig
+from caig_rl.config.reward import RewardConfig
 from caig_rl.errors import ConfigError, ModelFolderError
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward import RewardScorer

@@ -61,12 +61,12 @@ def main() -> None:
     """Rollout on the spot node, the learner beside the driver."""
     folder = Path(sys.argv[1])
     config = make_tiny_config(folder)
-    on_spot = {"labels": {"market": "spot"}}
+    on_spot = {"node_labels": {"market": "spot"}}
     pools = {name: getattr(config.pools, name).model_copy(update=on_spot) for name in ("policy", "renderer", "scorer")}
     config = config.model_copy(
         update={
             "pools": config.pools.model_copy(update=pools),
-            "cluster": config.cluster.model_copy(update={"learner_labels": {"market": "on-demand"}}),
+            "learner": config.learner.model_copy(update={"node_labels": {"market": "on-demand"}}),
         }
     )
     head = {"num_cpus": 1, "labels": {"market": "on-demand"}, "object_store_memory": 100 * 2**20, "_system_config": FAST_DEATH_NOTICE}

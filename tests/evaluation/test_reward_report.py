@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.dataset import ClickDataset, load_click_dataset
 from caig_rl.data.clicks.pipeline import make_pair_files
 from caig_rl.errors import ClickLogError

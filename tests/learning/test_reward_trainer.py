@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from caig_rl.config.schema import ClicksConfig, RewardTrainConfig
+from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.data.clicks.groups import encode_png
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.engine import init_group

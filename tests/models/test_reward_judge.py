@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from caig_rl.config.schema import JudgeConfig
+from caig_rl.config.reward import JudgeConfig
 from caig_rl.models.reward_endpoint import ChatEndpoint, Fault, RateLimiter
 from caig_rl.models.reward_judge import RewardJudge, said_side
 from caig_rl.models.reward_model import RewardError

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.columns import DETAILS
 from caig_rl.data.clicks.sample_ratio import SampleRatio
 from caig_rl.data.clicks.shrinkage import estimate_prior_impressions, own_ctr, posterior

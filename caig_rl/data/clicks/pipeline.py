@@ -10,7 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.checks import FaultCounter
 from caig_rl.data.clicks.creatives import CREATIVE_SCHEMA, creative_statistics, merge_arms, usable_arms
 from caig_rl.data.clicks.files import parquet_writer, write_text

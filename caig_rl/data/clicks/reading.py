@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.dataset as pads
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.columns import JOIN, KEYS, NUMBERS, LogColumns, map_log_columns
 from caig_rl.errors import ClickLogError
 

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 
 
 def clicks_config(path: Path, **settings: Any) -> ClicksConfig:

@@ -1,6 +1,6 @@
 import pytest
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.columns import map_log_columns
 from caig_rl.errors import ClickLogError, ConfigError
 

@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.creatives import CREATIVE_SCHEMA, creative_statistics, merge_arms
 from caig_rl.data.clicks.totals import ArmTotals
 

@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.dataset import load_click_dataset
 from caig_rl.data.clicks.groups import GROUP_SCHEMA, decode_png, write_groups
 from caig_rl.data.clicks.pipeline import make_pair_files

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.creatives import CREATIVE_SCHEMA, creative_statistics
 from caig_rl.data.clicks.pairs import (
     PAIR_SCHEMA,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from caig_rl.config.schema import ClicksConfig
+from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.pipeline import make_pair_files
 from caig_rl.data.clicks.summary import ClickSummary
 

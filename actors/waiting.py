@@ -1,0 +1,54 @@
+"""Nothing waits for resources in silence: says, again and again, which workers are not up yet and what the cluster has."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+
+import ray
+
+from actors.metrics import PoolState, Snapshot
+
+
+class WaitWatch:
+    """Takes snapshots and speaks where a pool, or the learner's group, has been short of workers for `note_s` seconds."""
+
+    def __init__(
+        self,
+        note_s: float,
+        note: Callable[[str], None],
+        resources: Callable[[], str] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`resources` says what the cluster has; None: asks Ray."""
+        self._note_s, self._note, self._resources, self._clock = note_s, note, resources or resources_in_words, clock
+        self._short_since: float | None = None
+        self._last_note = 0.0
+
+    def take(self, now: Snapshot) -> None:
+        """Look at one snapshot."""
+        missing = _missing(now.pools)
+        time_now = self._clock()
+        if not missing:
+            self._short_since = None
+            return
+        if self._short_since is None:
+            self._short_since = self._last_note = time_now
+        if time_now - self._last_note >= self._note_s:
+            self._last_note = time_now
+            self._note(f"waiting {time_now - self._short_since:.0f} s for {', '.join(missing)}; {self._resources()}")
+
+
+def _missing(pools: Mapping[str, PoolState]) -> list[str]:
+    return [
+        f"{state.desired - state.ready} of {state.desired} {name} worker(s)" for name, state in pools.items() if state.ready < state.desired
+    ]
+
+
+def resources_in_words() -> str:
+    """What the connected cluster has, and how much of it is free. A worker that has its place and is still loading waits for nothing."""
+    total, free = ray.cluster_resources(), ray.available_resources()
+    return (
+        f"the cluster has {total.get('CPU', 0):g} CPUs ({free.get('CPU', 0):g} free) and "
+        f"{total.get('GPU', 0):g} GPUs ({free.get('GPU', 0):g} free)"
+    )

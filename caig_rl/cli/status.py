@@ -1,0 +1,125 @@
+"""`caig-rl status`: a live table of a run, or of the jobs of a cluster."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.live import Live
+from rich.markup import escape
+from rich.table import Table
+
+from caig_rl.cli.common import console, explained
+from caig_rl.errors import UserError
+from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_status import RunStatus, read_status
+
+_ENDED = ("done", "stopped", "failed")
+_COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "failed": "red"}
+_ROUND_COLUMNS = ("pairs", "reward_score", "relevance", "ctr", "kl", "loss", "distinct_prompts", "seconds")
+
+
+def status(
+    target: Annotated[str, typer.Argument(metavar="ADDRESS|RUN", help="A run folder, or the dashboard of a Ray head.")],
+    once: Annotated[bool, typer.Option("--once", help="Print once and end.")] = False,
+    every_s: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 2.0,
+) -> None:
+    """Show how a run stands, until it ends: rounds, rates, pools, staleness, versions, the last failures."""
+    with explained():
+        if target.startswith(("http://", "https://")):
+            console.print(_jobs(target))
+            return
+        root, _, name = target.rstrip("/").rpartition("/")
+        folder = RunFolder(root or ".", name)
+        current = read_status(folder)
+        if once or not console.is_terminal:
+            console.print(table_of(current))
+            return
+        with Live(table_of(current), console=console, auto_refresh=False) as live:
+            while current.state not in _ENDED:
+                time.sleep(every_s)
+                current = read_status(folder)
+                live.update(table_of(current), refresh=True)
+
+
+def table_of(run: RunStatus) -> RenderableType:
+    """The whole view."""
+    parts: list[RenderableType] = [_head(run)]
+    if run.live:
+        parts += [_pools(run.live), _numbers(run.live)]
+    if run.rounds:
+        parts.append(_rounds(run.rounds[-5:]))
+    if run.failures:
+        parts.append(_failures(run.failures))
+    return Group(*parts)
+
+
+def _head(run: RunStatus) -> str:
+    colour = _COLOURS.get(run.state, "white")
+    words = [f"[bold]{escape(run.name)}[/]  [{colour}]{run.state}[/]"]
+    if run.live:
+        words.append(f"round {run.live['rounds_done']} of {run.live['rounds_planned']}  policy version {run.live['version']}")
+    if run.state == "silent":
+        words.append(f"[red]nothing written for {run.silent_s:.0f} s: the process is gone, or its disk is[/]")
+    if run.summary is not None and run.summary.ctr is not None:
+        words.append(f"CTR lift {run.summary.ctr.lift:+.1%}")
+    return "  ".join(words)
+
+
+def _pools(live: dict[str, Any]) -> Table:
+    table = Table("pool", "desired", "ready", "busy", "replaced", "versions")
+    for name, pool in live["pools"].items():
+        versions = ", ".join(f"{worker}: {version}" for worker, version in pool["versions"].items())
+        table.add_row(name, *(str(pool[key]) for key in ("desired", "ready", "busy", "replaced")), escape(versions))
+    return table
+
+
+def _numbers(live: dict[str, Any]) -> Table:
+    seconds = live["stage_seconds"]
+    total = sum(seconds.values()) or 1.0
+    table = Table.grid(padding=(0, 2))
+    table.add_row("time", "  ".join(f"{stage} {value / total:.0%}" for stage, value in sorted(seconds.items(), key=lambda item: -item[1])))
+    table.add_row("rates", "  ".join(f"{live['counts'].get(name, 0) / total:.2f} {name}/s" for name in ("pairs", "images", "tokens")))
+    table.add_row("slots", "  ".join(f"{count} {state}" for state, count in live["slots"].items()))
+    table.add_row("products", "  ".join(f"{count} {outcome}" for outcome, count in live["products"].items()))
+    table.add_row("staleness", "  ".join(f"{count} pairs {behind} behind" for behind, count in live["staleness"].items()) or "-")
+    table.add_row("syncs", f"{live['verified']} verified of {live['syncs']}")
+    return table
+
+
+def _rounds(rounds: list[dict[str, object]]) -> Table:
+    table = Table("round", *(name.replace("_", " ") for name in _ROUND_COLUMNS))
+    for row in rounds:
+        cells = [_cell(row.get(name)) for name in _ROUND_COLUMNS]
+        table.add_row(str(int(str(row["round"])) + 1), *cells)
+    return table
+
+
+def _cell(value: object) -> str:
+    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def _failures(rows: list[dict[str, Any]]) -> Table:
+    table = Table("failed product", "round", "kind", "why", title="last failures")
+    for row in rows:
+        table.add_row(escape(str(row["product_id"])), str(row["round"]), str(row["kind"]), escape(str(row["message"])[:100]))
+    return table
+
+
+def _jobs(address: str) -> Table:
+    from actors.job_client import JobClient
+    from actors.jobs import RUN_KEY
+
+    jobs = [job for job in JobClient(address.rstrip("/")).jobs() if job.submission_id]
+    if not jobs:
+        raise UserError(f"{address} knows of no job; start one: caig-rl submit CONFIG --address {address}")
+    table = Table("job", "state", "minutes", "run folder", "message")
+    for job in jobs[:20]:
+        end = (job.end_time or time.time() * 1000) / 1000
+        minutes = f"{(end - job.start_time / 1000) / 60:.1f}" if job.start_time else ""
+        folder = (job.metadata or {}).get(RUN_KEY, "")
+        said = str(job.message or "").strip().splitlines()
+        table.add_row(job.submission_id, str(job.status.value), minutes, escape(folder), escape(said[-1][:80] if said else ""))
+    return table

@@ -1,0 +1,64 @@
+"""`caig-rl submit`: send a run to a Ray cluster as a job, and follow it."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from caig_rl.cli.common import ConfigFile, Overrides, console, errors, explained, resolved_config
+from caig_rl.errors import UserError
+
+
+def submit(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    address: Annotated[str, typer.Option(help="Dashboard of the Ray head.", envvar="RAY_API_SERVER_ADDRESS")] = "http://127.0.0.1:8265",
+    working_dir: Annotated[str, typer.Option(help="Folder that is sent along, or the URI of a zip file.")] = ".",
+    pip: Annotated[list[str] | None, typer.Option(help="A package that the nodes must install; repeatable.")] = None,
+    env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job and its workers; repeatable.")] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest complete checkpoint.")] = False,
+    stop_wait_s: Annotated[int, typer.Option(min=1, help="Longest time for the checkpoint when the job is asked to stop.")] = 1800,
+    follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the log until the job ends, and exit as it did.")] = True,
+) -> None:
+    """Run `train` as a job on a Ray cluster. Ending this command does not end the job."""
+    from actors.job_client import JobClient
+    from actors.jobs import JobOptions, dashboard_address, job_request
+
+    given, config_file = list(overrides or []), config
+    if config_file is not None and "=" in str(config_file):
+        given.insert(0, str(config_file))
+        config_file = None
+    with explained():
+        settings = resolved_config(config_file, given)
+        where = dashboard_address(address)
+        options = JobOptions(working_dir, tuple(pip or ()), _variables(env or []), resume, stop_wait_s)
+        request = job_request(config_file, given, settings, options, where)
+        client = JobClient(where)
+        job_id = client.submit(request)
+        errors.print(f"job {job_id} on {where}, run folder {request.metadata['caig_rl_run']}", highlight=False, soft_wrap=True)
+        errors.print(f"  stop it, with a checkpoint: ray job stop --no-wait --address {where} {job_id}", highlight=False, soft_wrap=True)
+        if not follow:
+            console.print(job_id, highlight=False)
+            return
+        try:
+            code = client.follow(
+                job_id, _write, lambda text: errors.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
+            )
+        except KeyboardInterrupt:
+            errors.print(f"\njob {job_id} goes on; see it again: ray job logs --follow --address {where} {job_id}", highlight=False)
+            raise typer.Exit(130) from None
+    raise typer.Exit(code)
+
+
+def _write(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
+
+
+def _variables(assignments: list[str]) -> dict[str, str]:
+    for text in assignments:
+        if not text.partition("=")[0] or "=" not in text:
+            raise UserError(f"--env {text}: a variable is written NAME=VALUE")
+    return dict(text.split("=", 1) for text in assignments)

@@ -1,0 +1,56 @@
+"""What the submitter says when the address is wrong. Real sockets, no Ray."""
+
+import socket
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+
+import pytest
+
+from actors.job_client import JobClient
+from caig_rl.errors import UserError
+from tests.ray_head import free_ports
+
+
+class _NoDashboard(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(b"<html>hello</html>")
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+@pytest.fixture
+def web_server() -> Iterator[int]:
+    server = HTTPServer(("127.0.0.1", 0), _NoDashboard)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield server.server_port
+    server.shutdown()
+
+
+def test_a_cluster_that_is_not_there_is_said_to_be_unreachable():
+    with pytest.raises(UserError, match=r"cannot be reached.*check that the cluster is up"):
+        JobClient(f"http://127.0.0.1:{free_ports(1)[0]}")
+
+
+def test_a_web_server_that_is_no_dashboard_is_told_from_one(web_server: int):
+    with pytest.raises(UserError, match="is not a Ray dashboard"):
+        JobClient(f"http://127.0.0.1:{web_server}")
+
+
+def test_a_port_that_speaks_another_protocol_is_told_from_a_dashboard():
+    listener = socket.create_server(("127.0.0.1", 0))
+
+    def hang_up() -> None:
+        connection, _ = listener.accept()
+        connection.recv(4096)
+        connection.close()
+
+    thread = threading.Thread(target=hang_up)
+    thread.start()
+    with pytest.raises(UserError, match="not in HTTP"):
+        JobClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
+    thread.join()
+    listener.close()

