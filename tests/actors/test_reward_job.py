@@ -1,0 +1,100 @@
+"""`caig-rl reward train` as a user runs it: a Ray Train job of two ranks, one of which is killed in the middle."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from caig_rl.config.schema import ClicksConfig
+from caig_rl.data.clicks.pipeline import make_pair_files
+from caig_rl.imaging.views import save_png
+from caig_rl.models.folders import resolve_model_folder
+from caig_rl.models.reward_loading import load_reward
+from caig_rl.types import Product
+from tests.conftest import REPOSITORY
+from tests.tiny import make_tiny_policy
+
+EPOCHS = 8
+PATIENCE_S = 900
+
+
+def _write_log(folder: Path) -> ClicksConfig:
+    """Bright creatives are clicked more."""
+    rng = np.random.default_rng(0)
+    rows = []
+    for product in range(60):
+        for creative in range(3):
+            grey = int(rng.integers(20, 236))
+            save_png(np.full((64, 64, 3), grey, np.uint8), folder / f"{product}-{creative}.png")
+            clicks = int(rng.binomial(20_000, 0.02 + 0.03 * grey / 255))
+            counts = {"impressions": 20_000, "clicks": clicks, "image": f"{product}-{creative}.png"}
+            rows.append({"product": f"p{product}", "creative": f"c{creative}", "title": f"mug {product}", "category": "kitchen"} | counts)
+    pq.write_table(pa.Table.from_pylist(rows), folder / "log.parquet")
+    config = ClicksConfig(path=str(folder / "log.parquet"), out=str(folder / "pairs"), validation_share=0.25)
+    make_pair_files(config)
+    return config
+
+
+def _rounds(metrics: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+
+
+def _wait_for(metrics: Path, epoch: int, job: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + PATIENCE_S
+    while len(_rounds(metrics)) < epoch:
+        assert job.poll() is None, "the job ended before its time"
+        assert time.monotonic() < deadline, f"no epoch {epoch} within {PATIENCE_S} s"
+        time.sleep(0.2)
+
+
+def _ranks(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
+    """The job's own ranks, among the processes that it started."""
+    return [child for child in psutil.Process(job.pid).children(recursive=True) if "RayTrainWorker" in " ".join(child.cmdline())]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(PATIENCE_S + 300)
+def test_a_job_whose_rank_is_killed_goes_on_from_its_last_epoch_and_learns(tmp_path: Path) -> None:
+    clicks = _write_log(tmp_path)
+    out, metrics = tmp_path / "model", tmp_path / "model-job" / "metrics.jsonl"
+    settings = [
+        f"clicks.path={clicks.path}",
+        f"clicks.out={clicks.out}",
+        f"reward.train.out={out}",
+        f"reward.train.backbone={make_tiny_policy(tmp_path / 'backbone')}",
+        f"reward.train.epochs={EPOCHS}",
+        f"reward.train.patience={EPOCHS}",
+        "reward.train.workers=2",
+        "reward.train.zero_stage=2",
+        "reward.train.batch_size=8",
+        "reward.train.lr=2e-3",
+        "cluster.num_cpus=2",
+        "cluster.object_store_gib=0.2",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
+    log = (tmp_path / "job.log").open("wb")
+    command = [sys.executable, "-m", "caig_rl.cli", "reward", "train", *settings]
+    with log, subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=tmp_path) as job:
+        _wait_for(metrics, 2, job)
+        ranks = _ranks(job)
+        assert len(ranks) == 2
+        os.kill(ranks[1].pid, signal.SIGKILL)
+        assert job.wait(PATIENCE_S) == 0, (tmp_path / "job.log").read_text()[-3000:]
+    rounds = _rounds(metrics)
+    assert [row["round"] for row in rounds] == list(range(1, EPOCHS + 1))
+    assert len({row["tests"] for row in rounds}) == 1
+    assert max(row["validation_accuracy"] for row in rounds) > 0.7
+    model = load_reward(resolve_model_folder(str(out), "reward"))
+    dark, bright = (np.full((64, 64, 3), value, np.uint8) for value in (40, 220))
+    assert model.compare([Product("p", "mug 3", "kitchen")], [bright], [dark])[0] > 0.0
