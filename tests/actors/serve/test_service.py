@@ -18,7 +18,9 @@ import httpx
 import numpy as np
 import pytest
 import ray
+from ray.serve.context import _get_global_client
 
+from actors.serve.application import NAME
 from actors.serve.promotion import promote, rollback
 from actors.serve.running import serving
 from caig_rl.config.schema import Config
@@ -54,9 +56,10 @@ class Running:
 
     def replicas(self, deployment: str) -> list[int]:
         """Process ids of a deployment's replicas."""
-        from ray.util.state import list_actors
-
-        return [one.pid for one in list_actors(filters=[("state", "=", "ALIVE")]) if f"#{deployment}#" in (one.name or "")]
+        # Of this service alone: another Ray cluster on this machine may serve too.
+        details = ray.get(_get_global_client()._controller.get_serve_instance_details.remote())
+        replicas = details["applications"][NAME]["deployments"][deployment]["replicas"]
+        return [one["pid"] for one in replicas if one["state"] == "RUNNING"]
 
 
 @pytest.fixture(scope="module")
