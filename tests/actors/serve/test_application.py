@@ -17,7 +17,7 @@ DEMO = REPOSITORY / "configs" / "serve-demo.yaml"
 
 
 def test_the_committed_plan_is_the_one_that_the_code_makes():
-    committed = yaml.safe_load((REPOSITORY / "configs" / "serve-app.yaml").read_text())
+    committed = yaml.safe_load((REPOSITORY / "cluster" / "serve-app.yaml").read_text())
     assert committed == deployment_plan("configs/serve-demo.yaml", "0.0.0.0", 8000, Routing("base"))
     assert ServeDeploySchema.model_validate(committed).applications[0].name == NAME
 
