@@ -208,7 +208,7 @@ class LearnerGroup:
         """Stop the ranks and give their places back."""
         for rank in self._ranks:
             ray.kill(rank)
-        self._ranks = []
+        self._ranks, self._canary = [], None
         if self._placement is not None:
             remove_placement_group(self._placement)
             self._placement = None

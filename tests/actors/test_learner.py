@@ -49,13 +49,15 @@ def test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one(cluster: None,
             ray.kill(group.handles()[1])
             with pytest.raises(LearnerLost, match="lost a rank during train"):
                 await _taught(group)
+            assert group.ready_ranks == 2
             group.close()
+            assert group.ready_ranks == 0
             # Of the cluster's two CPUs, this leaves room for one rank.
             hog = placement_group([{"CPU": 1.3}])
             await _resolve(hog.ready())
             try:
                 await group.start_again(8)
-                assert (group.world_size, len(group.handles())) == (1, 1)
+                assert (group.world_size, len(group.handles()), group.ready_ranks) == (1, 1, 1)
                 await group.load(url)
                 assert (await group.publish(version)).sha256 == before.sha256
                 assert (await _taught(group)).rows == 4
