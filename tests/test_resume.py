@@ -32,6 +32,7 @@ SMALL = [
     "cluster.num_cpus=2",
 ]
 KILL_SEED = 11
+RAY_AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")
 
 pytestmark = pytest.mark.slow
 
@@ -61,7 +62,9 @@ class Job:
         alive = [process for process in left if process.is_running() and process.status() != psutil.STATUS_ZOMBIE]
         for process in alive:
             process.kill()
-        assert not alive, f"left behind: {alive}"
+        # Ray's own agents notice a killed head late; what was ours must be gone.
+        ours = [process for process in alive if not process.name().startswith(RAY_AGENTS)]
+        assert not ours, f"left behind: {ours}"
         return code
 
     def finish(self) -> None:
