@@ -9,7 +9,7 @@ from typing import Any
 from actors.buffer import PreferenceBuffer
 from actors.pairing import NoPair, make_pair
 from actors.pipeline import RolledOut, ShardPoisoned
-from actors.reporting import RoundNotes
+from actors.reporting import RoundNotes, gate_counts
 from actors.shards import Shard
 from caig_rl.types import Admission, Outcome, PreferencePair, Product
 
@@ -43,6 +43,7 @@ class Intake:
         self._buffer.add_pairs(pairs, rolled.attempts)
         notes.pairs += len(pairs)
         notes.truncated += rolled.render.truncated
+        notes.creatives = notes.creatives.plus(gate_counts(rolled.render))
         return len(pairs)
 
     def drop_shard(self, shard: Shard, poisoned: ShardPoisoned) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any
 
 import numpy as np
 
 from actors.evaluation import MeasuredPolicy
+from actors.replies import RenderReply
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.ledger import Ledger
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products
 from caig_rl.evaluation.statistics import distinct_share, pairwise_accuracy
 from caig_rl.evaluation.summary import (
+    CreativeCounts,
     EvaluationSummary,
     FleetSummary,
     PolicySummary,
@@ -59,6 +63,7 @@ class RoundNotes:
     failed: int = 0
     truncated: int = 0
     """Prompts whose end the renderer did not read."""
+    creatives: CreativeCounts = CreativeCounts()
     first_failure: str = ""
 
     def to_json(self) -> dict[str, Any]:
@@ -68,6 +73,7 @@ class RoundNotes:
             "prompts": list(self.prompts),
             "judgements": [[one.ctr, one.relevance] for one in self.judgements],
             "counts": [self.pairs, self.tied, self.failed, self.truncated],
+            "creatives": self.creatives.model_dump(),
             "first_failure": self.first_failure,
         }
 
@@ -77,7 +83,18 @@ class RoundNotes:
         scores = [math.nan if score is None else score for score in content["scores"]]
         judgements = [Judgement(*one) for one in content["judgements"]]
         pairs, tied, failed, truncated = content["counts"]
-        return cls(scores, content["prompts"], judgements, pairs, tied, failed, truncated, content["first_failure"])
+        creatives = CreativeCounts.model_validate(content["creatives"])
+        return cls(scores, content["prompts"], judgements, pairs, tied, failed, truncated, creatives, content["first_failure"])
+
+
+def gate_counts(render: RenderReply) -> CreativeCounts:
+    """What the usability gate said of one shard's creatives."""
+    reports = [report for row in render.reports for report in row]
+    return CreativeCounts(
+        painted=len(reports),
+        refused=dict(Counter(report.reason for report in reports if not report.usable)),
+        product_difference=max((report.product_difference for report in reports), default=0),
+    )
 
 
 def mean_ceiling(ceilings: Mapping[str, float], product_ids: Iterable[str]) -> float | None:
@@ -116,6 +133,7 @@ def round_detail(number: int, notes: RoundNotes, metrics: RoundMetrics | None, v
             "tied": notes.tied,
             "failed": notes.failed,
             "truncated_prompts": notes.truncated,
+            "creatives": notes.creatives,
             "policy_version": str(version),
             "seconds": seconds,
             **learner,
@@ -169,6 +187,7 @@ def build_summary(config: Config, facts: KnownFacts, numbers: RunNumbers) -> Run
             "rounds": numbers.rounds_done,
             "policy_version": str(numbers.version),
             "products": ProductCounts.model_validate(numbers.ledger.counts()),
+            "creatives": reduce(CreativeCounts.plus, (detail.creatives for detail in numbers.details), CreativeCounts()),
             "ctr": None if comparison is None else comparison.ctr_summary(mean_ceiling(facts.ctr_ceilings, shared)),
             "relevance": None if comparison is None else comparison.relevance_summary(),
             "reward": _reward(config, facts, numbers),

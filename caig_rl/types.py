@@ -115,6 +115,8 @@ class RenderReport:
     usable: bool
     reason: str = ""
     """Empty when usable; else "product_changed", "product_extended" or "blank"."""
+    product_difference: int = 0
+    """Largest difference (grey levels) between the creative and the product inside its eroded mask."""
 
 
 @dataclass(frozen=True, slots=True)

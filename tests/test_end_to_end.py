@@ -50,6 +50,7 @@ def test_the_summary_has_every_promised_key_and_its_products_add_up(run: Path):
         "relevance": {"initial", "final"},
         "reward": {"heldout_accuracy", "ceiling"},
         "policy": {"kl", "distinct_prompts"},
+        "creatives": {"painted", "refused", "product_difference"},
         "throughput": {"pairs_per_s", "images_per_s", "tokens_per_s"},
         "time": {"total_s", "stages"},
         "sync": {"count", "verified"},
@@ -60,6 +61,8 @@ def test_the_summary_has_every_promised_key_and_its_products_add_up(run: Path):
     assert {"policy", "render", "score", "learn", "sync", "idle"} <= summary["time"]["stages"].keys()
     assert summary["products"]["admitted"] == 16 == accounted(summary["products"])
     assert summary["rounds"] == 2
+    assert summary["creatives"]["painted"] == 16 * 2
+    assert summary["creatives"]["product_difference"] == 0
     assert summary["sync"]["count"] == summary["sync"]["verified"] >= 3
     assert summary["ctr"]["ceiling"] > summary["ctr"]["initial"] > 0.004
 
@@ -95,12 +98,22 @@ def test_the_same_run_again_is_refused_with_a_way_out(run: Path):
     assert "Traceback" not in again.stderr
 
 
-def test_without_a_learning_rate_the_final_policy_is_the_initial_one(tmp_path: Path):
-    train(tmp_path, "run.name=still", "learner.lr=0", "rollout.rounds=1")
-    summary = json.loads((tmp_path / "still" / "summary.json").read_text())
-    assert summary["ctr"]["final"] == summary["ctr"]["initial"]
-    assert summary["ctr"]["lift"] == 0
-    assert summary["relevance"]["final"] == summary["relevance"]["initial"]
+@pytest.fixture(scope="module")
+def still(tmp_path_factory: pytest.TempPathFactory) -> dict:
+    root = tmp_path_factory.mktemp("runs")
+    train(root, "run.name=still", "learner.lr=0", "rollout.rounds=1", "evaluation.products=16")
+    return json.loads((root / "still" / "summary.json").read_text())
+
+
+def test_without_a_learning_rate_the_final_policy_is_the_initial_one(still: dict):
+    assert still["ctr"]["final"] == still["ctr"]["initial"]
+    assert still["ctr"]["lift"] == 0
+    assert still["relevance"]["final"] == still["relevance"]["initial"]
+
+
+def test_the_initial_policy_leaves_the_room_to_learn_that_the_world_promises(still: dict):
+    assert 1.3 < still["ctr"]["ceiling"] / still["ctr"]["initial"] < 2.0
+    assert 0.4 < still["relevance"]["initial"] < 0.7
 
 
 def test_own_photos_are_accounted_for_and_judged_by_simulated_shoppers(shared_data: Path, tmp_path: Path):
@@ -108,6 +121,8 @@ def test_own_photos_are_accounted_for_and_judged_by_simulated_shoppers(shared_da
     train(tmp_path, "run.name=photos", f"catalog.path={catalog}", "catalog.max_products=10", "rollout.rounds=1")
     summary = json.loads((tmp_path / "photos" / "summary.json").read_text())
     assert summary["products"]["admitted"] == accounted(summary["products"])
+    assert summary["creatives"]["painted"] > 0
+    assert summary["creatives"]["product_difference"] == 0
     assert summary["simulated"] is True
     assert summary["evaluation"]["held_out"] is False
 

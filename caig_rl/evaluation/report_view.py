@@ -11,7 +11,7 @@ from caig_rl.evaluation.gallery import GalleryEntry, GallerySide, picture_data_u
 from caig_rl.evaluation.ledger import REJECTED
 from caig_rl.evaluation.report_text import duration, percent
 from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.summary import RunSummary, TimeSummary
+from caig_rl.evaluation.summary import CreativeCounts, RunSummary, TimeSummary
 from caig_rl.types import Outcome
 
 _EXAMPLES_PER_CODE = 3
@@ -168,12 +168,19 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
         ("Preference pairs", f"{rate.pairs_per_s:.2f} a second"),
         ("Pictures", f"{rate.images_per_s:.2f} a second"),
         ("Prompt tokens", f"{rate.tokens_per_s:.0f} a second"),
+        ("Creatives painted", _gate_words(summary.creatives)),
+        ("Product pixels changed by at most", f"{summary.creatives.product_difference} grey levels"),
         ("Weight hand-overs verified", f"{summary.sync.verified} of {summary.sync.count}"),
         ("Peak memory", f"{summary.peak_memory_gib:.1f} GiB"),
         ("KL to the reference", "not measured" if policy.kl is None else f"{policy.kl:.3f} nats an answer"),
         ("Distinct prompts", "not measured" if policy.distinct_prompts is None else percent(policy.distinct_prompts)),
         *_fleet_facts(summary),
     ]
+
+
+def _gate_words(creatives: CreativeCounts) -> str:
+    refused = ", ".join(f"{count} refused ({_words(reason)})" for reason, count in creatives.refused.items())
+    return f"{creatives.painted}, {refused or 'none refused'}"
 
 
 def _fleet_facts(summary: RunSummary) -> list[tuple[str, str]]:

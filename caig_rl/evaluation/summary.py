@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -41,6 +42,24 @@ class ProductCounts(_Part):
         if outcomes != self.admitted:
             raise ValueError(f"products.admitted is {self.admitted}, but the outcomes add up to {outcomes}")
         return self
+
+
+class CreativeCounts(_Part):
+    """What the renderer painted, and what the usability gate said of it."""
+
+    painted: Count = 0
+    refused: dict[str, Count] = Field(default_factory=dict)
+    """By reason: "product_changed", "product_extended", "blank". A refused creative is never scored."""
+    product_difference: Count = 0
+    """Largest difference (grey levels) of any creative from its product inside the eroded mask: 0 where every product was kept."""
+
+    def plus(self, other: CreativeCounts) -> CreativeCounts:
+        """Both together."""
+        return CreativeCounts(
+            painted=self.painted + other.painted,
+            refused=dict(Counter(self.refused) + Counter(other.refused)),
+            product_difference=max(self.product_difference, other.product_difference),
+        )
 
 
 class CtrSummary(_Part):
@@ -188,6 +207,7 @@ class RoundDetail(_Part):
     relevance: Share | None = None
     kl: float | None = None
     distinct_prompts: Share | None = None
+    creatives: CreativeCounts = CreativeCounts()
 
 
 class RunSummary(_Part):
@@ -209,6 +229,8 @@ class RunSummary(_Part):
     """Rounds completed."""
     policy_version: str
     products: ProductCounts
+    creatives: CreativeCounts = CreativeCounts()
+    """Of the rounds completed; the evaluation's are not among them."""
     ctr: CtrSummary | None
     """Null where nobody judges, and until the final policy was measured."""
     relevance: RelevanceSummary | None

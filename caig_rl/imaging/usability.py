@@ -32,8 +32,9 @@ _MIN_POINTS = 24
 
 def check_usability(background: ImageArray, creative: ImageArray, placed: PlacedProduct, config: ImagingConfig) -> RenderReport:
     """Judge one creative (size, size, 3) made from `background` (any size) and `placed`; see `RenderReport.reason` for the reasons."""
-    if product_difference(creative, placed, config.erode_px) > 0:
-        return RenderReport(usable=False, reason="product_changed")
+    difference = product_difference(creative, placed, config.erode_px)
+    if difference > 0:
+        return RenderReport(usable=False, reason="product_changed", product_difference=difference)
     if is_blank(background, placed):
         return RenderReport(usable=False, reason="blank")
     if extended_share(creative, placed) > EXTENDED_SHARE:

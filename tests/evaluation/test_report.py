@@ -154,3 +154,10 @@ def test_what_happened_to_the_workers_is_among_the_figures(summary_values: Calla
     assert found["Learner formed anew"] == "1 times, 1 rounds trained again"
     assert found["Pool sizes changed"] == "14 times; the last 12 follow"
     assert found["Renderer pool at 13\u00a0min 0\u00a0s"] == "1 to 2 workers: a queue"
+
+
+def test_what_the_gate_refused_is_among_the_figures(summary_values: Callable[..., dict[str, Any]]) -> None:
+    creatives = {"painted": 320, "refused": {"product_extended": 3}, "product_difference": 0}
+    found = dict(facts(RunSummary.model_validate(summary_values(creatives=creatives))))
+    assert found["Creatives painted"] == "320, 3 refused (product extended)"
+    assert found["Product pixels changed by at most"] == "0 grey levels"
