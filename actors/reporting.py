@@ -63,7 +63,7 @@ class RoundNotes:
     failed: int = 0
     truncated: int = 0
     """Prompts whose end the renderer did not read."""
-    creatives: CreativeCounts = CreativeCounts()
+    creatives: CreativeCounts = field(default_factory=CreativeCounts)
     first_failure: str = ""
 
     def to_json(self) -> dict[str, Any]:

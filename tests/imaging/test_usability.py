@@ -69,4 +69,5 @@ def test_one_changed_pixel_is_product_changed() -> None:
     creative = compose(background, placed, CONFIG)
     left, top, right, bottom = placed.box
     creative[(top + bottom) // 2, (left + right) // 2, 0] += 1
-    assert check_usability(background, creative, placed, CONFIG) == RenderReport(usable=False, reason="product_changed", product_difference=1)
+    changed = RenderReport(usable=False, reason="product_changed", product_difference=1)
+    assert check_usability(background, creative, placed, CONFIG) == changed
