@@ -17,7 +17,7 @@ from actors.cluster import ray_cluster
 from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.fingerprint import weights_fingerprint
 from actors.learner import LearnerGroup
-from actors.online import Beside, run
+from actors.online import Beside, refuse_before_ray, run
 from actors.pipeline import RolloutPipeline
 from actors.reporting import KnownFacts, mean_ceiling
 from actors.stopping import StopRequest
@@ -57,6 +57,7 @@ def run_online(
     """
     folder = RunFolder(config.run.root, config.run.name)
     stop = StopRequest()
+    refuse_before_ray(config, source, folder, resume=resume)
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):

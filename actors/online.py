@@ -97,13 +97,7 @@ async def run(
 
     A run that fails leaves its summary at "failed", with the reason.
     """
-    if not source.products:
-        raise UserError(f"no usable product to train on; {len(source.rejected)} catalog rows were rejected")
-    resolve_model_folder(config.policy.model, "policy", config.policy.trust_remote_code)
-    resolve_model_folder(config.renderer.model, "renderer")
-    if config.reward.kind == "model":
-        resolve_model_folder(config.reward.model, "reward")
-    run_folder.prepare(resume=resume)
+    refuse_before_ray(config, source, run_folder, resume=resume)
     known = facts or KnownFacts(simulated=judge is not None and judge.simulated)
     loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, progress or Silent(), stop or StopRequest())
     watch = asyncio.create_task(loop.record.memory.watch())
@@ -114,6 +108,21 @@ async def run(
         watch.cancel()
         await end_watch(metrics)
         await loop.close()
+
+
+def refuse_before_ray(config: Config, source: ProductSource, run_folder: RunFolder, *, resume: bool) -> None:
+    """Refuse what needs no cluster to be seen, and make the run's folder.
+
+    Raises:
+        UserError: nothing to train on, a model folder that is none, a run folder that is taken, missing or cannot be written.
+    """
+    if not source.products:
+        raise UserError(f"no usable product to train on; {len(source.rejected)} catalog rows were rejected")
+    resolve_model_folder(config.policy.model, "policy", config.policy.trust_remote_code)
+    resolve_model_folder(config.renderer.model, "renderer")
+    if config.reward.kind == "model":
+        resolve_model_folder(config.reward.model, "reward")
+    run_folder.prepare(resume=resume)
 
 
 Beside = Callable[["OnlineLoop"], Coroutine[Any, Any, None]]

@@ -93,7 +93,7 @@ def gate_counts(render: RenderReply) -> CreativeCounts:
     return CreativeCounts(
         painted=len(reports),
         refused=dict(Counter(report.reason for report in reports if not report.usable)),
-        product_difference=max((report.product_difference for report in reports), default=0),
+        product_difference=max((report.product_difference for report in reports), default=None),
     )
 
 

@@ -63,6 +63,8 @@ def _head(run: RunStatus) -> str:
         words.append(f"round {run.live['rounds_done']} of {run.live['rounds_planned']}  policy version {run.live['version']}")
     if run.state == "silent":
         words.append(f"[red]nothing written for {run.silent_s:.0f} s: the process is gone, or its disk is[/]")
+    if run.summary is not None and run.summary.failure:
+        words.append(f"[red]{escape(run.summary.failure)}[/]")
     if run.summary is not None and run.summary.ctr is not None:
         words.append(f"CTR lift {run.summary.ctr.lift:+.1%}")
     return "  ".join(words)

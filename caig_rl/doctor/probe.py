@@ -91,7 +91,8 @@ def free_gib(folder: Path) -> tuple[float, float]:
     while not folder.exists():
         folder = folder.parent
     usage = shutil.disk_usage(folder)
-    return usage.free / GIB, 1.0 - usage.free / usage.total
+    # A file system of the kernel's own, such as /proc, has no size at all.
+    return usage.free / GIB, 1.0 - usage.free / usage.total if usage.total else 1.0
 
 
 def _cgroup_files(name: str, legacy: str | None, root: Path) -> list[Path]:

@@ -168,8 +168,7 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
         ("Preference pairs", f"{rate.pairs_per_s:.2f} a second"),
         ("Pictures", f"{rate.images_per_s:.2f} a second"),
         ("Prompt tokens", f"{rate.tokens_per_s:.0f} a second"),
-        ("Creatives painted", _gate_words(summary.creatives)),
-        ("Product pixels changed by at most", f"{summary.creatives.product_difference} grey levels"),
+        *_gate_facts(summary.creatives),
         ("Weight hand-overs verified", f"{summary.sync.verified} of {summary.sync.count}"),
         ("Peak memory", f"{summary.peak_memory_gib:.1f} GiB"),
         ("KL to the reference", "not measured" if policy.kl is None else f"{policy.kl:.3f} nats an answer"),
@@ -178,9 +177,14 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
     ]
 
 
-def _gate_words(creatives: CreativeCounts) -> str:
+def _gate_facts(creatives: CreativeCounts) -> list[tuple[str, str]]:
+    if not creatives.painted:
+        return [("Creatives painted", "not counted")]
     refused = ", ".join(f"{count} refused ({_words(reason)})" for reason, count in creatives.refused.items())
-    return f"{creatives.painted}, {refused or 'none refused'}"
+    return [
+        ("Creatives painted", f"{creatives.painted}, {refused or 'none refused'}"),
+        ("Product pixels changed by at most", f"{creatives.product_difference} grey levels"),
+    ]
 
 
 def _fleet_facts(summary: RunSummary) -> list[tuple[str, str]]:

@@ -61,13 +61,29 @@ class RunFolder:
         return self.path(f"checkpoints/{step}")
 
     def prepare(self, *, resume: bool = False) -> None:
-        """Make the folder. Raises UserError where it already holds a run and `resume` is not asked for, or holds none and it is."""
+        """Make the folder.
+
+        Raises:
+            UserError: it already holds a run and `resume` is not asked for, or holds none and it is, or it cannot be written.
+        """
         occupied = self._fs.exists(self._base) and bool(self._fs.ls(self._base))
         if occupied and not resume:
             raise UserError(f"{self.url} already holds a run. Go on with it by --resume, or give another run.name than {self.name!r}.")
         if resume and not occupied:
             raise UserError(f"there is no run to resume in {self.url}. Check run.root and run.name, or start without --resume.")
-        self._fs.makedirs(self._base, exist_ok=True)
+        try:
+            self._fs.makedirs(self._base, exist_ok=True)
+            self._refuse_unwritable()
+        except OSError as error:
+            raise UserError(
+                f"{self.url} cannot be written ({error.strerror or error}); give another run.root than {self._root!r}"
+            ) from error
+
+    def _refuse_unwritable(self) -> None:
+        """Raises OSError where a file cannot be written: better now than after the first round."""
+        if self.is_local:
+            with tempfile.TemporaryFile(dir=self._base):
+                pass
 
     def exists(self, name: str) -> bool:
         """True where the file or folder is there."""
@@ -115,7 +131,10 @@ class RunFolder:
         """Every row of `metrics.jsonl`, oldest first; empty before the first."""
         if not self.exists("metrics.jsonl"):
             return []
-        return [json.loads(line) for line in self.read_text("metrics.jsonl").splitlines()]
+        try:
+            return [json.loads(line) for line in self.read_text("metrics.jsonl").splitlines()]
+        except json.JSONDecodeError as error:
+            raise self.damaged("metrics.jsonl", error) from error
 
     def write_pairs(self, round_number: int, table: pa.Table) -> str:
         """Write the preference pairs of a round to `pairs/round-00003.parquet`; returns the address."""
@@ -126,8 +145,16 @@ class RunFolder:
         return self.write_bytes("ledger.parquet", _parquet(table))
 
     def read_table(self, name: str) -> pa.Table:
-        """Read a Parquet file of the run. Raises UserError where it is missing."""
-        return pq.read_table(pa.BufferReader(self.read_bytes(name)))
+        """Read a Parquet file of the run. Raises UserError where it is missing or damaged."""
+        try:
+            return pq.read_table(pa.BufferReader(self.read_bytes(name)))
+        except pa.ArrowInvalid as error:
+            raise self.damaged(name, error) from error
+
+    def damaged(self, name: str, error: Exception) -> UserError:
+        """The message for a file that cannot be read: cut short, edited, or of another program."""
+        first = str(error).strip().splitlines()[0]
+        return UserError(f"{self.path(name)} is damaged, or was not written by a run of this version ({first})")
 
     def save_sample(self, name: str, image: ImageArray) -> str:
         """Save a picture, (height, width, 3 or 4), as `samples/NAME.png`; returns the file name inside `samples/`."""

@@ -47,12 +47,22 @@ def read_status(folder: RunFolder, now: float | None = None, failures: int = 5) 
             f"{folder.url} is not a run folder: it holds no config.yaml. Give one like runs/demo, or the address of a dashboard."
         )
     summary = read_summary(folder) if folder.exists("summary.json") else None
-    live = json.loads(folder.read_text("live.json")) if folder.exists("live.json") else {}
+    live = _read_live(folder)
     silent = None if not live else max(0.0, (time.time() if now is None else now) - live["written_at"])
     state = "starting" if summary is None else str(summary.status)
     if state in ("starting", "running") and silent is not None and silent > SILENT_S:
         state = "silent"
     return RunStatus(folder.name, state, silent, summary, live, folder.read_metrics(), _failures(folder, failures))
+
+
+def _read_live(folder: RunFolder) -> dict[str, Any]:
+    if not folder.exists("live.json"):
+        return {}
+    try:
+        live: dict[str, Any] = json.loads(folder.read_text("live.json"))
+    except json.JSONDecodeError as error:
+        raise folder.damaged("live.json", error) from error
+    return live
 
 
 def _failures(folder: RunFolder, count: int) -> list[dict[str, Any]]:

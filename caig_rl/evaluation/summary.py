@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from caig_rl.evaluation.statistics import Interval, lift
 
@@ -50,15 +50,17 @@ class CreativeCounts(_Part):
     painted: Count = 0
     refused: dict[str, Count] = Field(default_factory=dict)
     """By reason: "product_changed", "product_extended", "blank". A refused creative is never scored."""
-    product_difference: Count = 0
-    """Largest difference (grey levels) of any creative from its product inside the eroded mask: 0 where every product was kept."""
+    product_difference: Count | None = None
+    """Largest difference (grey levels) of any creative from its product inside the eroded mask: 0 where every product was kept.
+    Null where nothing was painted."""
 
     def plus(self, other: CreativeCounts) -> CreativeCounts:
         """Both together."""
+        differences = self.product_difference, other.product_difference
         return CreativeCounts(
             painted=self.painted + other.painted,
             refused=dict(Counter(self.refused) + Counter(other.refused)),
-            product_difference=max(self.product_difference, other.product_difference),
+            product_difference=max((one for one in differences if one is not None), default=None),
         )
 
 
@@ -230,7 +232,7 @@ class RunSummary(_Part):
     policy_version: str
     products: ProductCounts
     creatives: CreativeCounts = CreativeCounts()
-    """Of the rounds completed; the evaluation's are not among them."""
+    """Of the rounds completed; the evaluation's are not among them. Nothing in runs of before they were counted."""
     ctr: CtrSummary | None
     """Null where nobody judges, and until the final policy was measured."""
     relevance: RelevanceSummary | None
@@ -259,5 +261,8 @@ def write_summary(summary: RunSummary, folder: RunFolder) -> str:
 
 
 def read_summary(folder: RunFolder) -> RunSummary:
-    """Read `summary.json` back. Raises UserError where the folder has none, pydantic's ValidationError where it breaks the promise."""
-    return RunSummary.model_validate_json(folder.read_text("summary.json"))
+    """Read `summary.json` back. Raises UserError where the folder has none, or one that breaks the promise."""
+    try:
+        return RunSummary.model_validate_json(folder.read_text("summary.json"))
+    except ValidationError as error:
+        raise folder.damaged("summary.json", error) from error

@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 from importlib.resources import files
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal, NoReturn
+
+from safetensors import SafetensorError, safe_open
 
 from caig_rl.config.section import NANO
 from caig_rl.errors import ModelFolderError
@@ -13,6 +15,7 @@ from caig_rl.errors import ModelFolderError
 ModelKind = Literal["policy", "renderer", "reward"]
 PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 """Weight files that run code when they are opened."""
+_NETWORKS = ("unet", "vae", "text_encoder", "controlnet")
 _CONFIG_FILES = {"policy": "config.json", "renderer": "model_index.json", "reward": "reward.json"}
 
 
@@ -39,16 +42,37 @@ def _embedded_folder(kind: ModelKind) -> Path:
 
 
 def _check_weights(folder: Path, kind: ModelKind) -> None:
-    weights = [path for path in folder.rglob("*.safetensors") if path.stat().st_size > 0]
-    if weights:
-        return
-    pickled = sorted(path.name for path in folder.rglob("*") if path.suffix in PICKLED_SUFFIXES)
+    for part in _weighted_parts(folder) if kind == "renderer" else [folder]:
+        weights = [path for path in part.rglob("*.safetensors") if path.stat().st_size > 0]
+        if not weights:
+            _refuse_weightless(part, kind)
+        for path in weights:
+            _check_header(path, kind)
+
+
+def _weighted_parts(folder: Path) -> list[Path]:
+    """The folders of a pipeline's networks. A part that the pipeline does without is null in its index."""
+    index = _read_json(folder / "model_index.json", folder, "renderer")
+    return [folder / name for name in _NETWORKS if any(index.get(name) or [])]
+
+
+def _refuse_weightless(part: Path, kind: ModelKind) -> NoReturn:
+    pickled = sorted(path.name for path in part.rglob("*") if path.suffix in PICKLED_SUFFIXES)
     if pickled:
         names = ", ".join(pickled[:3])
         raise ModelFolderError(
-            f"{kind} model {folder}: only pickled weights ({names}), which can run code when opened; convert them to safetensors"
+            f"{kind} model {part}: only pickled weights ({names}), which can run code when opened; convert them to safetensors"
         )
-    raise ModelFolderError(f"{kind} model {folder}: no weights in it (no non-empty *.safetensors file)")
+    raise ModelFolderError(f"{kind} model {part}: no weights in it (no non-empty *.safetensors file)")
+
+
+def _check_header(path: Path, kind: ModelKind) -> None:
+    """The header says how long the file must be, so a file cut short is seen without reading it."""
+    try:
+        with safe_open(path, framework="numpy"):
+            pass
+    except SafetensorError as error:
+        raise ModelFolderError(f"{kind} model: {path} is damaged or cut short ({error}); copy it again") from error
 
 
 def _check_code(folder: Path, kind: ModelKind, trust_remote_code: bool) -> None:
@@ -57,11 +81,16 @@ def _check_code(folder: Path, kind: ModelKind, trust_remote_code: bool) -> None:
     for path in sorted(folder.rglob("*.json")):
         if path.name not in ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
             continue
-        try:
-            content = json.loads(path.read_text(encoding="utf-8"))
-        except (json.JSONDecodeError, UnicodeDecodeError) as error:
-            raise ModelFolderError(f"{kind} model {folder}: {path.name} is not readable JSON ({error})") from error
-        if isinstance(content, dict) and "auto_map" in content:
+        if "auto_map" in _read_json(path, folder, kind):
             raise ModelFolderError(
                 f"{kind} model {folder}: {path.name} names Python code of its own (auto_map); set policy.trust_remote_code=true to run it"
             )
+
+
+def _read_json(path: Path, folder: Path, kind: ModelKind) -> dict[str, Any]:
+    """The object in a JSON file; empty for anything else than an object."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise ModelFolderError(f"{kind} model {folder}: {path.name} is not readable JSON ({error})") from error
+    return content if isinstance(content, dict) else {}

@@ -13,6 +13,7 @@ from PIL import Image
 
 from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.summary import read_summary
 
 
 @pytest.fixture(params=["local", "memory"])
@@ -50,6 +51,21 @@ def test_a_folder_that_holds_a_run_is_not_overwritten_unasked(folder: RunFolder)
 def test_resuming_where_there_is_no_run_is_refused(folder: RunFolder) -> None:
     with pytest.raises(UserError, match="no run to resume"):
         folder.prepare(resume=True)
+
+
+def test_a_place_that_cannot_be_written_is_refused_before_anything_runs(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("in the way")
+    for root in (tmp_path / "file", Path("/proc/nowhere")):
+        with pytest.raises(UserError, match=r"cannot be written .* give another run\.root"):
+            RunFolder(str(root), "demo").prepare()
+
+
+@pytest.mark.parametrize("name", ["metrics.jsonl", "ledger.parquet", "summary.json"])
+def test_a_damaged_file_is_named_without_a_traceback(folder: RunFolder, name: str) -> None:
+    folder.write_text(name, '{"seed": 0')
+    readers = {"metrics.jsonl": folder.read_metrics, "summary.json": lambda: read_summary(folder)}
+    with pytest.raises(UserError, match=rf"demo/{name} is damaged, or was not written by a run of this version"):
+        readers.get(name, lambda: folder.read_table(name))()
 
 
 def test_a_missing_file_is_named(folder: RunFolder) -> None:

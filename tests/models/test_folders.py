@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
+from safetensors.numpy import save
 
 from caig_rl.errors import ModelFolderError
 from caig_rl.models.folders import resolve_model_folder
+
+WEIGHTS = save({"weight": np.zeros(64, dtype=np.float32)})
 
 
 def write_folder(folder: Path, weights: dict[str, bytes], config: dict[str, object] | None = None) -> str:
@@ -19,11 +23,11 @@ def write_folder(folder: Path, weights: dict[str, bytes], config: dict[str, obje
 
 
 def test_a_folder_of_safetensors_is_taken_as_it_is(tmp_path: Path) -> None:
-    assert resolve_model_folder(write_folder(tmp_path, {"model.safetensors": b"x"}), "policy") == tmp_path
+    assert resolve_model_folder(write_folder(tmp_path, {"model.safetensors": WEIGHTS}), "policy") == tmp_path
 
 
 def test_pickled_weights_beside_safetensors_do_no_harm(tmp_path: Path) -> None:
-    given = write_folder(tmp_path, {"model.safetensors": b"x", "training_args.bin": b"x"})
+    given = write_folder(tmp_path, {"model.safetensors": WEIGHTS, "training_args.bin": b"x"})
     assert resolve_model_folder(given, "policy") == tmp_path
 
 
@@ -46,18 +50,34 @@ def test_a_folder_that_does_not_exist_is_named(tmp_path: Path) -> None:
 
 def test_a_policy_folder_is_no_reward_model(tmp_path: Path) -> None:
     with pytest.raises(ModelFolderError, match=r"reward\.json"):
-        resolve_model_folder(write_folder(tmp_path, {"model.safetensors": b"x"}), "reward")
+        resolve_model_folder(write_folder(tmp_path, {"model.safetensors": WEIGHTS}), "reward")
 
 
 def test_code_that_comes_with_the_folder_runs_only_when_the_config_says_so(tmp_path: Path) -> None:
-    given = write_folder(tmp_path, {"model.safetensors": b"x"}, {"auto_map": {"AutoModel": "modeling.Evil"}})
+    given = write_folder(tmp_path, {"model.safetensors": WEIGHTS}, {"auto_map": {"AutoModel": "modeling.Evil"}})
     with pytest.raises(ModelFolderError, match="trust_remote_code"):
         resolve_model_folder(given, "policy")
     assert resolve_model_folder(given, "policy", trust_remote_code=True) == tmp_path
 
 
 def test_a_broken_config_file_is_named(tmp_path: Path) -> None:
-    given = write_folder(tmp_path, {"model.safetensors": b"x"})
+    given = write_folder(tmp_path, {"model.safetensors": WEIGHTS})
     (tmp_path / "config.json").write_text("{cut sho")
     with pytest.raises(ModelFolderError, match=r"config\.json is not readable"):
         resolve_model_folder(given, "policy")
+
+
+def test_weights_that_are_cut_short_are_refused_before_anything_is_loaded(tmp_path: Path) -> None:
+    with pytest.raises(ModelFolderError, match=r"model\.safetensors is damaged or cut short"):
+        resolve_model_folder(write_folder(tmp_path, {"model.safetensors": WEIGHTS[:-8]}), "policy")
+
+
+def test_every_network_of_a_renderer_needs_weights_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "model_index.json").write_text(json.dumps({"unet": ["diffusers", "UNet2DConditionModel"], "vae": [None, None]}))
+    (tmp_path / "unet").mkdir()
+    (tmp_path / "unet" / "diffusion_pytorch_model.bin").write_bytes(b"x")
+    (tmp_path / "text.safetensors").write_bytes(WEIGHTS)
+    with pytest.raises(ModelFolderError, match=r"unet: only pickled weights \(diffusion_pytorch_model\.bin\)"):
+        resolve_model_folder(str(tmp_path), "renderer")
+    (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(WEIGHTS)
+    assert resolve_model_folder(str(tmp_path), "renderer") == tmp_path
