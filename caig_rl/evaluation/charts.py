@@ -54,6 +54,8 @@ def line_chart(rounds: Sequence[int], values: Sequence[float], *, as_percent: bo
         axes.grid(axis="y", color=_GRID, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.margins(x=0.04, y=0.12)
+        if min(values) >= 0.0 and max(values) - min(values) < 0.05 * max(values):
+            axes.set_ylim(0.0, 1.12 * max(values))  # a change this small must not look like a collapse
         axes.set_xlabel("round")
         axes.xaxis.set_major_locator(MaxNLocator(nbins=7, integer=True, min_n_ticks=1))
         axes.yaxis.set_major_locator(MaxNLocator(nbins=4))

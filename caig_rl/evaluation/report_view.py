@@ -93,7 +93,7 @@ class GalleryCard:
 
 
 def curves(rows: Sequence[Mapping[str, object]]) -> list[Curve]:
-    """The curves that the rows of metrics hold. The last row of a round counts: a resumed run writes a round again."""
+    """The curves that the rows of metrics hold, rounds counted from 1. A round's last row counts: a resumed run writes it again."""
     by_round: dict[int, dict[str, object]] = defaultdict(dict)
     for row in rows:
         number = row["round"]
@@ -101,7 +101,7 @@ def curves(rows: Sequence[Mapping[str, object]]) -> list[Curve]:
         by_round[number].update(row)
     found = []
     for key, title, note, as_percent in _CURVES:
-        points = [(number, value) for number, row in sorted(by_round.items()) if isinstance(value := row.get(key), (int, float))]
+        points = [(number + 1, value) for number, row in sorted(by_round.items()) if isinstance(value := row.get(key), (int, float))]
         if points:
             rounds, values = [point[0] for point in points], [float(point[1]) for point in points]
             first, last = (format_value(value, as_percent=as_percent) for value in (values[0], values[-1]))
@@ -172,7 +172,7 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
         ("Weight hand-overs verified", f"{summary.sync.verified} of {summary.sync.count}"),
         ("Peak memory", f"{summary.peak_memory_gib:.1f} GiB"),
         ("KL to the reference", "not measured" if policy.kl is None else f"{policy.kl:.3f} nats an answer"),
-        ("Distinct prompts", "not measured" if policy.distinct_prompts is None else percent(policy.distinct_prompts)),
+        ("Distinct prompts of the final policy", "not measured" if policy.distinct_prompts is None else percent(policy.distinct_prompts)),
         *_fleet_facts(summary),
     ]
 
@@ -212,6 +212,7 @@ def _examples(rows: Sequence[Mapping[str, object]], outcome: str, code: str) -> 
     found: dict[str, None] = {}
     for row in rows:
         if row["outcome"] == outcome and row["kind"] == code and row["message"]:
-            place = row["where"] if outcome == REJECTED else f"{row['product_id']}, round {row['round']}"
-            found[f"{place}: {row['message']}"] = None
+            # A rejected row's message names its file and row itself. People count rounds from 1, files from 0.
+            place = "" if outcome == REJECTED else f"{row['product_id']}, round {int(str(row['round'])) + 1}: "
+            found[f"{place}{row['message']}"] = None
     return tuple(found)[:_EXAMPLES_PER_CODE]

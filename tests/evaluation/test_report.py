@@ -72,7 +72,7 @@ def test_the_page_tells_the_whole_story(complete_run: RunFolder) -> None:
         "ceiling 81.0 %",
         "Painting pictures53 %",
         "products.csv row 12: images/sofa.png is not there",
-        "p7, round 1: the renderer ran out of memory",
+        "p7, round 2: the renderer ran out of memory",
         "lr: 0.001",
         "What the words mean",
     ):
@@ -114,7 +114,7 @@ def test_a_folder_without_a_summary_gets_no_report(run_folder: RunFolder) -> Non
 def test_a_round_that_was_done_again_counts_once() -> None:
     rows = [{"round": 0, "loss": 3.0}, {"round": 1, "loss": 2.0}, {"round": 1, "loss": 1.5}]
     (curve,) = curves(rows)
-    assert curve.spoken == "Loss: 3 in round 0, 1.5 in round 1"
+    assert curve.spoken == "Loss: 3 in round 1, 1.5 in round 2"
 
 
 def test_a_quantity_that_was_never_measured_has_no_curve() -> None:
@@ -137,7 +137,7 @@ def test_outcomes_list_every_kind_with_examples(summary_values: Callable[..., di
         ("Failed: render error", 1),
         ("Rejected: image missing", 1),
     ]
-    assert rows[4].examples == ("p7, round 1: the renderer ran out of memory",)
+    assert rows[4].examples == ("p7, round 2: the renderer ran out of memory",)
 
 
 def test_what_happened_to_the_workers_is_among_the_figures(summary_values: Callable[..., dict[str, Any]]) -> None:
