@@ -59,7 +59,8 @@ def make_summary_values(**changes: Any) -> dict[str, Any]:
 
 def make_ledger() -> Ledger:
     """Ten admissions that agree with `make_summary_values`, and one rejected row."""
-    ledger = Ledger([Rejected("products.csv row 12", "image_missing", "products.csv row 12: images/sofa.png is not there; check the column `image`")])
+    where = "products.csv row 12"
+    ledger = Ledger([Rejected(where, "image_missing", f"{where}: images/sofa.png is not there; check the column `image`")])
     for number in range(10):
         ledger.admit(Admission(number, number // 5, f"p{number}", seed=2**63 + number))
     version = PolicyVersion(0, 1)
