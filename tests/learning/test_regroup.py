@@ -12,7 +12,8 @@ import torch
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.engine import free_port, init_group
-from caig_rl.learning.preference import SHAPE_FILE, PreferenceLearner
+from caig_rl.learning.engine_checkpoint import SHAPE_FILE
+from caig_rl.learning.preference import PreferenceLearner
 from caig_rl.learning.regroup import load_at_any_size
 from tests.learning.pairs import make_config, make_pairs, make_views
 from tests.tiny import make_tiny_policy
