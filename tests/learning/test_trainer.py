@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,43 +10,18 @@ import pytest
 from safetensors.torch import load_file
 
 from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
-from caig_rl.data.clicks.groups import encode_png
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.engine import init_group
-from caig_rl.learning.reward_objective import LogFacts
 from caig_rl.learning.reward_task import RewardTask
 from caig_rl.learning.trainer import Trainer
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward import RewardScorer
 from caig_rl.models.reward_loading import load_reward
 from caig_rl.types import Product
-from tests.learning.logged import make_rows
+from tests.learning.logged import make_facts, make_groups, make_rows
 from tests.tiny import make_tiny_policy
 
 SIZES = {"scorer": 64, "side_by_side": 32, "vam": 32, "cg4ctr": 32}
-
-
-def make_groups(size: int, products: range, batch: int = 8) -> Iterator[dict[str, Any]]:
-    """Bright creatives are clicked more; in batches as Ray Data hands them over."""
-    rows = make_rows(70, 4)
-    for start in range(products.start, products.stop, batch):
-        names = range(start, min(start + batch, products.stop))
-        places = [np.flatnonzero(rows.product_index == name) for name in names]
-        yield {
-            "product_id": [f"p{name}" for name in names],
-            "title": [f"mug {name}" for name in names],
-            "category": ["kitchen"] * len(names),
-            "description": [""] * len(names),
-            "images": [[encode_png(rows.images[int(k)][:size, :size]) for k in members] for members in places],
-            "impressions": [rows.impressions[members].astype(float) for members in places],
-            "clicks": [rows.clicks[members].astype(float) for members in places],
-        }
-
-
-def make_facts() -> LogFacts:
-    rows = make_rows(70, 4)
-    ctr = rows.clicks / rows.impressions
-    return LogFacts(float(ctr.mean()), float(rows.clicks.mean()), float(ctr.mean()), float(ctr.std()), 500.0)
 
 
 @pytest.fixture(scope="module")
