@@ -22,7 +22,7 @@ from typing import Any
 
 import numpy as np
 from local_judge import local_endpoint
-from reward_world import Log, Plan, accuracy, cached_log, sides, true_labels
+from reward_world import TINY, Log, Plan, accuracy, cached_log, sides, true_labels
 
 from caig_rl.config.reward import ClicksConfig, JudgeConfig, RewardTrainConfig
 from caig_rl.data.clicks.pairs import POLICIES
@@ -43,15 +43,11 @@ SIZES = {"scorer": 64, "side_by_side": 32, "vam": 64, "cg4ctr": 64}
 TABLE_1_IMPRESSIONS, TABLE_2_IMPRESSIONS = 5000, (1000, 20_000)
 
 
-TINY = Plan(24, 3, 6, 8, 2, 64, 1, 1, 12)
-"""Shows that it runs; its figures mean nothing."""
-
-
 def form_cell(out: Path, plan: Plan, form: str, seed: int) -> dict[str, Any]:
     """Table 1, one trained form on one seed."""
     log = cached_log(out, plan, seed, TABLE_1_IMPRESSIONS)
     groups = _at_size(log, SIZES[form])
-    epochs = plan.epochs
+    epochs = plan.scorer_epochs if form == "scorer" else plan.epochs
     config = RewardTrainConfig(form=form, image_size=SIZES[form], epochs=epochs, patience=epochs, **_rates(form))
     facts = facts_of(groups, log.splits["train"], log.prior())
     folder, tests = out / f"model-{form}-{seed}", log.splits
@@ -64,7 +60,7 @@ def pairs_cell(out: Path, plan: Plan, policy: str, impressions: int, seed: int) 
     log = cached_log(out, plan, seed, impressions)
     groups, rows, every = _at_size(log, SIZES["side_by_side"]), log.rows(), log.pairs("train")
     kept = {name: by_policy(every, rows, name) for name in POLICIES}
-    size = min(len(pairs) for pairs in kept.values())
+    size = min(plan.most_pairs, *(len(pairs) for pairs in kept.values()))
     chosen = np.random.default_rng([seed, 5]).permutation(len(kept[policy]))[:size]
     # Each pair is a test of its own, so that what is drawn is pairs, not products.
     alone = _as_tests(groups, rows, kept[policy], chosen)
@@ -140,7 +136,11 @@ def _as_tests(groups: dict[str, list[Any]], rows: RewardRows, pairs: RewardPairs
 
 def _rates(form: str) -> dict[str, Any]:
     """Chosen beforehand, the same for all policies: the nano build's rate for what starts from the reader, more for new encoders."""
-    return {"lr": 1e-3 if form in ("vam", "cg4ctr") else 5e-4, "batch_size": 32 if form == "pairs" else 8, "warmup_share": 0.1}
+    return {
+        "lr": 1e-3 if form in ("vam", "cg4ctr") else 5e-4,
+        "batch_size": 16 if form in ("pairs", "side_by_side") else 24,
+        "warmup_share": 0.1,
+    }
 
 
 def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
