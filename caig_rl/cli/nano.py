@@ -36,9 +36,8 @@ def nano_build(
     with explained(), _stage_bars() as progress:
         builder = NanoBuilder(folder, BuildPlan(), Config(), progress)
         builder.run(only or [])
-        if install:
-            builder.install(only or [])
-    console.print(f"models: {folder}" + (", installed into the package" if install else ""))
+        installed = builder.install(only or []) if install else []
+    console.print(f"models: {folder}" + (f"; installed into the package: {', '.join(installed)}" if installed else ""))
 
 
 @app.command("check")

@@ -126,11 +126,12 @@ class NanoBuilder:
             shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
 
-    def install(self, only: Sequence[str] = ()) -> None:
-        """Copy the finished models into the package; with `only`, those of these stages."""
-        for name in SHIPPED:
-            if not only or name in only:
-                shutil.copytree(self.folder / name, NANO_WEIGHTS / name, dirs_exist_ok=True)
+    def install(self, only: Sequence[str] = ()) -> list[str]:
+        """Copy the finished models into the package, with `only` those of these stages; returns their names."""
+        names = [name for name in SHIPPED if not only or name in only]
+        for name in names:
+            shutil.copytree(self.folder / name, NANO_WEIGHTS / name, dirs_exist_ok=True)
+        return names
 
     def _input(self, name: str) -> Path:
         """The folder of a stage that is done: in this build, else as shipped."""

@@ -7,9 +7,10 @@ import queue
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from caig_rl.nano.autoencoder import Progress
+if TYPE_CHECKING:
+    from caig_rl.nano.autoencoder import Progress
 
 _LOOK_S = 0.5
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import pickle
 from pathlib import Path
 
@@ -19,7 +18,6 @@ from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward import RewardScorer
 from caig_rl.models.reward_loading import load_reward
 from caig_rl.nano.build import NEEDS, STAGES, BuildPlan, NanoBuilder, check_stages
-from caig_rl.nano.isolated import in_own_process
 from caig_rl.nano.reward import LoggedCreatives, reading_practice, split_products, train_nano_reward
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import draw_scene
@@ -99,22 +97,6 @@ def test_the_reader_practises_on_no_product_whose_clicks_are_held_out():
     assert len(told) == 36
     held = {id(view) for product in heldout for view in creatives.views[2 * product : 2 * product + 2]}
     assert not held & {id(example.image) for example in told}
-
-
-def _counted(upto: int, progress) -> int:
-    if upto < 0:
-        raise UserError("below zero")
-    for step in range(upto):
-        progress("counting", step + 1, upto, math.nan)
-    return upto
-
-
-def test_a_stage_in_its_own_process_reports_returns_and_fails_as_here():
-    seen: list[int] = []
-    assert in_own_process(_counted, 3, progress=lambda stage, step, total, loss: seen.append(step)) == 3
-    assert seen == [1, 2, 3]
-    with pytest.raises(UserError, match="below zero"):
-        in_own_process(_counted, -1, progress=lambda *step: None)
 
 
 @pytest.mark.slow
