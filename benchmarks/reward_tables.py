@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import time
+from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from multiprocessing import get_context
 from pathlib import Path
@@ -169,6 +170,19 @@ def kept(out: Path, name: str, cell: Any, *arguments: Any) -> dict[str, Any]:
     return found
 
 
+def computed(out: Path, cells: dict[str, tuple[Any, ...]], workers: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """(name, figures) of each cell, in the order in which they are done; in this process where `workers` is 0."""
+    if not workers:
+        for name, cell in cells.items():
+            yield name, kept(out, name, *cell)
+        return
+    # One cell a process: a DeepSpeed engine's memory goes with it.
+    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread, max_tasks_per_child=1) as pool:
+        futures = {pool.submit(kept, out, name, *cell): name for name, cell in cells.items()}
+        for future in as_completed(futures):
+            yield futures[future], future.result()
+
+
 def _one_thread() -> None:
     import torch
 
@@ -180,7 +194,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, default=Path("runs/reward_tables"))
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=2, help="cells at a time; 0: one, in this process")
     parser.add_argument("--tiny", action="store_true", help="show that it runs")
     parser.add_argument("--no-judge", action="store_true", help="leave the judge out: no vLLM server")
     options = parser.parse_args()
@@ -192,12 +206,9 @@ def main() -> None:
     for shown in TABLE_2_IMPRESSIONS:
         cells |= {f"{policy}-{shown}-{seed}": (pairs_cell, out, plan, policy, shown, seed) for policy in POLICIES for seed in seeds}
     found: dict[str, dict[str, Any]] = {}
-    # One cell a process: a DeepSpeed engine's memory goes with it.
-    with ProcessPoolExecutor(options.workers, get_context("spawn"), _one_thread, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(kept, out, name, *cell): name for name, cell in cells.items()}
-        for future in as_completed(futures):
-            found[futures[future]] = future.result()
-            print(f"{len(found)}/{len(cells)} {futures[future]}", flush=True)
+    for name, figures in computed(out, cells, options.workers):
+        found[name] = figures
+        print(f"{len(found)}/{len(cells)} {name}", flush=True)
     if not options.no_judge:
         missing = [seed for seed in seeds if not (out / f"judge-{seed}.json").exists()]
         if missing:
