@@ -11,6 +11,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import httpx
+
 from caig_rl.config.schema import Config
 from caig_rl.models.engine import prepare_environment
 from caig_rl.models.folders import resolve_model_folder
@@ -34,6 +36,10 @@ def local_endpoint(log_file: Path) -> Iterator[tuple[str, str]]:
             yield f"http://127.0.0.1:{port}/v1", "nano"
         finally:
             server.terminate()
+            try:
+                server.wait(60.0)
+            except subprocess.TimeoutExpired:  # it waits for its engine's process
+                server.kill()
 
 
 def _wait_until_up(port: int, server: subprocess.Popen[bytes], log_file: Path, patience_s: float = 600.0) -> None:
@@ -41,9 +47,10 @@ def _wait_until_up(port: int, server: subprocess.Popen[bytes], log_file: Path, p
     while time.monotonic() < deadline:
         if server.poll() is not None:
             raise SystemExit(f"the judge's vLLM server ended with {server.returncode}; see {log_file}")
-        with socket.socket() as probe:
-            probe.settimeout(1.0)
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
+        try:
+            if httpx.get(f"http://127.0.0.1:{port}/health", timeout=5.0).is_success:
                 return
+        except httpx.TransportError:  # not listening yet
+            pass
         time.sleep(1.0)
     raise SystemExit(f"the judge's vLLM server was not up within {patience_s:.0f} s; see {log_file}")
