@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from caig_rl.cli import chaos, data, evaluate, machine, nano, reward, serve, status, submit, train
+from caig_rl.cli import chaos, data, evaluate, machine, nano, pretrain, reward, serve, status, submit, train
 
 app = typer.Typer(
     help="Ad creatives that people click, optimised online by reinforcement learning.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -20,6 +20,7 @@ app.command()(status.status)
 app.command()(train.report)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")
+app.command()(pretrain.pretrain)
 app.add_typer(reward.app, name="reward")
 app.add_typer(serve.app, name="serve")
 app.command()(machine.world)

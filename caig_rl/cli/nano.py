@@ -20,8 +20,14 @@ def nano_build(
     folder: Annotated[Path, typer.Option(help="Where the stages are kept; a stage that is there is not run again.")] = Path("build/nano"),
     install: Annotated[bool, typer.Option(help="Copy the finished models into the package.")] = True,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
+    only: Annotated[
+        list[str] | None, typer.Option(help="Run this stage alone, and anew, from what is built or shipped; may be given again.")
+    ] = None,
 ) -> None:
-    """Build the embedded models from the click world alone, stage by stage: hours on two cores, resumable."""
+    """Build the embedded models from the click world alone, stage by stage: hours on two cores, resumable.
+
+    The reward model from the shipped policy and renderer: --only creatives --only reader --only reward.
+    """
     import torch
 
     from caig_rl.nano.build import BuildPlan, NanoBuilder
@@ -29,10 +35,9 @@ def nano_build(
     torch.set_num_threads(threads)
     with explained(), _stage_bars() as progress:
         builder = NanoBuilder(folder, BuildPlan(), Config(), progress)
-        builder.run()
-        if install:
-            builder.install()
-    console.print(f"models: {folder}" + (", installed into the package" if install else ""))
+        builder.run(only or [])
+        installed = builder.install(only or []) if install else []
+    console.print(f"models: {folder}" + (f"; installed into the package: {', '.join(installed)}" if installed else ""))
 
 
 @app.command("check")

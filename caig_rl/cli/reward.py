@@ -12,6 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
+from caig_rl.cli.training_text import print_training
 from caig_rl.config.schema import Config
 from caig_rl.errors import ClickLogError, UserError
 from caig_rl.types import Product
@@ -44,7 +45,8 @@ def reward_eval(config: ConfigFile = None, overrides: Overrides = None, also: Al
 def _train(settings: Config) -> None:
     import tempfile
 
-    from actors.train_jobs.reward_job import RewardJob, job_folder, run_reward_job
+    from actors.train_jobs.job import run_train_job
+    from actors.train_jobs.reward_job import reward_job
     from caig_rl.data.clicks.dataset import load_click_dataset
     from caig_rl.data.clicks.groups import write_groups
     from caig_rl.data.clicks.splits import TRAIN, VALIDATION
@@ -62,17 +64,9 @@ def _train(settings: Config) -> None:
             raise ClickLogError(
                 f"each of {least} rank(s) needs a test to train on and one to stop by: {counts}; see clicks.validation_share"
             )
-        job = RewardJob(settings, log_facts(data, settings.clicks.out), str(backbone), counts[TRAIN])
-        progress = run_reward_job(job, Path(files))
-    why = {"patience": "validation stopped improving", "broken_steps": "three broken steps in a row"}.get(
-        progress.stopped, "all epochs done"
-    )
-    console.print(
-        f"{progress.epoch} epochs ({why}); best was {progress.best_epoch}, validation loss {progress.best_loss:.4f}; "
-        f"{progress.dropped} steps dropped\nmodel: {train.out}\nmetrics and checkpoints: {job_folder(Path(train.out))}",
-        markup=False,
-        highlight=False,
-    )
+        job = reward_job(settings, log_facts(data, settings.clicks.out), backbone, counts[TRAIN])
+        progress = run_train_job(job, Path(files), settings.cluster)
+    print_training(progress, job.out)
 
 
 def _evaluate(settings: Config, also: list[Path]) -> None:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from caig_rl.config.section import NANO, Share
 from caig_rl.config.section import Section as _Section
+from caig_rl.config.training import TrainJobConfig
 
 
 class ClicksConfig(_Section):
@@ -69,7 +70,7 @@ class JudgeConfig(_Section):
     """Price of a million tokens written."""
 
 
-class RewardTrainConfig(_Section):
+class RewardTrainConfig(TrainJobConfig):
     """How `caig-rl reward train` makes a reward model from the files in clicks.out."""
 
     form: Literal["scorer", "side_by_side", "vam", "cg4ctr"] = "scorer"
@@ -78,25 +79,14 @@ class RewardTrainConfig(_Section):
     """Folder of an image-text-to-text model, or "nano". VAM and CG4CTR make small encoders of their own and take its tokenizer."""
     image_size: int = Field(64, ge=32, multiple_of=32)
     """Side of each creative as the model sees it. side_by_side on "nano": 32, since two of them share a picture."""
-    workers: int = Field(1, ge=1)
-    """Ranks of the DeepSpeed group."""
-    num_cpus: float = Field(0.5, gt=0.0)
-    """CPUs that Ray reserves for each rank; Ray Data needs some beside them."""
-    num_gpus: float = Field(0.0, ge=0.0)
-    threads: int = Field(1, ge=1)
-    zero_stage: Literal[0, 1, 2, 3] = 1
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    epochs: int = Field(8, ge=1)
-    patience: int = Field(3, ge=1)
-    """Epochs without a lower validation loss, after which training stops."""
-    batch_size: int = Field(16, ge=1)
-    """Tests (products) a step, over all ranks; all creatives of a test stay together."""
-    lr: float = Field(1e-3, gt=0.0)
-    weight_decay: float = Field(0.01, ge=0.0)
-    max_failures: int = Field(3, ge=0)
-    """Times that the group is started again from its last checkpoint after a rank died."""
     out: str = "runs/reward"
     """Local folder for the best model; the job's checkpoints lie beside it."""
+
+    @model_validator(mode="after")
+    def _an_adapter_needs_a_language_model(self) -> RewardTrainConfig:
+        if self.finetune == "lora" and self.form in ("vam", "cg4ctr"):
+            raise ValueError(f"reward.train.finetune=lora: form {self.form} has no language model; use finetune=full")
+        return self
 
 
 class RewardConfig(_Section):

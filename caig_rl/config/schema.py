@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from caig_rl.config.pretrain import PretrainConfig
 from caig_rl.config.reward import ClicksConfig, RewardConfig
 from caig_rl.config.section import NANO, Share
 from caig_rl.config.section import Section as _Section
@@ -263,6 +264,7 @@ class Config(_Section):
     world: WorldConfig = WorldConfig()
     imaging: ImagingConfig = ImagingConfig()
     policy: PolicyConfig = PolicyConfig()
+    pretrain: PretrainConfig = PretrainConfig()
     renderer: RendererConfig = RendererConfig()
     reward: RewardConfig = RewardConfig()
     rollout: RolloutConfig = RolloutConfig()

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from caig_rl.config.schema import CatalogConfig
 from caig_rl.data.columns import map_columns
+from caig_rl.data.row_images import RowRefused, image_folder, resolve_image
 from caig_rl.data.rows import Row, read_rows
 from caig_rl.errors import CatalogError
 from caig_rl.imaging.cutout import MAX_SIDE, NoProductFound, make_cutout
@@ -56,12 +57,6 @@ class FileCatalog:
             raise CatalogError(f"the image of {product_id!r} changed since the catalog was read: {error}") from error
 
 
-class _RowRefused(Exception):
-    def __init__(self, reason: str, message: str) -> None:
-        super().__init__(message)
-        self.reason = reason
-
-
 def load_catalog(config: CatalogConfig, imaging_size: int = MAX_SIDE) -> FileCatalog:
     """Read the catalog at `config.path`, decode and cut out each image once to see that it can be used.
 
@@ -73,7 +68,7 @@ def load_catalog(config: CatalogConfig, imaging_size: int = MAX_SIDE) -> FileCat
     present, rows = read_rows(path)
     if not rows:
         raise CatalogError(f"{path} holds no rows" if path.is_file() else f"{path} holds no files")
-    reader = _RowReader(config, _folder(path), map_columns(path.name, present, config.columns), imaging_size)
+    reader = _RowReader(config, image_folder(path), map_columns(path.name, present, config.columns), imaging_size)
     for row in rows[: config.max_products]:
         reader.take(row)
     if not reader.products:
@@ -96,7 +91,7 @@ class _RowReader:
         try:
             product, image = self._read(row)
             self._check_cutout(image)
-        except (_RowRefused, ImageRefused) as refusal:
+        except (RowRefused, ImageRefused) as refusal:
             message = f"{row.where}: {refusal}"
             logger.warning("%s (%s)", message, refusal.reason)
             self.rejected.append(Rejected(where=row.where, reason=refusal.reason, message=message))
@@ -106,18 +101,18 @@ class _RowReader:
 
     def _read(self, row: Row) -> tuple[Product, Path]:
         if row.fault:
-            raise _RowRefused("row_unreadable", row.fault)
+            raise RowRefused("row_unreadable", row.fault)
         cells = {ours: row.values.get(theirs, "") for ours, theirs in self._columns.items()}
         for theirs in self._columns.values():
             if theirs in row.nested:
-                raise _RowRefused("row_unreadable", f"column {theirs!r} holds a list, an object or bytes, not text")
+                raise RowRefused("row_unreadable", f"column {theirs!r} holds a list, an object or bytes, not text")
         text = {ours: " ".join(value.split()) for ours, value in cells.items()}
         if not text["title"]:
-            raise _RowRefused("title_empty", "the title is empty")
+            raise RowRefused("title_empty", "the title is empty")
         product_id = text.get("product_id") or f"row-{row.number}"
         if product_id in self.images:
             first = next(product.source for product in self.products if product.product_id == product_id)
-            raise _RowRefused("duplicate_id", f"product_id {product_id!r} was used before, in {first}")
+            raise RowRefused("duplicate_id", f"product_id {product_id!r} was used before, in {first}")
         product = Product(
             product_id=product_id,
             title=_shorten(text["title"], row.where),
@@ -125,41 +120,19 @@ class _RowReader:
             description=text.get("description", ""),
             source=row.where,
         )
-        return product, self._resolve(cells["image"].strip())
-
-    def _resolve(self, image: str) -> Path:
-        """The image's real path, which must lie in the catalog's folder: a shared catalog must not reach into the machine's files."""
-        if not image:
-            raise _RowRefused("image_missing", "no image is named")
-        if "://" in image:
-            raise _RowRefused("image_missing", f"{_brief(image)} is an address; images are read from files, so download it first")
-        try:
-            path = (self._folder / image).resolve()
-            inside = path.is_relative_to(self._folder)
-            exists = inside and path.is_file()
-        except (OSError, RuntimeError, ValueError) as error:
-            raise _RowRefused("image_missing", f"{_brief(image)} is no usable path ({type(error).__name__})") from error
-        if not inside:
-            raise _RowRefused("path_escapes", f"{_brief(image)} leaves the catalog's folder; put the image inside it")
-        if not exists:
-            raise _RowRefused("image_missing", f"there is no file {_brief(image)}")
-        return path
+        return product, resolve_image(self._folder, cells["image"].strip())
 
     def _check_cutout(self, image: Path) -> None:
         try:
             cutout = make_cutout(load_rgba(image, self._config.max_pixels), self._max_side)
         except NoProductFound as error:
-            raise _RowRefused("no_product_found", f"{image.name}: {error}; bring a cut-out, or a photo on a plain ground") from error
+            raise RowRefused("no_product_found", f"{image.name}: {error}; bring a cut-out, or a photo on a plain ground") from error
         if cutout.confidence < self._config.min_cutout_confidence:
-            raise _RowRefused(
+            raise RowRefused(
                 "low_cutout_confidence",
                 f"{image.name}: confidence {cutout.confidence:.2f} is below {self._config.min_cutout_confidence:.2f} "
                 "(catalog.min_cutout_confidence); bring a cut-out, or a photo on a plainer ground",
             )
-
-
-def _folder(path: Path) -> Path:
-    return (path if path.is_dir() else path.parent).resolve()
 
 
 def _shorten(title: str, where: str) -> str:
@@ -167,10 +140,6 @@ def _shorten(title: str, where: str) -> str:
         return title
     logger.warning("%s: title of %d characters shortened to %d", where, len(title), MAX_TITLE)
     return title[:MAX_TITLE].rstrip()
-
-
-def _brief(text: str) -> str:
-    return repr(text if len(text) <= 120 else text[:117] + "...")
 
 
 def _counts(rejected: Sequence[Rejected]) -> str:

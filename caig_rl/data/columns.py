@@ -13,30 +13,37 @@ REQUIRED = ("title", "image")
 """Columns without which there is no product."""
 
 
-def map_columns(name: str, present: Sequence[str], chosen: Mapping[str, str]) -> dict[str, str]:
-    """Our column name -> the file's, for those that the file `name` has.
+def map_columns(
+    name: str,
+    present: Sequence[str],
+    chosen: Mapping[str, str],
+    columns: Sequence[str] = COLUMNS,
+    required: Sequence[str] = REQUIRED,
+    key: str = "catalog.columns",
+) -> dict[str, str]:
+    """Our column name -> the file's, for those of `columns` that the file `name` has.
 
-    `chosen` is `catalog.columns`. Raises ConfigError for a key in it that is no column of ours, CatalogError for a required or chosen
-    column that the file lacks, or has twice.
+    `chosen` is what the configuration has at `key`. Raises ConfigError for a key in it that is no column of ours, CatalogError for a
+    required or chosen column that the file lacks, or has twice.
     """
     for ours in chosen:
-        if ours not in COLUMNS:
-            raise ConfigError(f"catalog.columns has no key {ours!r}{nearest_name(ours, COLUMNS)}; allowed are {', '.join(COLUMNS)}")
-    mapping = {ours: chosen.get(ours, ours) for ours in COLUMNS}
+        if ours not in columns:
+            raise ConfigError(f"{key} has no key {ours!r}{nearest_name(ours, columns)}; allowed are {', '.join(columns)}")
+    mapping = {ours: chosen.get(ours, ours) for ours in columns}
     for ours, theirs in mapping.items():
-        if theirs not in present and (ours in REQUIRED or ours in chosen):
-            raise CatalogError(_missing(name, ours, theirs, present))
+        if theirs not in present and (ours in required or ours in chosen):
+            raise CatalogError(_missing(name, f"{key}.{ours}", theirs, present))
         if list(present).count(theirs) > 1:
             raise CatalogError(f"{name} has {list(present).count(theirs)} columns named {theirs!r}; keep one")
     return {ours: theirs for ours, theirs in mapping.items() if theirs in present}
 
 
-def _missing(name: str, ours: str, theirs: str, present: Sequence[str]) -> str:
+def _missing(name: str, key: str, theirs: str, present: Sequence[str]) -> str:
     if len(present) == 1 and ";" in present[0]:
         return f"{name} has no column {theirs!r}: its cells seem to be separated by semicolons. Save it with commas"
     there = ", ".join(present) if present else "none"
     near = nearest_name(theirs, present)
-    return f"{name} has no column {theirs!r}{near}; there is: {there}. Set catalog.columns.{ours} to the column to use"
+    return f"{name} has no column {theirs!r}{near}; there is: {there}. Set {key} to the column to use"
 
 
 def nearest_name(wanted: str, names: Sequence[str]) -> str:

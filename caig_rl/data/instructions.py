@@ -1,4 +1,4 @@
-"""The instructions of stage A and of the online loop: three task families, ten wordings each (METHOD, section 1)."""
+"""The instructions of stage A and of the online loop: three task families, ten wordings for each task in them (METHOD, section 1)."""
 
 from __future__ import annotations
 
@@ -7,18 +7,35 @@ from enum import StrEnum
 
 import numpy as np
 
+from caig_rl.config.pretrain import Family
 from caig_rl.types import Product
 
 
 class Task(StrEnum):
-    """The task families of stage A."""
+    """The tasks of stage A."""
 
     IMAGE_UNDERSTANDING = "image_understanding"
     """From an ad image alone: describe its product and background."""
+    PRODUCT_DESCRIPTION = "product_description"
+    """From a picture alone: name its product."""
+    BACKGROUND_DESCRIPTION = "background_description"
+    """From an ad image alone: describe its background."""
     CONTENT_UNDERSTANDING = "content_understanding"
     """From image and product text: describe the background."""
+    TITLE_WRITING = "title_writing"
+    """From picture, category and description: write the product's title."""
     PROMPT_GENERATION = "prompt_generation"
     """From product picture and text: write a background prompt. The online loop asks this."""
+    PROMPT_REWRITING = "prompt_rewriting"
+    """From product picture, text and a rough background prompt: write a better one."""
+
+
+FAMILIES: dict[Family, tuple[Task, ...]] = {
+    "image_understanding": (Task.IMAGE_UNDERSTANDING, Task.PRODUCT_DESCRIPTION, Task.BACKGROUND_DESCRIPTION),
+    "content_understanding": (Task.CONTENT_UNDERSTANDING, Task.TITLE_WRITING),
+    "prompt_generation": (Task.PROMPT_GENERATION, Task.PROMPT_REWRITING),
+}
+"""The three task families."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +48,7 @@ class TextLimits:
     title: int = 72
     category: int = 24
     description: int = 60
+    prompt: int = 80
 
 
 NANO_LIMITS = TextLimits()
@@ -47,6 +65,54 @@ WORDINGS: dict[Task, tuple[str, ...]] = {
         "Tell me about this picture.",
         "Write what you see in this ad.",
         "Name the product and describe what is around it.",
+    ),
+    Task.PRODUCT_DESCRIPTION: (
+        "Which product is this?",
+        "Name the product in this picture.",
+        "What is being sold here?",
+        "Describe the product.",
+        "Say what the product is.",
+        "What product do you see?",
+        "Tell me which product this shows.",
+        "Give the product's name.",
+        "Identify the product.",
+        "What is this?",
+    ),
+    Task.BACKGROUND_DESCRIPTION: (
+        "Describe the background of this ad.",
+        "What is behind the product?",
+        "What surrounds the product in this picture?",
+        "Give the background of this ad in words.",
+        "Describe everything but the product.",
+        "What does the background show?",
+        "Say what stands around the product.",
+        "Which background does this ad use?",
+        "Write down the background of this picture.",
+        "Where was this ad's product placed?",
+    ),
+    Task.TITLE_WRITING: (
+        "Write a title for this product of {category}. {description}",
+        "Category: {category}. {description} What is the product's title?",
+        "Give this {category} product a title. {description}",
+        "A shop sells this as {category}. {description} Title it.",
+        "{description} Write the title that a shop would give it ({category}).",
+        "Name this product for a catalog, category {category}. {description}",
+        "What would a merchant call this ({category})? {description}",
+        "{category}: write the product's title. {description}",
+        "Suggest a product title. Category {category}. {description}",
+        "Title for the product in the picture ({category}): {description}",
+    ),
+    Task.PROMPT_REWRITING: (
+        "Product: {title} ({category}). Improve this background prompt: {prompt}",
+        "Rewrite the background prompt for {title} ({category}): {prompt}",
+        "For an ad of {title} ({category}), make this prompt complete: {prompt}",
+        "{title}, category {category}. A draft of its background: {prompt}. Write it out.",
+        "Here is a rough background for {title} ({category}): {prompt}. Write a better one.",
+        "Ad for {title} ({category}). Turn this into a full background prompt: {prompt}",
+        "This background prompt for {title} ({category}) is too short: {prompt}. Extend it.",
+        "Rework this background for {title} ({category}): {prompt}",
+        "The product is {title} ({category}). Finish this background prompt: {prompt}",
+        "{category}: {title}. Polish the background prompt {prompt}",
     ),
     Task.CONTENT_UNDERSTANDING: (
         "Product: {title} ({category}). Describe the background of this ad.",
@@ -75,14 +141,18 @@ WORDINGS: dict[Task, tuple[str, ...]] = {
 }
 
 
-def instruction(task: Task, product: Product, seed: int, limits: TextLimits = NANO_LIMITS) -> str:
-    """The instruction of `task` about `product`, in the wording that `seed` draws: the same seed gives two products the same wording."""
+def instruction(task: Task, product: Product, seed: int, limits: TextLimits = NANO_LIMITS, prompt: str = "") -> str:
+    """The instruction of `task` about `product`, in the wording that `seed` draws: the same seed gives two products the same wording.
+
+    `prompt` is the rough background prompt of `Task.PROMPT_REWRITING`; other tasks name none.
+    """
     wordings = WORDINGS[task]
     wording = wordings[int(np.random.default_rng([seed, len(wordings)]).integers(len(wordings)))]
     text = wording.format(
         title=shorten(product.title, limits.title),
         category=shorten(product.category, limits.category),
         description=shorten(product.description, limits.description),
+        prompt=shorten(prompt, limits.prompt),
     )
     return " ".join(text.split())
 

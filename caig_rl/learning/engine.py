@@ -56,10 +56,11 @@ def init_group(rank: int, world_size: int, master_addr: str = "127.0.0.1", maste
     deepspeed.init_distributed(dist_backend=backend, auto_mpi_discovery=False, timeout=timedelta(seconds=timeout_s), verbose=False)
 
 
-def build_engine(model: nn.Module, parameters: list[nn.Parameter], config: LearnerConfig) -> Any:
-    """A `DeepSpeedEngine` over `model` that trains `parameters` with AdamW. `init_group` comes first; all ranks call.
+def build_engine(model: nn.Module, parameters: list[nn.Parameter] | list[dict[str, Any]], config: LearnerConfig) -> Any:
+    """A `DeepSpeedEngine` over `model` that trains `parameters`, or groups of them, with AdamW. `init_group` comes first; all ranks call.
 
-    The learning rate is given to each step (`take_step`), so that it is a function of the step count alone.
+    A group may bear an `lr_scale`: its learning rate is that many times the others'. The learning rate is given to each step
+    (`take_step`), so that it is a function of the step count alone.
     """
     settings = {
         "train_micro_batch_size_per_gpu": config.micro_batch_size,
@@ -123,9 +124,12 @@ def accumulation(engine: Any, is_last: bool) -> Iterator[None]:
     yield
 
 
-def learning_rate(step: int, total_steps: int, config: LearnerConfig) -> float:
+def learning_rate(step: int, total_steps: int, config: LearnerConfig, warmup_steps: int = 0) -> float:
     """Learning rate of optimiser step `step`, counted from 0: constant, or half a cosine from `lr` to `lr * min_lr_ratio` at
-    `total_steps`."""
+    `total_steps`; before it, `warmup_steps` in equal rises up to `lr`."""
+    if step < warmup_steps:
+        return config.lr * (step + 1) / warmup_steps
+    step, total_steps = step - warmup_steps, total_steps - warmup_steps
     if config.lr_schedule == "constant":
         return config.lr
     cosine = 0.5 * (1.0 + math.cos(math.pi * min(step / max(total_steps, 1), 1.0)))
@@ -135,7 +139,7 @@ def learning_rate(step: int, total_steps: int, config: LearnerConfig) -> float:
 def take_step(engine: Any, lr: float) -> float:
     """Apply the gathered gradients at learning rate `lr`; returns their norm over all ranks and weights, before clipping."""
     for group in engine.optimizer.param_groups:
-        group["lr"] = lr
+        group["lr"] = lr * group.get("lr_scale", 1.0)
     # Plain float32 without ZeRO is the one case whose norm DeepSpeed does not keep; there every rank holds the whole reduced gradient.
     gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
     is_plain = engine.zero_optimization_stage() == 0 and not engine.bfloat16_enabled()

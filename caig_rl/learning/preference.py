@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import pickle
 import time
 from collections.abc import Sequence
 from contextlib import nullcontext
@@ -15,7 +13,6 @@ import torch
 from torch import nn
 
 from caig_rl.config.schema import Config
-from caig_rl.errors import CheckpointError
 from caig_rl.learning.batching import MicroBatch, plan_steps
 from caig_rl.learning.engine import (
     TORCH_DTYPES,
@@ -27,15 +24,13 @@ from caig_rl.learning.engine import (
     sum_over_ranks,
     take_step,
 )
+from caig_rl.learning.engine_checkpoint import load_engine, save_engine
 from caig_rl.learning.sequences import PairLosses, pair_batch, pair_losses
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.logprobs import AnswerBatch, AnswerLogProbs, answer_log_probs, batch_log_probs
 from caig_rl.models.policy import attach_lora, load_policy, merged_state_dict, reference_mode, save_policy_folder
 from caig_rl.models.prompting import chat_prompt
 from caig_rl.types import ImageArray, PreferencePair, Rollout
-
-CHECKPOINT_TAG = "learner"
-SHAPE_FILE = "learner.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,10 +159,7 @@ class PreferenceLearner:
 
     def save(self, folder: Path) -> None:
         """Write a DeepSpeed checkpoint into `folder`: trained weights, optimiser, step count, random state."""
-        state = {"step": self.step, "random_state": torch.get_rng_state()}
-        self.engine.save_checkpoint(str(folder), tag=CHECKPOINT_TAG, client_state=state, exclude_frozen_parameters=True)
-        if self.rank == 0:
-            (folder / SHAPE_FILE).write_text(json.dumps(self._shape()) + "\n", encoding="utf-8")
+        save_engine(self.engine, folder, self.rank, self._shape(), {"step": self.step})
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint that `save` wrote at the same world size, ZeRO stage and kind of fine-tuning.
@@ -175,19 +167,7 @@ class PreferenceLearner:
         Raises:
             CheckpointError: no checkpoint there, one cut short, or one of another shape.
         """
-        if not (folder / SHAPE_FILE).is_file():
-            raise CheckpointError(f"{folder}: no learner checkpoint in it ({SHAPE_FILE} is missing)")
-        written = json.loads((folder / SHAPE_FILE).read_text(encoding="utf-8"))
-        if written != self._shape():
-            raise CheckpointError(f"{folder}: the checkpoint was written with {written}, but the config says {self._shape()}")
-        try:
-            loaded, state = self.engine.load_checkpoint(str(folder), tag=CHECKPOINT_TAG, load_module_strict=False)
-        except (RuntimeError, EOFError, OSError, KeyError, ValueError, pickle.UnpicklingError) as error:
-            raise CheckpointError(f"{folder}: the learner's checkpoint cannot be read ({error}); it may be cut short") from error
-        if loaded is None:
-            raise CheckpointError(f"{folder}: the learner's checkpoint is incomplete")
-        self.step = int(state["step"])
-        torch.set_rng_state(state["random_state"])
+        self.step = int(load_engine(self.engine, folder, self._shape())["step"])
 
     @torch.no_grad()
     def token_log_probs(self, instruction: str, view: ImageArray, token_ids: Sequence[int]) -> tuple[float, ...]:

@@ -1,4 +1,4 @@
-"""Loads a learner's checkpoint at another number of ranks than wrote it, through DeepSpeed's universal form.
+"""Loads an engine's checkpoint at another number of ranks than wrote it, through DeepSpeed's universal form.
 
 A ZeRO checkpoint is cut into one piece of optimiser state a rank and loads at that number alone. Its universal form holds each weight's
 state whole, and any group takes its share of that.
@@ -11,12 +11,23 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any, Protocol
 
 from caig_rl.errors import CheckpointError
-from caig_rl.learning.preference import CHECKPOINT_TAG, SHAPE_FILE, PreferenceLearner
+from caig_rl.learning.engine_checkpoint import CHECKPOINT_TAG, SHAPE_FILE
 
 
-def load_at_any_size(learner: PreferenceLearner, folder: Path, staging: Path) -> None:
+class Regroupable(Protocol):
+    """What holds an engine: the online learner, or the trainer of a job."""
+
+    engine: Any
+    world_size: int
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint of the same shape."""
+
+
+def load_at_any_size(learner: Regroupable, folder: Path, staging: Path) -> None:
     """`learner.load(folder)`, also where another number of ranks wrote it. All ranks call, each with an empty `staging` of its own.
 
     Raises:

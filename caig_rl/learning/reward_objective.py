@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +20,9 @@ from caig_rl.data.clicks.dataset import ClickDataset
 from caig_rl.data.clicks.groups import decode_png
 from caig_rl.data.clicks.splits import TRAIN
 from caig_rl.data.clicks.summary import SUMMARY
-from caig_rl.learning.reward import RewardRows, RewardSettings, reward_loss
-from caig_rl.learning.reward_baselines import vam_ctr
-from caig_rl.learning.reward_losses import cg4ctr_batch, side_by_side_batch, vam_batch
+from caig_rl.learning.reward_losses import cg4ctr_batch, scorer_batch, side_by_side_batch, vam_batch, vam_ctr
 from caig_rl.learning.reward_pairs import RewardPairs, all_pairs, by_policy
+from caig_rl.learning.reward_rows import RewardRows
 from caig_rl.models.reward import RewardScorer, RewardSpec
 from caig_rl.models.reward_encoders import EncoderReward, EncoderSpec, small_image_encoder, small_text_encoder
 from caig_rl.models.reward_loading import TrainedReward
@@ -72,11 +70,12 @@ class Trainee(nn.Module):
     def __init__(self, model: TrainedReward) -> None:
         super().__init__()
         self.model = model
-        self.log_tau = nn.Parameter(torch.tensor([float(np.log(INITIAL_TAU))]))
+        # Only the scorer's loss reads it.
+        self.log_tau = nn.Parameter(torch.tensor([float(np.log(INITIAL_TAU))]), requires_grad=isinstance(model, RewardScorer))
 
     def forward(self, texts: Sequence[str], pictures: Sequence[Any]) -> tuple[Any, torch.Tensor]:
         """(the model's own answer, tau)."""
-        return self.model(texts, pictures), self.log_tau.exp()[0]
+        return self.model(texts, pictures), self.log_tau.float().exp()[0]
 
 
 def new_model(config: RewardTrainConfig, backbone: Path, facts: LogFacts) -> TrainedReward:
@@ -126,12 +125,12 @@ def batch_loss(
     def forward(texts: Sequence[str], pictures: Sequence[Any]) -> Any:
         return engine(texts, pictures)[0]
 
-    everything = np.arange(len(rows.product_index))
     tests = np.arange(len(rows.product_texts))
     if isinstance(model, RewardScorer):
-        return _scorer_loss(engine, model, rows, facts, everything)
+        scores, tau = engine([rows.product_texts[int(k)] for k in rows.product_index], rows.images)
+        return scorer_batch(scores, tau, rows, facts.prior_logit, facts.prior_impressions, max(facts.mean_clicks, 1e-9))
     if model.kind == "vam":
-        ctr = vam_ctr(rows, facts.rate, 1.0)
+        ctr = vam_ctr(rows, facts.rate)
         return vam_batch(forward, rows, [np.flatnonzero(rows.product_index == test) for test in tests], ctr)
     every = all_pairs(rows, tests, facts.prior_impressions)
     pairs = by_policy(every, rows, config.policy if rng is not None else "posterior")
@@ -150,21 +149,3 @@ def _pair_loss(
     turned = rng.random(len(pairs)) < 0.5 if rng is not None else np.zeros(len(pairs), dtype=bool)
     normalised = (rows.clicks / rows.impressions - facts.ctr_mean) / facts.ctr_std
     return side_by_side_batch(forward, model, rows, pairs, chosen, turned, normalised)
-
-
-def _scorer_loss(engine: Any, model: RewardScorer, rows: RewardRows, facts: LogFacts, everything: np.ndarray) -> torch.Tensor:
-    scores, tau = engine([rows.product_texts[int(k)] for k in rows.product_index], rows.images)
-    settings = RewardSettings(prior_impressions=facts.prior_impressions)
-    known = _Scored(scores, dataclasses.replace(model.spec, prior_logit=facts.prior_logit))
-    return reward_loss(known, rows, everything, tau, settings, max(facts.mean_clicks, 1e-9))  # type: ignore[arg-type]
-
-
-@dataclass(frozen=True, slots=True)
-class _Scored:
-    """Stands for the scorer in `reward_loss`: one forward pass through the engine gives scores and tau alike."""
-
-    scores: torch.Tensor
-    spec: RewardSpec
-
-    def __call__(self, texts: Sequence[str], pictures: Sequence[Any]) -> torch.Tensor:
-        return self.scores

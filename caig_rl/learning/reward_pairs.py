@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +10,7 @@ from scipy.optimize import minimize_scalar
 
 from caig_rl.data.clicks.pairs import OFFICIAL_BAND, SIGNIFICANT_Z, Policy
 from caig_rl.data.clicks.shrinkage import estimate_prior_impressions, order_probability, own_ctr, posterior, z_score
-from caig_rl.learning.reward import RewardRows
+from caig_rl.learning.reward_rows import RewardRows
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.float64]
@@ -78,15 +77,6 @@ def by_policy(pairs: RewardPairs, rows: RewardRows, policy: Policy) -> RewardPai
     weight = np.abs(2.0 * pairs.order_probability - 1.0) if policy == "posterior" else np.ones(len(pairs))
     weighted = RewardPairs(pairs.first, pairs.second, pairs.order_probability, pairs.label, pairs.z, weight)
     return weighted.where(masks[policy])
-
-
-def pair_batches(pairs: RewardPairs, batch_size: int, seed: int, epoch: int) -> Iterator[tuple[IntArray, npt.NDArray[np.bool_]]]:
-    """(pair numbers (B,), whether each is shown the other way round (B,)), drawn from seed and epoch; epoch 0 is as it stands."""
-    rng = np.random.default_rng([seed, epoch])
-    order = rng.permutation(len(pairs)) if epoch else np.arange(len(pairs))
-    turned = rng.random(len(pairs)) < 0.5 if epoch else np.zeros(len(pairs), dtype=bool)
-    for start in range(0, len(pairs), batch_size):
-        yield order[start : start + batch_size], turned[start : start + batch_size]
 
 
 def fit_tau(differences: FloatArray, order_probability: FloatArray) -> float:

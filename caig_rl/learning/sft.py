@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import logging
-import math
-import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import nn
 from transformers import ProcessorMixin
 
-from caig_rl.models.logprobs import batch_log_probs, collate_answers
+from caig_rl.learning.engine import gathered_copy
+from caig_rl.learning.train_task import Measured
+from caig_rl.models.logprobs import AnswerLogProbs, batch_log_probs, collate_answers
+from caig_rl.models.policy import merged_state_dict, save_policy_folder
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.types import ImageArray
-
-logger = logging.getLogger(__name__)
 
 WINDOW_BATCHES = 16
 """Examples are sorted by length within this many batches: less padding, and still a fresh mix each time."""
@@ -34,32 +34,70 @@ class SftExample:
     answer: str
 
 
-@dataclass(frozen=True, slots=True)
-class SftSettings:
-    """How long and how fast."""
-
-    steps: int
-    batch_size: int = 64
-    lr: float = 1e-3
-    min_lr_ratio: float = 0.05
-    """Learning rate at the end of the cosine, as a share of `lr`."""
-    warmup_steps: int = 50
-    weight_decay: float = 0.01
-    grad_clip: float = 1.0
-    seed: int = 0
-    log_every: int = 50
+Examples = Callable[[Any, int | None], Sequence[SftExample]]
+"""(batch as the trainer hands it over, epoch; None in validation) -> its examples."""
 
 
-@dataclass(frozen=True, slots=True)
-class SftProgress:
-    """Where the training stands."""
+def as_they_are(batch: Sequence[SftExample], epoch: int | None) -> Sequence[SftExample]:
+    """For batches that are examples already."""
+    return batch
 
-    step: int
-    loss: float
-    """Nats per answer token, mean since the last report."""
-    lr: float
-    examples_per_s: float
-    """Since the last report."""
+
+class SftTask:
+    """The policy as the task of a `Trainer`."""
+
+    name = "pretrain"
+
+    def __init__(self, model: nn.Module, processor: ProcessorMixin, examples: Examples = as_they_are) -> None:
+        """Train what asks for gradients of `model`, a policy with or without an adapter."""
+        self.module, self.processor, self._examples = model, processor, examples
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All trained weights."""
+        return [{"params": [weight for weight in self.module.parameters() if weight.requires_grad]}]
+
+    def size(self, batch: Any) -> int:
+        """Examples in the batch; a batch of columns has one row an example."""
+        return len(next(iter(batch.values()))) if isinstance(batch, dict) else len(batch)
+
+    def loss(self, engine: Any, batch: Any, rng: np.random.Generator, epoch: int) -> torch.Tensor:
+        """Nats per answer token."""
+        return sft_loss(engine, self.processor, self._examples(batch, epoch))
+
+    def begin_validation(self) -> None:
+        """Nothing is gathered."""
+
+    def measure(self, engine: Any, batch: Any) -> Measured:
+        """Nats per answer token, weighted by the tokens."""
+        found = answers_log_probs(engine, self.processor, self._examples(batch, None))
+        tokens = float(found.mask.sum())
+        return Measured(-float(found.sums.sum()) / tokens, tokens)
+
+    def export(self, folder: Path, rank: int) -> None:
+        """Write a plain Hugging Face folder that transformers and vLLM load."""
+        weights = merged_state_dict(self.module, gathered_copy)
+        if rank == 0:
+            save_policy_folder(self.module, self.processor, weights, folder)
+
+
+def sft_loss(model: nn.Module, processor: ProcessorMixin, batch: Sequence[SftExample]) -> torch.Tensor:
+    """Mean cross-entropy in nats over the batch's answer tokens, the end token included; a scalar with gradient."""
+    found = answers_log_probs(model, processor, batch)
+    return -found.sums.sum() / found.mask.sum()
+
+
+def answers_log_probs(model: nn.Module, processor: ProcessorMixin, batch: Sequence[SftExample]) -> AnswerLogProbs:
+    """Log-probs of the answers' tokens, the end token included."""
+    prompts = [chat_prompt(processor, example.instruction) for example in batch]
+    encoded = encode_prompts(processor, prompts, [example.image for example in batch])
+    answers = answer_token_ids(processor, [example.answer for example in batch])
+    return batch_log_probs(model, collate_answers(encoded, answers, processor))
+
+
+def answer_token_ids(processor: ProcessorMixin, answers: Sequence[str]) -> list[tuple[int, ...]]:
+    """Token ids of each answer, closed by the tokenizer's end token."""
+    ids = processor.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
+    return [(*row, processor.tokenizer.eos_token_id) for row in ids]
 
 
 def shuffled_epochs(examples: Sequence[SftExample], seed: int) -> Iterator[SftExample]:
@@ -70,76 +108,11 @@ def shuffled_epochs(examples: Sequence[SftExample], seed: int) -> Iterator[SftEx
             yield examples[int(index)]
 
 
-def train_sft(
-    model: nn.Module,
-    processor: ProcessorMixin,
-    examples: Iterable[SftExample],
-    settings: SftSettings,
-    on_progress: Callable[[SftProgress], None] | None = None,
-) -> SftProgress:
-    """Train all weights of `model` that ask for gradients, in place, for `settings.steps` steps of AdamW. Returns the last progress.
-
-    Raises:
-        ValueError: `examples` run out before the steps do.
-    """
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    optimizer = torch.optim.AdamW(parameters, lr=settings.lr, betas=(0.9, 0.95), weight_decay=settings.weight_decay, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: learning_rate_factor(step, settings))
-    batches = _batches(iter(examples), settings)
-    losses: list[float] = []
-    started, progress = time.perf_counter(), SftProgress(0, math.nan, settings.lr, 0.0)
-    model.train()
-    for step in range(1, settings.steps + 1):
-        batch = next(batches, None)
-        if batch is None:
-            raise ValueError(f"the examples ran out after {step - 1} of {settings.steps} steps of {settings.batch_size}")
-        loss = sft_loss(model, processor, batch)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(parameters, settings.grad_clip)
-        optimizer.step()
-        schedule.step()
-        losses.append(loss.item())
-        if step % settings.log_every == 0 or step == settings.steps:
-            rate = len(losses) * settings.batch_size / (time.perf_counter() - started)
-            progress = SftProgress(step, float(np.mean(losses)), schedule.get_last_lr()[0], rate)
-            logger.info("sft step %d/%d loss %.4f, %.0f examples/s", step, settings.steps, progress.loss, rate)
-            if on_progress is not None:
-                on_progress(progress)
-            losses, started = [], time.perf_counter()
-    model.eval()
-    return progress
-
-
-def sft_loss(model: nn.Module, processor: ProcessorMixin, batch: Sequence[SftExample]) -> torch.Tensor:
-    """Mean cross-entropy in nats over the batch's answer tokens, the end token included; a scalar with gradient."""
-    prompts = [chat_prompt(processor, example.instruction) for example in batch]
-    encoded = encode_prompts(processor, prompts, [example.image for example in batch])
-    answers = answer_token_ids(processor, [example.answer for example in batch])
-    log_probs = batch_log_probs(model, collate_answers(encoded, answers, processor))
-    return -log_probs.sums.sum() / log_probs.mask.sum()
-
-
-def answer_token_ids(processor: ProcessorMixin, answers: Sequence[str]) -> list[tuple[int, ...]]:
-    """Token ids of each answer, closed by the tokenizer's end token."""
-    ids = processor.tokenizer(list(answers), add_special_tokens=False)["input_ids"]
-    return [(*row, processor.tokenizer.eos_token_id) for row in ids]
-
-
-def learning_rate_factor(step: int, settings: SftSettings) -> float:
-    """Linear warm-up, then half a cosine from 1 down to `min_lr_ratio`."""
-    if step < settings.warmup_steps:
-        return (step + 1) / settings.warmup_steps
-    done = (step - settings.warmup_steps) / max(settings.steps - settings.warmup_steps, 1)
-    cosine = 0.5 * (1.0 + math.cos(math.pi * min(done, 1.0)))
-    return settings.min_lr_ratio + (1.0 - settings.min_lr_ratio) * cosine
-
-
-def _batches(examples: Iterator[SftExample], settings: SftSettings) -> Iterator[list[SftExample]]:
+def batches_of_like_length(examples: Iterable[SftExample], batch_size: int, seed: int) -> Iterator[list[SftExample]]:
     """Full batches of examples of like length, in random order."""
-    generator = np.random.default_rng(settings.seed)
-    while window := list(islice(examples, settings.batch_size * WINDOW_BATCHES)):
+    generator, rest = np.random.default_rng(seed), iter(examples)
+    while window := list(islice(rest, batch_size * WINDOW_BATCHES)):
         window.sort(key=lambda example: len(example.instruction) + len(example.answer))
-        starts = range(0, len(window) - settings.batch_size + 1, settings.batch_size)
+        starts = range(0, len(window) - batch_size + 1, batch_size)
         for start in generator.permutation(np.asarray(starts, dtype=np.int64)):
-            yield window[int(start) : int(start) + settings.batch_size]
+            yield window[int(start) : int(start) + batch_size]

@@ -66,12 +66,21 @@ def copy_to_cpu(tensor: torch.Tensor) -> torch.Tensor:
 def merged_state_dict(model: nn.Module, fetch: Fetch = copy_to_cpu) -> dict[str, torch.Tensor]:
     """The policy's weights with its adapter merged in, under the names that the base model's own checkpoint uses.
 
-    Each merged weight is base + scale * B @ A, computed in float32 on copies and returned in the base weight's dtype: the live weights
-    are not
-    touched, so nothing drifts. Tied weights appear once, as `save_pretrained` writes them.
-
     Args:
         model: a plain model or one with a LoRA adapter.
+        fetch: as in `merged_weights`.
+    """
+    return dict(revert_weight_conversion(base_model(model), merged_weights(model, fetch)))
+
+
+def merged_weights(model: nn.Module, fetch: Fetch = copy_to_cpu) -> dict[str, torch.Tensor]:
+    """The same weights under the names that the base model itself uses, as its `load_state_dict` takes them.
+
+    Each merged weight is base + scale * B @ A, computed in float32 on copies and returned in the base weight's dtype: the live weights
+    are not touched, so nothing drifts. Tied weights appear once, as `save_pretrained` writes them.
+
+    Args:
+        model: a plain Hugging Face model or one with a LoRA adapter.
         fetch: gives the full CPU copy of a live tensor. ZeRO-3 needs its own, which gathers; it is called in the same order on all ranks.
     """
     base = base_model(model)
@@ -87,7 +96,7 @@ def merged_state_dict(model: nn.Module, fetch: Fetch = copy_to_cpu) -> dict[str,
         if leaf == "weight" and owner in adapters:
             value = (value.float() + _adapter_delta(adapters[owner], fetch)).to(value.dtype)
         merged[f"{owner}.{leaf}" if owner else name] = value
-    return dict(revert_weight_conversion(base, merged))
+    return merged
 
 
 def base_model(model: nn.Module) -> PreTrainedModel:

@@ -27,7 +27,7 @@ class RewardSpec:
     image_size: int
     """Side of the creative as the model sees it, in pixels."""
     prior_logit: float = -4.0
-    """a for a product without clicks of its own, in log-odds: the intercept that fits all training rows together."""
+    """a for a product without clicks of its own, in log-odds: the intercept that fits all validation rows together."""
     text_template: str = "{title} ({category})"
     """The product's text beside the creative; fields title, category, description."""
     tau: float = 1.0
@@ -76,7 +76,7 @@ class RewardScorer(nn.Module):
         """(B,) float32 scores s in log-odds, with gradient, of `views[i]` (image_size, image_size, 3) as ads for the product of
         `texts[i]`."""
         hidden = last_hidden(self.backbone, self.processor, texts, views, self.head.weight.device)
-        scores: torch.Tensor = self.head(hidden).squeeze(-1)
+        scores: torch.Tensor = self.head(hidden.to(self.head.weight.dtype)).squeeze(-1).float()
         return scores
 
     @torch.no_grad()

@@ -1,5 +1,5 @@
 """The paper's trained baselines as far as they are public (METHOD, section 5): VAM, an image encoder over a product's creatives, and
-CG4CTR, image and text encoders fused. Both score each creative alone; they differ in text and in loss (`learning.reward_encoders`)."""
+CG4CTR, image and text encoders fused. Both score each creative alone; they differ in text and in loss (`learning.reward_losses`)."""
 
 from __future__ import annotations
 
@@ -110,8 +110,8 @@ class EncoderReward(nn.Module):
             mask = inputs["attention_mask"]
             hidden = self.text_encoder(input_ids=inputs["input_ids"], attention_mask=mask).last_hidden_state.float()
             features.append((hidden * mask[..., None]).sum(dim=1) / mask.sum(dim=1, keepdim=True))
-        fused = nn.functional.gelu(self.heads["fuse"](torch.cat(features, dim=-1)))
-        return self.heads["score"](fused).squeeze(-1), self.heads["ctr"](fused).squeeze(-1)
+        fused = nn.functional.gelu(self.heads["fuse"](torch.cat(features, dim=-1).to(self.heads["fuse"].weight.dtype)))
+        return self.heads["score"](fused).squeeze(-1).float(), self.heads["ctr"](fused).squeeze(-1).float()
 
     @torch.no_grad()
     def score(self, products: Sequence[Product], creatives: Sequence[ImageArray], batch_size: int = 64) -> npt.NDArray[np.float32]:

@@ -85,7 +85,8 @@ class SideBySideReward(nn.Module):
     def forward(self, texts: Sequence[str], pictures: Sequence[ImageArray]) -> tuple[torch.Tensor, torch.Tensor]:
         """(B, 2) logits of "left" and "right", and (B, 2) normalised CTRs of left and right, float32, with gradient."""
         hidden = last_hidden(self.backbone, self.processor, texts, pictures, self.heads["side"].weight.device)
-        return self.heads["side"](hidden), self.heads["ctr"](hidden)
+        hidden = hidden.to(self.heads["side"].weight.dtype)
+        return self.heads["side"](hidden).float(), self.heads["ctr"](hidden).float()
 
     @torch.no_grad()
     def left_log_odds(

@@ -6,7 +6,7 @@ import json
 import logging
 import pickle
 import shutil
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,14 +15,14 @@ from diffusers import AutoencoderTiny, ControlNetModel, StableDiffusionControlNe
 from safetensors.torch import save_file
 from transformers import CLIPTextModel, Idefics3ForConditionalGeneration, Idefics3Processor, PreTrainedTokenizerFast
 
+from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
-from caig_rl.learning.reward import RewardSettings
-from caig_rl.models.engine import PolicyEngine
-from caig_rl.models.renderer import Renderer
+from caig_rl.errors import UserError
 from caig_rl.nano.autoencoder import Progress, encode_all, train_autoencoder
 from caig_rl.nano.corpus import READING, draw_corpus, draw_tuning_corpus
 from caig_rl.nano.diffusion import DiffusionData, train_controlnet, train_unet
 from caig_rl.nano.eyes import eyes_accuracy, train_eyes
+from caig_rl.nano.isolated import in_own_process
 from caig_rl.nano.policy import pretrain_policy, teach_reading, tune_policy
 from caig_rl.nano.renderer import assemble_pipeline, save_pipeline
 from caig_rl.nano.reward import LoggedCreatives, draw_creatives, reading_practice, train_nano_reward
@@ -34,6 +34,19 @@ from caig_rl.world.eyes import WIDTHS, load_eyes
 log = logging.getLogger(__name__)
 
 NANO_WEIGHTS = Path(__file__).parent / "weights"
+SHIPPED = ("renderer", "policy", "reward")
+"""Stages whose result is part of the package."""
+NEEDS: Mapping[str, tuple[str, ...]] = {
+    "unet": ("vae",),
+    "controlnet": ("vae", "unet"),
+    "renderer": ("vae", "unet", "controlnet"),
+    "policy": ("pretrained",),
+    "creatives": ("policy", "renderer"),
+    "reader": ("policy", "creatives"),
+    "reward": ("creatives", "reader"),
+}
+"""Stage -> the stages whose files it reads."""
+STAGES = ("eyes", "vae", "unet", "controlnet", "renderer", "pretrained", "policy", "creatives", "reader", "reward")
 
 
 @dataclass(frozen=True)
@@ -56,44 +69,74 @@ class BuildPlan:
     seed: int = 0
 
 
+def check_stages(folder: Path, only: Sequence[str]) -> None:
+    """Raise UserError where `only` names no stage, or one whose input is neither in `folder`, nor shipped, nor built with it."""
+    unknown = [name for name in only if name not in STAGES]
+    if unknown:
+        raise UserError(f"there is no stage {unknown[0]!r}; stages are {', '.join(STAGES)}")
+    for name in only:
+        missing = _unbuilt(folder, name, only)
+        if missing:
+            needed = [stage for stage in STAGES if stage in {*only, *missing}]
+            command = " ".join(["caig-rl nano build", *(f"--only {stage}" for stage in needed)])
+            inputs = " and ".join(missing)
+            raise UserError(f"stage {name} reads what {inputs} made, which is neither in {folder} nor shipped; build it too: `{command}`")
+
+
+def _unbuilt(folder: Path, name: str, only: Sequence[str]) -> list[str]:
+    """The stages that must run before `name`, in order, and are not among `only`."""
+    found: set[str] = set()
+    for needed in NEEDS.get(name, ()):
+        is_there = (folder / needed).exists() or needed in SHIPPED
+        if not is_there:
+            found |= {*_unbuilt(folder, needed, only), *([] if needed in only else [needed])}
+    return [stage for stage in STAGES if stage in found]
+
+
 class NanoBuilder:
     """Runs the stages in order. Everything goes to `folder`, and to the package once all of it is there."""
 
     def __init__(self, folder: Path, plan: BuildPlan, config: Config, progress: Progress) -> None:
         self.folder, self.plan, self.config, self.progress = folder, plan, config, progress
 
-    def stages(self) -> list[tuple[str, Callable[[Path], None]]]:
-        """Name and function of each stage. A stage writes to the folder it is given, which appears under its name when it is done."""
-        return [
-            ("eyes", self._eyes),
-            ("vae", self._autoencoder),
-            ("unet", self._unet),
-            ("controlnet", self._controlnet),
-            ("renderer", self._renderer),
-            ("pretrained", self._pretrained),
-            ("policy", self._policy),
-            ("creatives", self._creatives),
-            ("reader", self._reader),
-            ("reward", self._reward),
-        ]
+    def stages(self) -> dict[str, Callable[[Path], None]]:
+        """Name -> function of each stage, in order. It writes to the folder it is given, which appears under its name when it is done."""
+        until_renderer = (self._eyes, self._autoencoder, self._unet, self._controlnet, self._renderer)
+        from_policy = (self._pretrained, self._policy, self._creatives, self._reader, self._reward)
+        return dict(zip(STAGES, (*until_renderer, *from_policy), strict=True))
 
-    def run(self) -> None:
-        """Run the stages that are not done yet."""
+    def run(self, only: Sequence[str] = ()) -> None:
+        """Run the stages that are not done yet; with `only`, those stages alone, and anew. What they read comes from this folder, else from
+        the package.
+
+        Raises:
+            UserError: `only` names no stage, or one whose input is neither there nor to be built with it.
+        """
+        check_stages(self.folder, only)
         self.folder.mkdir(parents=True, exist_ok=True)
-        for name, stage in self.stages():
+        for name, stage in self.stages().items():
             target, partial = self.folder / name, self.folder / f"{name}.partial"
-            if target.exists():
-                log.info("stage %s is done", name)
+            if name not in only if only else target.exists():
+                log.info("stage %s is not run", name)
                 continue
             shutil.rmtree(partial, ignore_errors=True)
             partial.mkdir()
             stage(partial)
+            # The old result goes only when the new one is whole.
+            shutil.rmtree(target, ignore_errors=True)
             partial.rename(target)
 
-    def install(self) -> None:
-        """Copy the finished models into the package."""
-        for name in ("renderer", "policy", "reward"):
+    def install(self, only: Sequence[str] = ()) -> list[str]:
+        """Copy the finished models into the package, with `only` those of these stages; returns their names."""
+        names = [name for name in SHIPPED if not only or name in only]
+        for name in names:
             shutil.copytree(self.folder / name, NANO_WEIGHTS / name, dirs_exist_ok=True)
+        return names
+
+    def _input(self, name: str) -> Path:
+        """The folder of a stage that is done: in this build, else as shipped."""
+        built = self.folder / name
+        return built if built.exists() or name not in SHIPPED else NANO_WEIGHTS / name
 
     def _note(self, folder: Path, metrics: Mapping[str, object]) -> None:
         (folder / "metrics.json").write_text(json.dumps(metrics, indent=2) + "\n", encoding="utf-8")
@@ -157,7 +200,7 @@ class NanoBuilder:
         processor.save_pretrained(folder)
 
     def _load_policy(self, stage: str) -> tuple[Idefics3ForConditionalGeneration, Idefics3Processor]:
-        folder = self.folder / stage
+        folder = self._input(stage)
         return Idefics3ForConditionalGeneration.from_pretrained(folder), Idefics3Processor.from_pretrained(folder)
 
     def _policy(self, folder: Path) -> None:
@@ -168,17 +211,16 @@ class NanoBuilder:
 
     def _reader(self, folder: Path) -> None:
         plan, (model, processor) = self.plan, self._load_policy("policy")
-        corpus = draw_corpus(plan.corpus // 2, plan.seed + 1, READING) + reading_practice(self._load_creatives(), self._reward_settings())
+        corpus = draw_corpus(plan.corpus // 2, plan.seed + 1, READING) + reading_practice(self._load_creatives(), plan.seed)
         teach_reading(model, processor, corpus, plan.reader_steps, plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 
     def _creatives(self, folder: Path) -> None:
-        threads = torch.get_num_threads()
-        engine = PolicyEngine(self.folder / "policy", self.config.policy, threads)
-        renderer = Renderer(self.folder / "renderer", self.config.renderer, self.config.imaging, threads)
-        creatives = draw_creatives(engine, renderer, self.config, self.plan.reward_products, self.plan.reward_candidates, self.progress)
-        engine.close()
+        plan, threads = self.plan, torch.get_num_threads()
+        models = (self._input("policy"), self._input("renderer"))
+        counts = (plan.reward_products, plan.reward_candidates)
+        creatives = in_own_process(draw_creatives, *models, self.config, *counts, threads, progress=self.progress)
         (folder / "creatives.pickle").write_bytes(pickle.dumps(creatives))
 
     def _load_creatives(self) -> LoggedCreatives:
@@ -186,11 +228,9 @@ class NanoBuilder:
         creatives: LoggedCreatives = pickle.loads((self.folder / "creatives" / "creatives.pickle").read_bytes())
         return creatives
 
-    def _reward_settings(self) -> RewardSettings:
-        return RewardSettings(epochs=self.plan.reward_epochs, lr=5e-4, seed=self.plan.seed)
-
     def _reward(self, folder: Path) -> None:
-        settings = self._reward_settings()
-        scorer, metrics = train_nano_reward(self.folder / "reader", self._load_creatives(), self.config.world.seed, settings)
-        scorer.save(folder)
-        self._note(folder, metrics)
+        epochs, seed = self.plan.reward_epochs, self.plan.seed
+        # All epochs run, and the best is kept; eleven products of six creatives are about 64 rows a step.
+        config = RewardTrainConfig(epochs=epochs, patience=epochs, batch_size=11, lr=5e-4, warmup_share=0.1, zero_stage=0)
+        reader, world = self.folder / "reader", self.config.world.seed
+        self._note(folder, train_nano_reward(reader, self._load_creatives(), world, config, seed, folder, self.progress))

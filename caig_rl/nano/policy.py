@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from itertools import islice
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
@@ -10,10 +11,15 @@ from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefi
 from transformers.models.idefics3.configuration_idefics3 import Idefics3VisionConfig
 from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3ImageProcessorPil
 
-from caig_rl.learning.sft import SftExample, SftProgress, SftSettings, shuffled_epochs, train_sft
+from caig_rl.config.training import TrainJobConfig
+from caig_rl.errors import UserError
+from caig_rl.learning.engine import init_group
+from caig_rl.learning.sft import SftExample, SftTask, batches_of_like_length, shuffled_epochs
+from caig_rl.learning.trainer import Trainer
 from caig_rl.nano.autoencoder import Progress
 
 IMAGE_SIZE = 64
+BATCH_SIZE, WARMUP_STEPS, REPORT_STEPS = 48, 50, 50
 PATCH_SIZE = 8
 SCALE_FACTOR = 2
 IMAGE_TOKENS = (IMAGE_SIZE // PATCH_SIZE // SCALE_FACTOR) ** 2
@@ -87,7 +93,7 @@ def pretrain_policy(
     torch.manual_seed(seed)
     processor = new_processor(train_policy_tokenizer([f"User: {e.instruction}\nAssistant:{e.answer}" for e in corpus]))
     model = new_policy(processor)
-    _train(model, processor, corpus, SftSettings(steps=steps, batch_size=48, lr=2e-3, seed=seed), "policy", progress)
+    _train(model, processor, corpus, steps, 2e-3, seed, "policy", progress)
     return model, processor
 
 
@@ -100,7 +106,7 @@ def tune_policy(
     progress: Progress,
 ) -> None:
     """Close pre-training on prompt generation alone, in place."""
-    _train(model, processor, corpus, SftSettings(steps=steps, batch_size=48, lr=1e-3, seed=seed + 1), "policy tuning", progress)
+    _train(model, processor, corpus, steps, 1e-3, seed + 1, "policy tuning", progress)
 
 
 def teach_reading(
@@ -112,19 +118,27 @@ def teach_reading(
     progress: Progress,
 ) -> None:
     """Go on with image understanding alone, in place: the backbone that the reward model starts from."""
-    _train(model, processor, corpus, SftSettings(steps=steps, batch_size=48, lr=2e-3, seed=seed + 2), "reader", progress)
+    _train(model, processor, corpus, steps, 2e-3, seed + 2, "reader", progress)
 
 
 def _train(
     model: Idefics3ForConditionalGeneration,
     processor: Idefics3Processor,
     corpus: list[SftExample],
-    settings: SftSettings,
+    steps: int,
+    lr: float,
+    seed: int,
     stage: str,
     progress: Progress,
 ) -> None:
-    def report(state: SftProgress) -> None:
-        progress(stage, state.step, settings.steps, state.loss)
-
-    train_sft(model, processor, shuffled_epochs(corpus, settings.seed), settings, report)
+    """`steps` steps in place, by the same `Trainer` as `caig-rl pretrain`."""
+    init_group(0, 1)
+    config = TrainJobConfig(batch_size=BATCH_SIZE, lr=lr, warmup_share=min(WARMUP_STEPS / steps, 1.0), zero_stage=0)
+    trainer = Trainer(SftTask(model, processor), config, 0, steps, seed)
+    batches = batches_of_like_length(shuffled_epochs(corpus, seed), BATCH_SIZE, seed)
+    while trainer.progress.step < steps and not trainer.progress.stopped:
+        trainer.train_epoch(islice(batches, min(REPORT_STEPS, steps - trainer.progress.step)))
+        progress(stage, trainer.progress.step, steps, trainer.progress.train_loss)
+    if trainer.progress.stopped:
+        raise UserError(f"{stage}: three steps in a row had no finite loss, at step {trainer.progress.step}; lower its learning rate")
     model.eval()

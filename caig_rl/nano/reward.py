@@ -2,28 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Set
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-from transformers import AutoModel, AutoProcessor
+import numpy.typing as npt
 
+from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.config.schema import Config
+from caig_rl.data.clicks.groups import encode_png
 from caig_rl.data.instructions import Task, instruction
+from caig_rl.evaluation.statistics import pairwise_accuracy
 from caig_rl.imaging.views import judge_view, policy_view
-from caig_rl.learning.reward import RewardRows, RewardSettings, pair_accuracy, split_products, train_reward
+from caig_rl.learning.in_memory import facts_of, train_in_memory
 from caig_rl.learning.sft import SftExample
 from caig_rl.models.engine import PolicyEngine
 from caig_rl.models.renderer import Renderer
-from caig_rl.models.reward import RewardScorer, RewardSpec
+from caig_rl.models.reward import RewardScorer
 from caig_rl.nano.autoencoder import Progress
 from caig_rl.types import ImageArray, Product
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import by_creative, click_log
 from caig_rl.world.products import WorldProducts
 
+FloatArray = npt.NDArray[np.float64]
 IMPRESSIONS = 5000
 """Impressions a creative in the logs."""
+HELDOUT_SHARE = 0.1
+"""Share of the products kept for held-out accuracy."""
+PRIOR_IMPRESSIONS = 300.0
+"""Weight of a product's own CTR in each creative's posterior, in impressions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,9 +48,11 @@ class LoggedCreatives:
 
 
 def draw_creatives(
-    engine: PolicyEngine, renderer: Renderer, config: Config, num_products: int, candidates: int, progress: Progress
+    policy: Path, pipeline: Path, config: Config, num_products: int, candidates: int, threads: int, progress: Progress
 ) -> LoggedCreatives:
-    """Prompts by the initial policy, rendered and composed as a run would."""
+    """Prompts by the policy in the folder `policy`, rendered by the `pipeline`'s and composed as a run would."""
+    engine = PolicyEngine(policy, config.policy, threads)
+    renderer = Renderer(pipeline, config.renderer, config.imaging, threads)
     source = WorldProducts(config.world.seed, num_products, "reward")
     out = LoggedCreatives([], [], [])
     step = config.renderer.batch_size // candidates or 1
@@ -56,30 +68,48 @@ def draw_creatives(
             out.prompts.extend(texts)
             out.views.extend(judge_view(one.creative, config.policy.image_size) for one in rendered)
         progress("creatives", min(start + step, num_products), num_products, float("nan"))
+    engine.close()
     return out
 
 
-def reward_rows(creatives: LoggedCreatives, scorer: RewardScorer, world_seed: int, seed: int) -> RewardRows:
-    """What the reward model is told of the creatives: their pictures, their products' texts, and what was clicked."""
+def split_products(count: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """(training, held out) numbers of `count` products, no product in both, at least one in each. Raises ValueError for fewer than two."""
+    if count < 2:
+        raise ValueError(f"{count} product(s) with logged creatives; at least 2 are needed, so that one can be held out")
+    shuffled = np.random.default_rng(seed).permutation(count)
+    heldout = min(max(round(HELDOUT_SHARE * count), 1), count - 1)
+    return np.sort(shuffled[heldout:]), np.sort(shuffled[:heldout])
+
+
+def logged_counts(creatives: LoggedCreatives, world_seed: int, seed: int, shown: int = IMPRESSIONS) -> tuple[FloatArray, FloatArray]:
+    """(impressions, clicks), (N,) each, of the creatives, each `shown` that often to the world's shoppers."""
     ids = [f"c{index:06d}" for index in range(len(creatives.products))]
-    counts = by_creative(click_log(WorldJudge(world_seed), creatives.products, creatives.views, ids, IMPRESSIONS, seed))
+    counts = by_creative(click_log(WorldJudge(world_seed), creatives.products, creatives.views, ids, shown, seed))
     assert counts.column("creative_id").to_pylist() == ids
-    distinct = list(dict.fromkeys(creatives.products))
-    index_of = {product: index for index, product in enumerate(distinct)}
-    return RewardRows(
-        np.array([index_of[product] for product in creatives.products]),
-        [scorer.text_of(product) for product in distinct],
-        creatives.views,
-        counts.column("impressions").to_numpy(),
-        counts.column("clicks").to_numpy(),
-    )
+    impressions, clicks = (counts.column(name).to_numpy().astype(np.float64) for name in ("impressions", "clicks"))
+    return impressions, clicks
 
 
-def reading_practice(creatives: LoggedCreatives, settings: RewardSettings) -> list[SftExample]:
+def reward_groups(creatives: LoggedCreatives, impressions: FloatArray, clicks: FloatArray) -> dict[str, list[Any]]:
+    """What the reward model is told, in `GROUP_SCHEMA` columns, one entry a product: text, pictures, and what was clicked."""
+    members: dict[Product, list[int]] = {}
+    for index, product in enumerate(creatives.products):
+        members.setdefault(product, []).append(index)
+    columns: dict[str, list[Any]] = {
+        name: [getattr(product, name) for product in members] for name in ("product_id", "title", "category", "description")
+    }
+    return columns | {
+        "images": [[encode_png(creatives.views[k]) for k in rows] for rows in members.values()],
+        "impressions": [impressions[rows] for rows in members.values()],
+        "clicks": [clicks[rows] for rows in members.values()],
+    }
+
+
+def reading_practice(creatives: LoggedCreatives, seed: int) -> list[SftExample]:
     """The logged creatives with their own prompts as captions, for the backbone to read rendered pictures too. Products whose clicks
-    `settings` holds out are left out."""
+    `split_products` holds out by `seed` are left out."""
     distinct = list(dict.fromkeys(creatives.products))
-    training, _ = split_products(np.arange(len(distinct)), settings)
+    training, _ = split_products(len(distinct), seed)
     chosen = {distinct[int(index)] for index in training}
     return [
         SftExample(instruction(Task.CONTENT_UNDERSTANDING, product, index), view, prompt)
@@ -89,17 +119,46 @@ def reading_practice(creatives: LoggedCreatives, settings: RewardSettings) -> li
 
 
 def train_nano_reward(
-    reader: Path, creatives: LoggedCreatives, world_seed: int, settings: RewardSettings
-) -> tuple[RewardScorer, dict[str, float]]:
-    """A scorer that starts from `reader`, a backbone that already reads scenes, and learns from clicks; and how good it is.
+    reader: Path, creatives: LoggedCreatives, world_seed: int, config: RewardTrainConfig, seed: int, folder: Path, progress: Progress
+) -> dict[str, float]:
+    """Write to `folder` a scorer that starts from `reader`, a backbone that already reads scenes, and learns from clicks, by the same
+    `Trainer` as `caig-rl reward train`; returns how good it is.
 
     The metrics are `heldout_accuracy`, `heldout_pairs`, and `ceiling`: the accuracy of the true CTRs on the same noisy labels.
+
+    Raises:
+        UserError: no epoch ended with a finite loss.
     """
-    scorer = RewardScorer(AutoModel.from_pretrained(reader), AutoProcessor.from_pretrained(reader), RewardSpec(image_size=64))
-    rows = reward_rows(creatives, scorer, world_seed, settings.seed)
-    report = train_reward(scorer, rows, settings)
-    _, heldout = split_products(rows.product_index, settings)
-    held = np.isin(rows.product_index, heldout)
-    true_ctrs = np.array([one.ctr for one in WorldJudge(world_seed).judge(creatives.products, creatives.views)])
-    ceiling, pairs = pair_accuracy(true_ctrs[held].astype(np.float32), rows.clicks[held] / rows.impressions[held], rows.product_index[held])
-    return scorer, {"heldout_accuracy": report.heldout_accuracy, "heldout_pairs": pairs, "ceiling": ceiling}
+    impressions, clicks = logged_counts(creatives, world_seed, seed)
+    groups = reward_groups(creatives, impressions, clicks)
+    training, heldout = split_products(len(groups["product_id"]), seed)
+    facts = facts_of(groups, training, PRIOR_IMPRESSIONS)
+    train_in_memory(
+        config,
+        ClicksConfig(),
+        facts,
+        reader,
+        (groups, training),
+        (groups, heldout),
+        seed,
+        folder,
+        lambda state: progress("reward", state.epoch, config.epochs, state.validation_loss),
+    )
+    chosen = {groups["product_id"][int(k)] for k in heldout}
+    return heldout_metrics(RewardScorer.load(folder), creatives, clicks / impressions, chosen, world_seed)
+
+
+def heldout_metrics(
+    scorer: RewardScorer, creatives: LoggedCreatives, ctr: FloatArray, heldout: Set[str], world_seed: int
+) -> dict[str, float]:
+    """How well scores, and true CTRs, order the creatives of the products `heldout` (ids) by their observed `ctr` (N,)."""
+    rows = [k for k, product in enumerate(creatives.products) if product.product_id in heldout]
+    products, views, observed = [creatives.products[k] for k in rows], [creatives.views[k] for k in rows], ctr[rows]
+    names = np.array([product.product_id for product in products])
+    truth = np.array([one.ctr for one in WorldJudge(world_seed).judge(products, views)])
+    told = (names[:, None] == names[None, :]) & (observed[:, None] != observed[None, :])
+    return {
+        "heldout_accuracy": pairwise_accuracy(scorer.score(products, views), observed, names),
+        "heldout_pairs": int(np.triu(told, k=1).sum()),
+        "ceiling": pairwise_accuracy(truth, observed, names),
+    }

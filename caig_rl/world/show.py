@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.csv as pacsv
 import pyarrow.parquet as pq
 from PIL import Image
 
@@ -26,22 +27,28 @@ _IMPRESSIONS = 5000
 _MOST_TILES = 48
 _PICTURE_SIDE = 128
 """Twice what shoppers and models of the world see."""
-PICTURES = "creatives"
-"""Folder of the pictures beside the log."""
+PICTURES, PHOTOS = "creatives", "products"
+"""Folders of the ads' and of the products' pictures, beside the log."""
+CATALOG, CAPTIONS = "products.csv", "captions.csv"
+"""The products as a catalog, and the ads with the words for their backgrounds: for `caig-rl pretrain`."""
 
 
 def show_world(folder: Path, seed: int, num_products: int, creatives_per_product: int = 1) -> list[Path]:
-    """Write `world.png`, `clicks.parquet` and the creatives' pictures to `folder`; returns the paths of the first two.
+    """Write `world.png`, `clicks.parquet`, `products.csv`, `captions.csv` and the pictures that they name to `folder`; returns those four
+    paths.
 
     The log has the world's own columns, and the creative's picture, its product's title and category, as a platform's export would.
     """
-    (folder / PICTURES).mkdir(parents=True, exist_ok=True)
+    for name in (PICTURES, PHOTOS):
+        (folder / name).mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng((seed, 4))
     source, judge, imaging = WorldProducts(seed, num_products, "train"), WorldJudge(seed), ImagingConfig()
     tiles: list[Tile] = []
     logs: list[pa.Table] = []
+    captions: list[dict[str, str]] = []
     for number, product in enumerate(source.products):
         (cutout,) = source.cutouts([product.product_id])
+        save_png(cutout.rgba, folder / _photo(product))
         specs = [draw_spec(rng) for _ in range(creatives_per_product)]
         placed = place(cutout, imaging, imaging.size)
         creatives = [compose(draw_scene(spec, rng), placed, imaging) for spec in specs]
@@ -52,14 +59,26 @@ def show_world(folder: Path, seed: int, num_products: int, creatives_per_product
                 for creative, spec, one in zip(creatives, specs, judge.judge(products, creatives), strict=True)
             ]
         ids = [f"c{number * creatives_per_product + index:06d}" for index in range(creatives_per_product)]
-        for name, creative in zip(ids, creatives, strict=True):
+        for name, creative, spec in zip(ids, creatives, specs, strict=True):
             save_png(judge_view(creative, _PICTURE_SIDE), folder / PICTURES / f"{name}.png")
+            captions.append({"product_id": product.product_id, "image": f"{PICTURES}/{name}.png", "caption": caption(spec)})
         log = click_log(judge, products, creatives, ids, _IMPRESSIONS, seed + 7919 * number)
         logs.append(_described(log, product))
     picture, log_path = folder / "world.png", folder / "clicks.parquet"
     Image.fromarray(contact_sheet([tiles[k : k + _COLUMNS] for k in range(0, len(tiles), _COLUMNS)])).save(picture)
     pq.write_table(pa.concat_tables(logs), log_path)
-    return [picture, log_path]
+    catalog = [
+        {"product_id": p.product_id, "title": p.title, "category": p.category, "description": p.description, "image": _photo(p)}
+        for p in source.products
+    ]
+    tables = {folder / CATALOG: catalog, folder / CAPTIONS: captions}
+    for path, rows in tables.items():
+        pacsv.write_csv(pa.Table.from_pylist(rows), path)
+    return [picture, log_path, *tables]
+
+
+def _photo(product: Product) -> str:
+    return f"{PHOTOS}/{product.product_id}.png"
 
 
 def _described(log: pa.Table, product: Product) -> pa.Table:

@@ -93,7 +93,7 @@ def test_a_job_whose_rank_is_killed_goes_on_from_its_last_epoch_and_learns(tmp_p
         assert job.wait(PATIENCE_S) == 0, (tmp_path / "job.log").read_text()[-3000:]
     rounds = _rounds(metrics)
     assert [row["round"] for row in rounds] == list(range(1, EPOCHS + 1))
-    assert len({row["tests"] for row in rounds}) == 1
+    assert len({row["examples"] for row in rounds}) == 1
     assert max(row["validation_accuracy"] for row in rounds) > 0.7
     model = load_reward(resolve_model_folder(str(out), "reward"))
     dark, bright = (np.full((64, 64, 3), value, np.uint8) for value in (40, 220))

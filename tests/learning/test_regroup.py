@@ -1,4 +1,4 @@
-"""A learner of two ranks that goes on as one, from the same weights and optimiser state."""
+"""A group of two ranks that goes on as one, from the same weights and optimiser state: the online learner, and a training job."""
 
 from __future__ import annotations
 
@@ -9,11 +9,17 @@ from pathlib import Path
 import pytest
 import torch
 
+from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.engine import free_port, init_group
-from caig_rl.learning.preference import SHAPE_FILE, PreferenceLearner
+from caig_rl.learning.engine_checkpoint import SHAPE_FILE
+from caig_rl.learning.preference import PreferenceLearner
 from caig_rl.learning.regroup import load_at_any_size
+from caig_rl.learning.reward_task import RewardTask
+from caig_rl.learning.trainer import Trainer
+from caig_rl.models.reward_loading import load_reward
+from tests.learning.logged import make_facts, make_groups
 from tests.learning.pairs import make_config, make_pairs, make_views
 from tests.tiny import make_tiny_policy
 
@@ -72,6 +78,53 @@ def test_a_checkpoint_of_two_ranks_goes_on_in_a_group_of_one(zero_stage: int, fo
     weights = learner.export_weights()
     assert all(torch.allclose(both["after"][name], weights[name], atol=2e-5) for name in weights)
     assert any(not torch.equal(both["before"][name], weights[name]) for name in weights)
+
+
+def _make_job(folder: Path, workers: int, rank: int) -> Trainer:
+    config = RewardTrainConfig(workers=workers, batch_size=8, lr=2e-3, zero_stage=2)
+    return Trainer(RewardTask(config, ClicksConfig(), make_facts(), folder, 0), config, rank, TOTAL_STEPS, 0)
+
+
+def _two_epochs_of_a_job_with_a_checkpoint_between(rank: int, port: int, folder: Path, checkpoint: Path, result: Path) -> None:
+    torch.set_num_threads(1)
+    init_group(rank, 2, "127.0.0.1", port)
+    job = _make_job(folder, 2, rank)
+    own = [{name: values[rank::2] for name, values in batch.items()} for batch in make_groups(64, range(16))]
+    job.train_epoch(own)
+    job.save(checkpoint)
+    job.export(result / "before")
+    job.train_epoch(own)
+    job.export(result / "after")
+
+
+def test_a_job_of_two_ranks_goes_on_with_one(folder: Path, tmp_path: Path) -> None:
+    checkpoint, staging = tmp_path / "checkpoint", tmp_path / "staging"
+    staging.mkdir()
+    context, port = multiprocessing.get_context("spawn"), free_port()
+    ranks = [
+        context.Process(target=_two_epochs_of_a_job_with_a_checkpoint_between, args=(rank, port, folder, checkpoint, tmp_path))
+        for rank in range(2)
+    ]
+    for process in ranks:
+        process.start()
+    for process in ranks:
+        process.join(timeout=240)
+    assert [process.exitcode for process in ranks] == [0, 0]
+
+    init_group(0, 1)
+    job = _make_job(folder, 1, 0)
+    load_at_any_size(job, checkpoint, staging)
+    assert job.progress.step == 2
+    job.export(tmp_path / "loaded")
+    job.train_epoch(make_groups(64, range(16)))
+    job.export(tmp_path / "gone on")
+    assert job.progress.examples == 16
+    before, after, loaded, gone_on = (load_reward(tmp_path / name) for name in ("before", "after", "loaded", "gone on"))
+    assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in before.state_dict().items())
+    # Two halves of a batch, averaged, are the whole: both groups take the same steps, tau's own rate included.
+    assert all(torch.allclose(value, gone_on.state_dict()[name], atol=2e-5) for name, value in after.state_dict().items())
+    assert gone_on.spec.tau == pytest.approx(after.spec.tau, rel=1e-4)
+    assert gone_on.spec.tau != pytest.approx(before.spec.tau, rel=1e-3)
 
 
 def test_one_of_the_right_size_is_loaded_as_it_is_and_another_difference_is_refused(folder: Path, tmp_path: Path) -> None:

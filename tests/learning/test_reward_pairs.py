@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from caig_rl.data.clicks.pairs import POLICIES
-from caig_rl.learning.reward_pairs import all_pairs, by_policy, fit_tau, pair_batches
-from tests.learning.test_reward import make_rows
+from caig_rl.learning.reward_pairs import all_pairs, by_policy, fit_tau
+from tests.learning.logged import make_rows
 
 
 def test_pairs_stay_inside_products_and_leave_other_products_out():
@@ -32,14 +32,6 @@ def test_policies_keep_what_their_names_say_with_mean_weight_one(policy):
         np.testing.assert_allclose(kept.weight, sure / sure.mean())
     else:
         assert set(kept.weight.tolist()) == {1.0}
-
-
-def test_every_pair_comes_once_an_epoch_and_half_are_turned_round():
-    pairs = all_pairs(make_rows(60, 4), np.arange(60))
-    batches = list(pair_batches(pairs, 32, 0, 1))
-    assert sorted(np.concatenate([chosen for chosen, _ in batches]).tolist()) == list(range(len(pairs)))
-    assert 0.35 < np.concatenate([turned for _, turned in batches]).mean() < 0.65
-    assert not any(turned.any() for _, turned in pair_batches(pairs, 32, 0, 0))
 
 
 def test_tau_of_answers_made_with_it_is_found():

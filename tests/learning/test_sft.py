@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
-from caig_rl.learning.sft import (
-    SftExample,
-    SftProgress,
-    SftSettings,
-    answer_token_ids,
-    learning_rate_factor,
-    sft_loss,
-    shuffled_epochs,
-    train_sft,
-)
+from caig_rl.config.training import TrainJobConfig
+from caig_rl.learning.engine import init_group
+from caig_rl.learning.sft import SftExample, SftTask, answer_token_ids, batches_of_like_length, sft_loss, shuffled_epochs
+from caig_rl.learning.trainer import Trainer
 from caig_rl.models.policy import load_policy
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from tests.tiny import make_tiny_policy, random_picture
@@ -49,19 +44,43 @@ def test_answers_end_with_the_end_token(folder: Path) -> None:
     assert processor.tokenizer.decode(ids[0][:-1]) == ANSWERS[0]
 
 
-def test_training_learns_the_answers_and_reports(folder: Path) -> None:
-    model, processor = load_policy(folder)
-    seen: list[SftProgress] = []
-    settings = SftSettings(steps=30, batch_size=8, lr=5e-3, warmup_steps=3, log_every=10)
-    last = train_sft(model, processor, shuffled_epochs(EXAMPLES, 0), settings, seen.append)
-    assert [progress.step for progress in seen] == [10, 20, 30]
-    assert last.loss < 0.5 * seen[0].loss
-    assert last.lr == pytest.approx(settings.lr * settings.min_lr_ratio)
+def make_trainer(folder: Path, steps: int, **settings: Any) -> Trainer:
+    init_group(0, 1)
+    config = TrainJobConfig(**{"batch_size": 8, "lr": 5e-3, "warmup_share": 0.1, "zero_stage": 0} | settings)
+    return Trainer(SftTask(*load_policy(folder)), config, 0, steps, 0)
 
 
-def test_examples_that_run_out_are_an_error(folder: Path) -> None:
-    with pytest.raises(ValueError, match="ran out after 2 of 5 steps"):
-        train_sft(*load_policy(folder), EXAMPLES, SftSettings(steps=5, batch_size=4))
+def test_the_trainer_learns_the_answers_and_exports_a_policy_that_knows_them(folder: Path, tmp_path: Path) -> None:
+    trainer = make_trainer(folder, 30)
+    trainer.validate([EXAMPLES])
+    before = trainer.progress.validation_loss
+    trainer.train_epoch([EXAMPLES] * 30)
+    assert trainer.validate([EXAMPLES])
+    assert trainer.progress.examples == 240
+    assert trainer.progress.validation_loss < 0.5 * before
+    trainer.export(tmp_path / "out")
+    with torch.no_grad():
+        loss = sft_loss(*load_policy(tmp_path / "out"), EXAMPLES)
+    assert float(loss) == pytest.approx(trainer.progress.validation_loss, rel=1e-4)
+
+
+def test_validation_weighs_every_answer_token_alike(folder: Path) -> None:
+    trainer = make_trainer(folder, 1)
+    uneven = [EXAMPLES[:1], EXAMPLES[1:]]
+    trainer.validate(uneven)
+    apart = trainer.progress.validation_loss
+    trainer.validate([EXAMPLES])
+    assert apart == pytest.approx(trainer.progress.validation_loss, rel=1e-5)
+
+
+def test_batches_are_full_of_like_length_and_hold_no_example_twice() -> None:
+    examples = [SftExample("x" * index, EXAMPLES[0].image, "y") for index in range(50)]
+    batches = list(batches_of_like_length(examples, 8, 0))
+    assert [len(batch) for batch in batches] == [8] * 6
+    lengths = [[len(example.instruction) for example in batch] for batch in batches]
+    assert all(max(row) - min(row) == 7 for row in lengths)
+    assert len({length for row in lengths for length in row}) == 48
+    assert lengths != sorted(lengths)
 
 
 def test_an_epoch_holds_every_example_once() -> None:
@@ -69,11 +88,3 @@ def test_an_epoch_holds_every_example_once() -> None:
     for _ in range(2):
         drawn = [next(stream) for _ in EXAMPLES]
         assert {id(example) for example in drawn} == {id(example) for example in EXAMPLES}
-
-
-def test_the_learning_rate_warms_up_and_falls() -> None:
-    settings = SftSettings(steps=110, warmup_steps=10, min_lr_ratio=0.1)
-    assert learning_rate_factor(0, settings) == pytest.approx(0.1)
-    assert learning_rate_factor(10, settings) == pytest.approx(1.0)
-    assert learning_rate_factor(60, settings) == pytest.approx(0.55)
-    assert learning_rate_factor(110, settings) == pytest.approx(0.1)

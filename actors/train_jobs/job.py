@@ -1,0 +1,159 @@
+"""A training job on Ray Train: Ray Data streams the files to the ranks, each rank is a `Trainer`. What every such job shares.
+
+A rank that dies takes its group with it; Ray Train starts a new group, which goes on from the last checkpoint, written after each epoch. So
+an epoch counts once, and whole. The best model so far lies in the job's `out` at any time, the job's own files in a folder beside it.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import ray.data
+import ray.train
+from ray.train.torch import TorchTrainer
+
+from actors.cluster import ray_cluster
+from caig_rl.config.schema import ClusterConfig
+from caig_rl.config.training import TrainJobConfig
+from caig_rl.data.clicks.splits import TRAIN, VALIDATION
+from caig_rl.errors import UserError
+from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.learning.engine import init_group
+from caig_rl.learning.regroup import load_at_any_size
+from caig_rl.learning.train_task import TrainTask
+from caig_rl.learning.trainer import Progress, Trainer, check_trained
+
+logger = logging.getLogger(__name__)
+
+SHUFFLE_ROWS = 256
+"""Rows that a rank holds to draw from at random."""
+
+
+@dataclass(frozen=True, slots=True)
+class TrainJob:
+    """What every rank is told."""
+
+    make_task: Callable[[], TrainTask]
+    """Loads the model and says what is learned; called once on each rank."""
+    train: TrainJobConfig
+    out: Path
+    """Absolute local folder for the best model."""
+    train_rows: int
+    """Rows in the training file."""
+    seed: int
+
+
+def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progress:
+    """Train from `files` (train.parquet, validation.parquet), resuming a job of the same `out`; returns where it ended.
+
+    Raises:
+        UserError: the job failed more often than `max_failures` allows, or ended without a model.
+    """
+    train = job.train
+    # Workers take the driver's environment: one thread each as configured, and no accelerator where none is asked for.
+    environment = {"OMP_NUM_THREADS": str(train.threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    if train.num_gpus == 0:
+        environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1"}
+    with ray_cluster(cluster):
+        ray.data.DataContext.get_current().enable_progress_bars = False
+        trainer = TorchTrainer(
+            _train_rank,
+            train_loop_config={"job": job},
+            scaling_config=ray.train.ScalingConfig(
+                num_workers=train.workers,
+                use_gpu=train.num_gpus > 0,
+                resources_per_worker={"CPU": train.num_cpus} | ({"GPU": train.num_gpus} if train.num_gpus else {}),
+            ),
+            run_config=ray.train.RunConfig(
+                name=job.out.name,
+                storage_path=str(job_folder(job.out)),
+                failure_config=ray.train.FailureConfig(max_failures=train.max_failures),
+                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+                worker_runtime_env={"env_vars": environment},
+            ),
+            datasets={split: ray.data.read_parquet(str(files / f"{split}.parquet")) for split in (TRAIN, VALIDATION)},
+        )
+        try:
+            result = trainer.fit()
+        except ray.train.TrainingFailedError as error:
+            raise UserError(f"training failed; the best model so far, if any, is in {job.out}. {error}") from error
+    progress = Progress(**{name: value for name, value in result.metrics.items() if name in asdict(Progress())})
+    check_trained(progress)
+    return progress
+
+
+def job_folder(out: Path) -> Path:
+    """Where the job that makes the model `out` keeps its checkpoints, metrics and TensorBoard files."""
+    return out.with_name(f"{out.name}-job")
+
+
+def _train_rank(settings: dict[str, Any]) -> None:
+    """One rank's life."""
+    import torch
+
+    job: TrainJob = settings["job"]
+    train, context = job.train, ray.train.get_context()
+    torch.set_num_threads(train.threads)
+    rank, world_size = context.get_world_rank(), context.get_world_size()
+    init_group(rank, world_size)
+    steps = train.epochs * max(job.train_rows // train.batch_size, 1)
+    trainer = Trainer(job.make_task(), train, rank, steps, job.seed)
+    checkpoint = ray.train.get_checkpoint()
+    if checkpoint is not None:
+        with checkpoint.as_directory() as folder, tempfile.TemporaryDirectory(prefix="caig-rl-regroup-") as staging:
+            load_at_any_size(trainer, Path(folder), Path(staging))
+    rows = max(train.batch_size // world_size, 1)
+
+    def after_epoch(progress: Progress) -> None:
+        _report(trainer)
+        if rank == 0:
+            _note(progress, job_folder(job.out))
+
+    trainer.run(
+        lambda epoch: _batches(TRAIN, rows, job.seed + epoch),
+        lambda: _batches(VALIDATION, rows, None),
+        lambda: _export(trainer, job.out, rank),
+        after_epoch,
+    )
+
+
+def _note(progress: Progress, folder: Path) -> None:
+    """A row of `metrics.jsonl` an epoch, after its checkpoint is safe: an epoch that is run again has no row yet."""
+    run_folder = RunFolder(str(folder.parent), folder.name)
+    numbers = {name: value for name, value in asdict(progress).items() if isinstance(value, (int, float)) and math.isfinite(value)}
+    run_folder.append_metrics({"round": progress.epoch, **numbers})
+    run_folder.close()
+
+
+def _batches(split: str, rows: int, shuffle_seed: int | None) -> Iterator[Any]:
+    shard = ray.train.get_dataset_shard(split)
+    shuffle = {} if shuffle_seed is None else {"local_shuffle_buffer_size": SHUFFLE_ROWS, "local_shuffle_seed": shuffle_seed}
+    yield from shard.iter_batches(batch_size=rows, batch_format="numpy", **shuffle)
+
+
+def _report(trainer: Trainer) -> None:
+    """A barrier: every rank hands over its part of the checkpoint. Ray uploads it before it returns, or a kill just after would lose it."""
+    with tempfile.TemporaryDirectory(prefix="caig-rl-job-") as folder:
+        trainer.save(Path(folder))
+        ray.train.report(asdict(trainer.progress), checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+
+def _export(trainer: Trainer, out: Path, rank: int) -> None:
+    """The best model so far, whole or not at all."""
+    fresh, old = out.with_name(f".{out.name}.new"), out.with_name(f".{out.name}.old")
+    if rank == 0:
+        shutil.rmtree(fresh, ignore_errors=True)
+    trainer.export(fresh)
+    if rank == 0:
+        shutil.rmtree(old, ignore_errors=True)
+        if out.exists():
+            out.replace(old)
+        fresh.replace(out)
+        shutil.rmtree(old, ignore_errors=True)

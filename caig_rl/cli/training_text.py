@@ -1,0 +1,26 @@
+"""How a training job ended, in words."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from caig_rl.cli.common import console
+
+if TYPE_CHECKING:
+    from caig_rl.learning.trainer import Progress
+
+REASONS = {"": "all epochs done", "patience": "validation stopped improving", "broken_steps": "three broken steps in a row"}
+
+
+def print_training(progress: Progress, out: Path) -> None:
+    """Print how far the job came and where its files are."""
+    from actors.train_jobs.job import job_folder
+
+    console.print(
+        f"{progress.epoch} epochs ({REASONS[progress.stopped]}); best was {progress.best_epoch}, validation loss {progress.best_loss:.4f}; "
+        f"{progress.dropped} steps dropped\nmodel: {out}\nmetrics and checkpoints: {job_folder(out)}",
+        markup=False,
+        highlight=False,
+        soft_wrap=True,
+    )

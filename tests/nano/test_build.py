@@ -1,0 +1,109 @@
+"""Single stages of `caig-rl nano build`: from what is built or shipped, or with a word on what is missing."""
+
+from __future__ import annotations
+
+import json
+import pickle
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from caig_rl.cli import app
+from caig_rl.config.reward import RewardTrainConfig
+from caig_rl.config.schema import Config
+from caig_rl.errors import UserError
+from caig_rl.models.folders import resolve_model_folder
+from caig_rl.models.reward import RewardScorer
+from caig_rl.models.reward_loading import load_reward
+from caig_rl.nano.build import NEEDS, STAGES, BuildPlan, NanoBuilder, check_stages
+from caig_rl.nano.reward import LoggedCreatives, reading_practice, split_products, train_nano_reward
+from caig_rl.world.products import WorldProducts
+from caig_rl.world.scenes import draw_scene
+from caig_rl.world.vocabulary import caption, draw_spec
+from tests.tiny import make_tiny_policy
+
+
+def drawn_creatives(products: int, candidates: int) -> LoggedCreatives:
+    rng = np.random.default_rng(0)
+    out = LoggedCreatives([], [], [])
+    for product in WorldProducts(0, products, "reward").products:
+        for _ in range(candidates):
+            spec = draw_spec(rng)
+            out.products.append(product)
+            out.views.append(draw_scene(spec, rng))
+            out.prompts.append(caption(spec))
+    return out
+
+
+def test_every_stage_reads_only_stages_before_it():
+    assert all(STAGES.index(needed) < STAGES.index(name) for name, inputs in NEEDS.items() for needed in inputs)
+    assert list(NanoBuilder(Path(), BuildPlan(), Config(), lambda *step: None).stages()) == list(STAGES)
+
+
+def test_the_reward_stage_alone_names_what_is_missing_and_the_command_that_builds_it(tmp_path: Path):
+    result = CliRunner().invoke(app, ["nano", "build", "--folder", str(tmp_path), "--only", "reward", "--no-install"])
+    assert result.exit_code == 1
+    assert "creatives and reader" in result.stderr
+    assert "--only creatives --only reader --only reward" in result.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_stages_are_complete_with_what_is_built_shipped_or_built_with_them(tmp_path: Path):
+    check_stages(tmp_path, ["creatives", "reader", "reward"])
+    for name in ("creatives", "reader"):
+        (tmp_path / name).mkdir()
+    check_stages(tmp_path, ["reward"])
+    with pytest.raises(UserError, match="no stage 'rewrad'"):
+        check_stages(tmp_path, ["rewrad"])
+    with pytest.raises(UserError, match="vae and unet"):
+        check_stages(tmp_path, ["controlnet"])
+
+
+def test_a_stage_run_alone_replaces_its_old_result_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for name in ("creatives", "reader", "reward"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "old").touch()
+    monkeypatch.setattr(NanoBuilder, "_reward", lambda self, folder: (folder / "new").touch())
+    NanoBuilder(tmp_path, BuildPlan(), Config(), lambda *step: None).run(["reward"])
+    assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
+        "creatives/old",
+        "reader/old",
+        "reward/new",
+    ]
+
+
+def test_the_reward_stage_learns_by_the_shared_trainer_and_writes_a_folder_that_loads(tmp_path: Path):
+    creatives, seen = drawn_creatives(12, 3), []
+    config = RewardTrainConfig(epochs=2, patience=2, batch_size=4, zero_stage=0)
+    reader = make_tiny_policy(tmp_path / "reader")
+    metrics = train_nano_reward(reader, creatives, 0, config, 0, tmp_path / "out", lambda *step: seen.append(step[:3]))
+    assert seen == [("reward", 1, 2), ("reward", 2, 2)]
+    assert isinstance(load_reward(resolve_model_folder(str(tmp_path / "out"), "reward")), RewardScorer)
+    assert metrics["heldout_pairs"] <= 3
+    assert 0.0 <= metrics["heldout_accuracy"] <= 1.0
+    assert metrics["ceiling"] > 0.5
+    spec = json.loads((tmp_path / "out" / "reward.json").read_text())
+    assert spec["kind"] == "scorer"
+    assert spec["tau"] > 0.0
+    assert -6.0 < spec["prior_logit"] < -2.0
+
+
+def test_the_reader_practises_on_no_product_whose_clicks_are_held_out():
+    creatives = drawn_creatives(20, 2)
+    _, heldout = split_products(20, 0)
+    told = reading_practice(creatives, 0)
+    assert len(told) == 36
+    held = {id(view) for product in heldout for view in creatives.views[2 * product : 2 * product + 2]}
+    assert not held & {id(example.image) for example in told}
+
+
+@pytest.mark.slow
+def test_the_reward_model_is_rebuilt_from_the_shipped_policy_and_renderer(tmp_path: Path):
+    plan = BuildPlan(corpus=64, reward_products=6, reward_candidates=2, reader_steps=2, reward_epochs=1)
+    NanoBuilder(tmp_path, plan, Config(), lambda *step: None).run(["creatives", "reader", "reward"])
+    assert len(pickle.loads((tmp_path / "creatives" / "creatives.pickle").read_bytes()).views) == 12
+    metrics = json.loads((tmp_path / "reward" / "metrics.json").read_text())
+    assert set(metrics) == {"heldout_accuracy", "heldout_pairs", "ceiling"}
+    assert load_reward(resolve_model_folder(str(tmp_path / "reward"), "reward")).spec.tau > 0.0

@@ -1,0 +1,33 @@
+"""The tables of reward models run from start to end, at a size whose figures mean nothing."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.conftest import REPOSITORY
+
+SCRIPT = REPOSITORY / "benchmarks" / "reward_tables.py"
+
+
+@pytest.mark.slow
+def test_the_tables_are_printed_and_kept_cells_are_not_computed_again(tmp_path: Path):
+    command = [sys.executable, str(SCRIPT), "--tiny", "--no-judge", "--workers", "0", "--seeds", "0", "--out", str(tmp_path)]
+    first = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+    assert first.returncode == 0, first.stderr[-3000:]
+    cells = {file.name: json.loads(file.read_text()) for file in tmp_path.glob("*.json")}
+    assert {"scorer-0.json", "side_by_side-0.json", "vam-0.json", "cg4ctr-0.json"} <= set(cells)
+    assert cells["untrained-0.json"]["constant"] == 0.5
+    assert len({cells[f"{name}-1000-0.json"]["pairs"] for name in ("official", "all", "significant", "posterior")}) == 1
+    times = {file.name: file.stat().st_mtime_ns for file in tmp_path.glob("*.json")}
+    again = subprocess.run(command, capture_output=True, text=True, timeout=300, check=True)
+    assert {file.name: file.stat().st_mtime_ns for file in tmp_path.glob("*.json")} == times
+    tables = first.stdout.partition("\nHeld-out")[2]
+    assert tables
+    assert again.stdout.partition("\nHeld-out")[2] == tables
+    for word in ("scorer", "side_by_side", "posterior", "ceiling"):
+        assert word in tables
