@@ -26,6 +26,7 @@ from actors.watch import RichProgress
 from caig_rl.config.schema import Config
 from caig_rl.config.section import NANO
 from caig_rl.errors import CheckpointError
+from caig_rl.evaluation.measured_again import EVALUATION_FILE, MeasuredAgain
 from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_shared_products
 from caig_rl.evaluation.report import write_report
 from caig_rl.evaluation.report_text import headline
@@ -34,8 +35,6 @@ from caig_rl.evaluation.summary import RunSummary
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.types import PolicyVersion
-
-EVALUATION_FILE = "evaluation.json"
 
 
 def run_online(
@@ -141,17 +140,18 @@ def evaluate_run(config: Config, run_path: Path, evaluation: ProductSource, judg
     ceiling = mean_ceiling(ceilings, set(before.evaluated.product_ids) & set(after.evaluated.product_ids))
     ctr, relevance = comparison.ctr_summary(ceiling), comparison.relevance_summary()
     assert ctr is not None and relevance is not None, "a judge measured both policies"
-    content = {
-        "products": comparison.num_products,
-        "prompts_per_product": config.evaluation.prompts_per_product,
-        "ctr": ctr.model_dump(mode="json"),
-        "relevance": relevance.model_dump(mode="json"),
-        "initial": before.to_json(),
-        "final": after.to_json(),
-    }
-    path = folder.write_text(EVALUATION_FILE, json.dumps(content, indent=1) + "\n")
-    _print_comparison(content, console)
-    console.print(f"wrote {path}", highlight=False, soft_wrap=True)
+    again = MeasuredAgain(
+        products=comparison.num_products,
+        prompts_per_product=config.evaluation.prompts_per_product,
+        ctr=ctr,
+        relevance=relevance,
+        initial=before.to_json(),
+        final=after.to_json(),
+    )
+    path = folder.write_text(EVALUATION_FILE, again.model_dump_json(indent=1) + "\n")
+    _print_comparison(again, console)
+    for written in (path, write_report(folder)):
+        console.print(f"wrote {written}", highlight=False, soft_wrap=True)
     return comparison
 
 
@@ -180,13 +180,13 @@ async def _measure_both(
         await pipeline.close()
 
 
-def _print_comparison(content: dict, console: Console) -> None:
-    ctr, relevance = content["ctr"], content["relevance"]
-    low, high = ctr["ci95"] or (float("nan"), float("nan"))
+def _print_comparison(again: MeasuredAgain, console: Console) -> None:
+    ctr, relevance = again.ctr, again.relevance
+    low, high = ctr.ci95 or (float("nan"), float("nan"))
     console.print(
-        f"{content['products']} products, {content['prompts_per_product']} prompts each\n"
-        f"true CTR   {ctr['initial']:.3%} -> {ctr['final']:.3%}   lift {ctr['lift']:+.1%}   95 % interval {low:+.1%} to {high:+.1%}"
-        + ("" if ctr["ceiling"] is None else f"   ceiling {ctr['ceiling']:.3%}")
-        + f"\nrelevance  {relevance['initial']:.3f} -> {relevance['final']:.3f}",
+        f"{again.products} products, {again.prompts_per_product} prompts each\n"
+        f"true CTR   {ctr.initial:.3%} -> {ctr.final:.3%}   lift {ctr.lift:+.1%}   95 % interval {low:+.1%} to {high:+.1%}"
+        + ("" if ctr.ceiling is None else f"   ceiling {ctr.ceiling:.3%}")
+        + f"\nrelevance  {relevance.initial:.3f} -> {relevance.final:.3f}",
         highlight=False,
     )

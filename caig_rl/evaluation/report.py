@@ -6,6 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from caig_rl.evaluation.gallery import read_gallery
+from caig_rl.evaluation.measured_again import read_measured_again, with_better_measurement
 from caig_rl.evaluation.report_text import duration, headline, percent, signed_percent, warnings
 from caig_rl.evaluation.report_view import curves, facts, gallery_cards, gallery_note, outcome_rows, stage_shares
 from caig_rl.evaluation.run_folder import RunFolder
@@ -25,7 +26,8 @@ def write_report(run_folder: RunFolder) -> str:
 
 def render_report(run_folder: RunFolder) -> str:
     """The page as HTML text. Everything that came from a catalog or a policy is escaped."""
-    summary = read_summary(run_folder)
+    own = read_summary(run_folder)
+    summary = with_better_measurement(own, read_measured_again(run_folder))
     entries = read_gallery(run_folder)
     ledger_rows = run_folder.read_table("ledger.parquet").to_pylist() if run_folder.exists("ledger.parquet") else []
     return (
@@ -34,6 +36,7 @@ def render_report(run_folder: RunFolder) -> str:
         .render(
             summary=summary,
             headline=headline(summary),
+            earlier=headline(own) if summary is not own else None,
             warnings=warnings(summary),
             cards=gallery_cards(run_folder, entries),
             gallery_note=gallery_note(entries),
