@@ -152,7 +152,7 @@ def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
     torch.set_num_threads(2)
     policy = resolve_model_folder("nano", "policy")
     model, processor = Idefics3ForConditionalGeneration.from_pretrained(policy), Idefics3Processor.from_pretrained(policy)
-    corpus = draw_corpus(plan.corpus, 1, READING)
+    corpus = draw_corpus(plan.corpus, 1, READING, min(plan.corpus, 2800))
     teach_reading(model, processor, corpus, plan.reader_steps, 0, lambda *step: print(f"reader {step[1]}/{step[2]} loss {step[3]:.3f}"))
     model.save_pretrained(out / "reader")
     processor.save_pretrained(out / "reader")

@@ -15,9 +15,10 @@ SCRIPT = REPOSITORY / "benchmarks" / "reward_tables.py"
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_tables_are_printed_and_kept_cells_are_not_computed_again(tmp_path: Path):
     command = [sys.executable, str(SCRIPT), "--tiny", "--no-judge", "--workers", "0", "--seeds", "0", "--out", str(tmp_path)]
-    first = subprocess.run(command, capture_output=True, text=True, timeout=580, check=False)
+    first = subprocess.run(command, capture_output=True, text=True, timeout=900, check=False)
     assert first.returncode == 0, first.stderr[-3000:]
     cells = {file.name: json.loads(file.read_text()) for file in tmp_path.glob("*.json")}
     assert {"scorer-0.json", "side_by_side-0.json", "vam-0.json", "cg4ctr-0.json"} <= set(cells)

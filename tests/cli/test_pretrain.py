@@ -52,6 +52,7 @@ def test_too_many_faulty_captions_stop_before_any_cluster_starts(tmp_path: Path)
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_a_pretraining_job_learns_is_gone_on_with_and_leaves_a_policy(tmp_path: Path):
     show_world(tmp_path / "world", 0, 24, 2)
     out = tmp_path / "policy"

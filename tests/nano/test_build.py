@@ -100,6 +100,7 @@ def test_the_reader_practises_on_no_product_whose_clicks_are_held_out():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 def test_the_reward_model_is_rebuilt_from_the_shipped_policy_and_renderer(tmp_path: Path):
     plan = BuildPlan(corpus=64, reward_products=6, reward_candidates=2, reader_steps=2, reward_epochs=1)
     NanoBuilder(tmp_path, plan, Config(), lambda *step: None).run(["creatives", "reader", "reward"])
