@@ -152,6 +152,22 @@ def test_the_service_names_an_application_that_there_is():
     assert hasattr(__import__(module, fromlist=[name]), name)
 
 
+def mounts(path: Path) -> list[set[str]]:
+    """The folders that each pod of a manifest has from volumes, writable ones alone."""
+    spec = load(path)["spec"]
+    cluster = spec.get("rayClusterSpec") or spec["rayClusterConfig"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    return [{one["mountPath"] for one in pod["containers"][0].get("volumeMounts", []) if not one.get("readOnly")} for pod in pods]
+
+
+def test_what_a_run_or_a_service_keeps_lies_on_a_volume_of_every_pod():
+    (application,) = yaml.safe_load(load(CLUSTER / "kuberay" / "rayservice.yaml")["spec"]["serveConfigV2"])["applications"]
+    file = REPOSITORY / application["args"]["config"].removeprefix("/opt/caig-rl/")
+    places = {"rayservice.yaml": load_config(file, application["args"]["overrides"]).serve.root, "rayjob.yaml": rayjob_config().run.root}
+    for name, folder in places.items():
+        assert all(folder in found for found in mounts(CLUSTER / "kuberay" / name)), name
+
+
 @pytest.mark.parametrize("name", ["Dockerfile.cpu", "Dockerfile.gpu"])
 def test_an_image_is_pinned_runs_without_root_and_copies_only_what_there_is(name: str):
     text = (CLUSTER / name).read_text()
