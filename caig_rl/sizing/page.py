@@ -31,7 +31,7 @@ first, raise the number of micro-batches (they add up to `learner.batch_size`), 
 _MEASURED = """
 ## Against a real step
 
-Written by `python benchmarks/sizing.py`: one optimiser step of one rank on a CPU, of these architectures with a few hundred thousand
+Written by `python benchmarks/sizing.py`: one optimiser step of one rank on a CPU, of these architectures with a million or two
 random parameters, in MiB. `rest` is what a step holds beyond the weights: optimiser states, gradients and activations. DeepSpeed's gradient
 bucket, a constant that would drown it, is left out on both sides.
 
