@@ -97,8 +97,9 @@ def test_phases_notes_and_rounds_are_lines_of_the_controllers_log(tmp_path: Path
 def test_a_failure_is_the_logs_last_line_and_goes_on_up(tmp_path: Path):
     folder = RunFolder(str(tmp_path), "small")
     folder.prepare()
+    before = list(logging.getLogger().handlers)
     with pytest.raises(ValueError, match="no such mug"), recorded(Config(), folder, Silent()):
         raise ValueError("no such mug")
     last = written(tmp_path)[-1]
     assert last["level"] == "ERROR" and "no such mug" in last["message"]
-    assert logging.getLogger("actors").handlers == []
+    assert logging.getLogger().handlers == before
