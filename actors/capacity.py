@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import floor
 
 import ray
+from ray._private.state import state as cluster_state
 
 from actors.cluster import TASK_CPUS
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
 
+RESOURCES = ("GPU", "CPU")
+"""What is counted, in the order of complaint."""
 _ROUNDING = 1e-6
 
 
@@ -53,33 +57,59 @@ def live_nodes() -> list[Node]:
     return [Node(node["Resources"], node.get("Labels") or {}) for node in ray.nodes() if node["Alive"]]
 
 
-def refuse_what_the_cluster_lacks(config: Config, nodes: Sequence[Node] | None = None) -> None:
-    """Compare the run with the cluster as it is. An autoscaling cluster grows for workers that wait, so there nothing is refused.
+def largest_cluster() -> dict[str, float] | None:
+    """What an autoscaling cluster can grow to, by resource, where its autoscaler has told Ray; None where it has not."""
+    most = cluster_state.get_max_resources_from_cluster_config()
+    return None if most is None else {name: float(amount) for name, amount in most.items()}
 
-    Args:
-        config: of the run.
-        nodes: of the cluster; None: the connected one's.
+
+def refuse_what_the_cluster_lacks(config: Config) -> None:
+    """Compare a run's least needs with the connected cluster. Raises CapacityError, with the arithmetic."""
+    if config.cluster.autoscaling:
+        refuse_more_than_the_most(needs(config), largest_cluster())
+    else:
+        refuse(needs(config), live_nodes())
+
+
+def refuse_more_than_the_most(wanted: Sequence[Need], most: Mapping[str, float] | None) -> None:
+    """A cluster that grows for workers that wait: only what it can never hold is refused. `most`: see `largest_cluster`.
+
+    Raises:
+        CapacityError: with the sum.
+    """
+    for resource in RESOURCES if most is not None else ():
+        limit = (most or {}).get(resource, 0.0)
+        if _total(wanted, resource) > limit + _ROUNDING:
+            raise CapacityError(f"the run reserves {_sum(wanted, resource)}, and the cluster grows to {limit:g}. {_ADVICE}")
+
+
+def refuse(wanted: Sequence[Need], nodes: Sequence[Node]) -> None:
+    """Refuse what can never fit on `nodes`: in all, on the nodes with a label, or worker by worker. What passes may still not fit, where
+    the shares of several roles cannot be cut from the nodes; then the wait for workers says so.
 
     Raises:
         CapacityError: with the arithmetic.
     """
-    if config.cluster.autoscaling:
-        return
-    there = live_nodes() if nodes is None else nodes
-    wanted = needs(config)
-    for resource in ("GPU", "CPU"):
-        total = sum(need.workers * need.each.get(resource, 0.0) for need in wanted)
-        has = sum(node.resources.get(resource, 0.0) for node in there)
-        if total > has + _ROUNDING:
-            sum_in_words = " + ".join(f"{need.role} {need.workers} x {need.each[resource]:g}" for need in wanted if need.each.get(resource))
-            raise CapacityError(
-                f"the run reserves {sum_in_words} = {total:g} {resource}s, and the cluster has {has:g} on {len(there)} node(s). {_ADVICE}"
-            )
+    for labels in [{}, *_label_sets(wanted)]:
+        bound = [need for need in wanted if labels.items() <= need.labels.items()]
+        carrying = [node for node in nodes if labels.items() <= node.labels.items()]
+        where = f"{len(carrying)} node(s)" + (f" with {_pairs(labels)}" if labels else "")
+        for resource in RESOURCES:
+            has = sum(node.resources.get(resource, 0.0) for node in carrying)
+            if _total(bound, resource) > has + _ROUNDING and (carrying or not labels):
+                raise CapacityError(f"the run reserves {_sum(bound, resource)}, and the cluster has {has:g} on {where}. {_ADVICE}")
     for need in wanted:
-        if not any(_fits(need, node) for node in there):
-            raise CapacityError(
-                f"no node has room for a single {need.role} ({_in_words(need)}); the nodes are: {_listed(there)}. {_ADVICE}"
-            )
+        _refuse_without_places(need, nodes)
+
+
+def _refuse_without_places(need: Need, nodes: Sequence[Node]) -> None:
+    places = [_places(need, node) for node in nodes]
+    there = f"the nodes are: {_listed(nodes)}. {_ADVICE}"
+    if not any(places):
+        raise CapacityError(f"no node has room for a single {need.role} ({_in_words(need)}); {there}")
+    if sum(places) < need.workers:
+        room = f"{' + '.join(str(one) for one in places if one)} = {sum(places)}"
+        raise CapacityError(f"{need.workers} x {need.role} ({_in_words(need)} each): the nodes have room for {room} of them; {there}")
 
 
 _ADVICE = (
@@ -87,21 +117,46 @@ _ADVICE = (
 )
 
 
-def _fits(need: Need, node: Node) -> bool:
-    carries = all(node.labels.get(key) == value for key, value in need.labels.items())
-    return carries and all(node.resources.get(name, 0.0) + _ROUNDING >= amount for name, amount in need.each.items())
+def _total(wanted: Sequence[Need], resource: str) -> float:
+    return sum(need.workers * need.each.get(resource, 0.0) for need in wanted)
+
+
+def _sum(wanted: Sequence[Need], resource: str) -> str:
+    """The arithmetic: "learner 4 x 1 + policy 1 x 1 = 5 GPUs"."""
+    parts = [f"{need.role} {need.workers} x {need.each[resource]:g}" for need in wanted if need.each.get(resource)]
+    return f"{' + '.join(parts)} = {_total(wanted, resource):g} {resource}s"
+
+
+def _label_sets(wanted: Sequence[Need]) -> list[Mapping[str, str]]:
+    """Every set of labels that some role asks for, once."""
+    found: list[Mapping[str, str]] = []
+    for need in wanted:
+        if need.labels and need.labels not in found:
+            found.append(need.labels)
+    return found
+
+
+def _places(need: Need, node: Node) -> int:
+    """Workers of `need` that `node` has room for, were it free of others."""
+    if not need.labels.items() <= node.labels.items():
+        return 0
+    shares = [node.resources.get(name, 0.0) / amount for name, amount in need.each.items() if amount]
+    return min((floor(share + _ROUNDING) for share in shares), default=need.workers)
 
 
 def _in_words(need: Need) -> str:
     amounts = ", ".join(f"{amount:g} {name}" for name, amount in need.each.items() if amount)
-    labels = ", ".join(f"{key}={value}" for key, value in need.labels.items())
-    return f"{amounts} on a node with {labels}" if labels else amounts
+    return f"{amounts} on a node with {_pairs(need.labels)}" if need.labels else amounts
+
+
+def _pairs(labels: Mapping[str, str]) -> str:
+    return ", ".join(f"{key}={value}" for key, value in labels.items())
 
 
 def _listed(nodes: Sequence[Node]) -> str:
     shown = []
     for node in nodes[:8]:
         own = {key: value for key, value in node.labels.items() if not key.startswith("ray.io/node-id")}
-        labels = f" ({', '.join(f'{key}={value}' for key, value in own.items())})" if own else ""
+        labels = f" ({_pairs(own)})" if own else ""
         shown.append(f"{node.resources.get('CPU', 0):g} CPU, {node.resources.get('GPU', 0):g} GPU{labels}")
     return "; ".join(shown) + ("; ..." if len(nodes) > 8 else "")

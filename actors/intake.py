@@ -84,7 +84,8 @@ class Intake:
         if why.outcome is Outcome.TIED:
             notes.tied += 1
         else:
-            logger.warning("product %s failed (%s): %s", admission.product_id, why.kind, why.message)
+            facts = {"admissions": [admission.admission_id], "product": admission.product_id}
+            logger.warning("product %s failed (%s): %s", admission.product_id, why.kind, why.message, extra=facts)
             notes.failed += 1
             notes.first_failure = notes.first_failure or f"{admission.product_id} ({why.kind}): {why.message}"
         self._buffer.drop(admission, why, attempts=attempts)

@@ -22,11 +22,13 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 from actors.cluster import worker_options
 from actors.journal import pairs_from_table
 from actors.weights import CANARY_ANSWER, CANARY_INSTRUCTION, Canary, PackedTensor, PublishedWeights, canary_view, pack, weights_digest
+from actors.worker_log import begin_worker_log, with_absolute_root
 from caig_rl.config.schema import Config, PoolConfig
 from caig_rl.errors import UserError
 from caig_rl.learning.engine import free_port, init_group
 from caig_rl.learning.preference import PreferenceLearner, RoundMetrics
 from caig_rl.learning.regroup import load_at_any_size
+from caig_rl.logs import about
 from caig_rl.types import PolicyVersion, Rollout
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,7 @@ class LearnerRank:
     """One rank. Wrapped as a Ray actor by `LearnerGroup`."""
 
     def __init__(self, config: Config, rank: int) -> None:
+        begin_worker_log(config, "learner")
         self._config, self._rank = config, rank
         self._learner: PreferenceLearner | None = None
 
@@ -65,7 +68,11 @@ class LearnerRank:
         """One round over the pairs of `table`."""
         blocks: list[np.ndarray] = ray.get(list(view_blocks))
         views = [blocks[block][index] for block, index in view_index]
-        return self._ranked.train_round(pairs_from_table(table), views, negative_rollouts)
+        pairs = pairs_from_table(table)
+        with about(round=pairs[0].admission.round, admissions=[pair.admission.admission_id for pair in pairs]):
+            metrics = self._ranked.train_round(pairs, views, negative_rollouts)
+            logger.info("train: %d pairs, %d steps in %.2f s", metrics.rows, metrics.steps, metrics.seconds)
+        return metrics
 
     def export(self, canary: Canary) -> tuple[tuple[str, tuple[float, ...]], dict[str, PackedTensor]]:
         """Hash and canary log-probs, and the merged weights (empty on ranks other than 0)."""
@@ -116,7 +123,7 @@ class LearnerGroup:
     """All ranks, in one placement group: they start together or not at all."""
 
     def __init__(self, config: Config) -> None:
-        self._config = config
+        self._config = with_absolute_root(config)
         self._ranks: list[Any] = []
         self._placement: PlacementGroup | None = None
         self._canary: Canary | None = None

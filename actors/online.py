@@ -45,6 +45,7 @@ from actors.observation import observe, watch_loop
 from actors.pipeline import RolledOut, RolloutPipeline
 from actors.progress import Progress, Silent
 from actors.record import RunRecord
+from actors.recording import recorded
 from actors.reporting import KnownFacts, RoundNotes, round_detail
 from actors.shards import Shard
 from actors.stopping import StopRequest
@@ -59,6 +60,7 @@ from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.summary import RunSummary, write_summary
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.learning.preference import RoundMetrics
+from caig_rl.logs import about
 from caig_rl.models.folders import resolve_model_folder
 
 logger = logging.getLogger(__name__)
@@ -99,15 +101,18 @@ async def run(
     """
     refuse_before_ray(config, source, run_folder, resume=resume)
     known = facts or KnownFacts(simulated=judge is not None and judge.simulated)
-    loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, progress or Silent(), stop or StopRequest())
-    watch = asyncio.create_task(loop.record.memory.watch())
-    metrics = asyncio.create_task(watch_loop(config, loop.observe, run_folder, progress or Silent()))
-    try:
-        return await loop.run(resume, beside)
-    finally:
-        watch.cancel()
-        await end_watch(metrics)
-        await loop.close()
+    with recorded(config, run_folder, progress or Silent()) as recorder:
+        loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, recorder, stop or StopRequest())
+        watch = asyncio.create_task(loop.record.memory.watch())
+        metrics = asyncio.create_task(watch_loop(config, loop.observe, run_folder, recorder))
+        try:
+            summary = await loop.run(resume, beside)
+            recorder.ended(summary)
+            return summary
+        finally:
+            watch.cancel()
+            await end_watch(metrics)
+            await loop.close()
 
 
 def refuse_before_ray(config: Config, source: ProductSource, run_folder: RunFolder, *, resume: bool) -> None:
@@ -269,7 +274,8 @@ class OnlineLoop:
         self.book.open_round(number, shards)
         self._judging[number] = []
         for shard in shards:
-            group.create_task(self._roll_out(number, shard, group))
+            with about(**shard.facts()):  # the task keeps them: each of its lines names its admissions
+                group.create_task(self._roll_out(number, shard, group))
 
     async def _roll_out(self, number: int, shard: Shard, group: asyncio.TaskGroup) -> None:
         intake, notes = self.book.intake, self.book.intake.notes[number]

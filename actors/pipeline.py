@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError
 
-from actors.cluster import worker_options
+from actors.cluster import TASK_CPUS, worker_options
 from actors.health import Patience
 from actors.policy import PolicyWorker
 from actors.pool import Reply, WorkerLost, WorkerPool
@@ -22,7 +22,9 @@ from actors.scorer import ScorerWorker
 from actors.shards import Shard
 from actors.tasks import load_products
 from actors.telemetry import Stage, StageClock, Throughput
+from actors.waiting import spoken_of
 from actors.weights import PublishedWeights, SyncReport, verify_sync
+from actors.worker_log import with_absolute_root
 from caig_rl.config.schema import Config, PoolConfig
 from caig_rl.models.engine import prepare_environment
 
@@ -65,6 +67,7 @@ class RolloutPipeline:
     """The three pools, and the weights that the policy pool is to hold."""
 
     def __init__(self, config: Config, clock: StageClock, throughput: Throughput, progress: Progress) -> None:
+        config = with_absolute_root(config)
         self._config, self._clock, self._throughput, self._progress = config, clock, throughput, progress
         self._published: PublishedWeights | None = None
         self.syncs, self.verified = 0, 0
@@ -145,7 +148,8 @@ class RolloutPipeline:
         place.stage = "load"
         ids = [product.product_id for product in shard.products]
         loaded, cutouts, views = load_products.remote(source, ids, self._config.policy.image_size)
-        await _resolve(loaded)
+        what = f"the products of shard {shard.name}, whose task needs {TASK_CPUS:g} CPU"
+        await spoken_of(_resolve(loaded), what, self._config.cluster.wait_note_s, self._progress.note)
         return cutouts, views
 
     async def _once(

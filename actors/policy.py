@@ -13,6 +13,7 @@ import ray
 from actors.replies import PolicyReply
 from actors.shards import Shard, Stream
 from actors.weights import Canary, PublishedWeights, SyncReport, unpack, weights_digest
+from actors.worker_log import begin_worker_log, logged
 from caig_rl.config.schema import Config
 from caig_rl.data.instructions import Task, instruction
 from caig_rl.models.engine import PolicyEngine
@@ -26,6 +27,7 @@ class PolicyWorker:
     """Wrapped as a Ray actor by the loop. It answers no shard before it holds published weights."""
 
     def __init__(self, config: Config) -> None:
+        begin_worker_log(config, "policy")
         self._config = config
         folder = resolve_model_folder(config.policy.model, "policy", config.policy.trust_remote_code)
         self._engine = PolicyEngine(folder, config.policy, config.pools.policy.threads)
@@ -47,6 +49,7 @@ class PolicyWorker:
         after = self._canary(published.canary)
         return SyncReport(published.version, self._sha256, before, before_sha256, after, time.perf_counter() - started)
 
+    @logged
     def rollout(self, shard: Shard, views: Sequence[ray.ObjectRef], candidates: int) -> tuple[PolicyReply, list[list[str]]]:
         """Sample `candidates` prompts for each product of the shard; `views[0]` refers to (N, size, size, 3)."""
         assert self._version is not None, "a worker without published weights was given work"

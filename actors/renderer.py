@@ -10,6 +10,7 @@ import ray
 from actors.replies import RenderReply
 from actors.shards import Shard, Stream
 from actors.tasks import Creatives
+from actors.worker_log import begin_worker_log, logged
 from caig_rl.config.schema import Config
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.renderer import Renderer
@@ -20,6 +21,7 @@ class RendererWorker:
     """Wrapped as a Ray actor by the loop."""
 
     def __init__(self, config: Config) -> None:
+        begin_worker_log(config, "renderer")
         folder = resolve_model_folder(config.renderer.model, "renderer")
         self._size = config.imaging.size
         self._renderer = Renderer(folder, config.renderer, config.imaging, config.pools.renderer.threads)
@@ -28,6 +30,7 @@ class RendererWorker:
         """The node it runs on, once the pipeline is loaded."""
         return str(ray.get_runtime_context().get_node_id())
 
+    @logged
     def render(self, shard: Shard, cutouts: Sequence[ray.ObjectRef], prompts: Sequence[ray.ObjectRef]) -> tuple[RenderReply, Creatives]:
         """Paint all candidates, one product's from the same noise. `cutouts[0]` and `prompts[0]` refer to one entry a product."""
         loaded: list[Cutout] = ray.get(cutouts[0])

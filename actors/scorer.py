@@ -11,6 +11,7 @@ import torch
 from actors.replies import ScoreReply
 from actors.shards import Shard, Stream, derived_seed
 from actors.tasks import Creatives
+from actors.worker_log import begin_worker_log, logged
 from caig_rl.config.schema import Config
 from caig_rl.models.reward_loading import configured_reward
 from caig_rl.models.reward_model import RewardError, RewardModel
@@ -29,6 +30,7 @@ class ScorerWorker:
     """Wrapped as a Ray actor by the loop."""
 
     def __init__(self, config: Config) -> None:
+        begin_worker_log(config, "scorer")
         torch.set_num_threads(config.pools.scorer.threads)
         self._batch_size = config.reward.batch_size
         self._scorer: RewardModel | None = None if config.reward.kind == "random" else configured_reward(config.reward)
@@ -37,6 +39,7 @@ class ScorerWorker:
         """The node it runs on, once the model is loaded."""
         return str(ray.get_runtime_context().get_node_id())
 
+    @logged
     def score(self, shard: Shard, creatives: Sequence[ray.ObjectRef], usable: Sequence[Sequence[bool]]) -> tuple[ScoreReply, None]:
         """Score the usable candidates of every product; `creatives[0]` refers to one (K, size, size, 3) block a product."""
         rows = [[NOT_SCORED] * len(row) for row in usable]

@@ -47,6 +47,11 @@ class Shard:
         """For logs: the admission ids it spans."""
         return f"{self.admissions[0].admission_id}-{self.admissions[-1].admission_id}"
 
+    def facts(self) -> dict[str, object]:
+        """What a line of the log says of it."""
+        ids = [admission.admission_id for admission in self.admissions]
+        return {"round": self.admissions[0].round, "shard": self.name, "admissions": ids}
+
     def singles(self) -> list[Shard]:
         """A shard of its own for each admission."""
         return [Shard((admission,), (product,)) for admission, product in zip(self.admissions, self.products, strict=True)]

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from typing import TypeVar
 
 import ray
 
 from actors.metrics import PoolState, Snapshot
+
+T = TypeVar("T")
+
+
+async def spoken_of(
+    answer: Awaitable[T], what: str, note_s: float, note: Callable[[str], None], resources: Callable[[], str] | None = None
+) -> T:
+    """The answer; while it takes long, `note` is told every `note_s` seconds that `what` is waited for, and what the cluster has."""
+    waited, started = asyncio.ensure_future(answer), time.monotonic()
+    try:
+        while not (await asyncio.wait({waited}, timeout=note_s))[0]:
+            note(f"waiting {time.monotonic() - started:.0f} s for {what}; {(resources or resources_in_words)()}")
+        return waited.result()
+    finally:
+        waited.cancel()
 
 
 class WaitWatch:

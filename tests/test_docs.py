@@ -6,13 +6,16 @@ import shutil
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
-import click
 import pytest
 import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
 
 from caig_rl.cli import app
 from caig_rl.config.load import load_config
+from caig_rl.errors import ConfigError
 
 REPOSITORY = Path(__file__).parents[1]
 PAGES = sorted((REPOSITORY / "docs").rglob("*.md"))
@@ -28,7 +31,8 @@ COMMANDS = [
 
 def build(docs: Path, site: Path) -> subprocess.CompletedProcess[str]:
     config = site.parent / "mkdocs.yml"
-    config.write_text((REPOSITORY / "mkdocs.yml").read_text().replace("docs_dir: docs", f"docs_dir: {docs}"))
+    text = (REPOSITORY / "mkdocs.yml").read_text().replace("docs_dir: docs", f"docs_dir: {docs}")
+    config.write_text(text.replace("docs/api_pages.py", str(REPOSITORY / "docs" / "api_pages.py")))
     command = [sys.executable, "-m", "mkdocs", "build", "--config-file", str(config), "--site-dir", str(site)]
     return subprocess.run(command, capture_output=True, text=True)
 
@@ -37,6 +41,8 @@ def test_the_pages_build_and_every_link_leads_somewhere(tmp_path: Path):
     done = build(REPOSITORY / "docs", tmp_path / "site")
     assert done.returncode == 0, done.stderr
     assert (tmp_path / "site" / "operations" / "index.html").is_file()
+    reference = (tmp_path / "site" / "api" / "objectives" / "index.html").read_text()
+    assert "def dpo_loss(" in reference and "_loss_sums" not in reference
 
 
 def test_a_broken_link_fails_the_build(tmp_path: Path):
@@ -47,18 +53,38 @@ def test_a_broken_link_fails_the_build(tmp_path: Path):
     assert "nowhere.md" in done.stderr
 
 
-@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line[:60]}" for page, line in COMMANDS])
-def test_every_command_in_the_docs_is_one_that_is_taken(page: str, line: str):
-    words = shlex.split(line)[1:]
-    command: click.Command = typer.main.get_command(app)
+def parse(line: str) -> None:
+    """Take a command line apart as `caig-rl` would, and load the config that it names. Raises what that raises."""
+    words = shlex.split(line, comments=True)[1:]
+    # Typer brings a click of its own: its groups are not those of the package click.
+    command: Any = typer.main.get_command(app)
     name = []
-    while isinstance(command, click.Group):
+    while isinstance(command, TyperGroup):
         name.append(words.pop(0))
         command = command.commands[name[-1]]
-    command.make_context(" ".join(name), words, resilient_parsing=False)
+    command.make_context(" ".join(name), list(words))
     overrides = [word for word in words if re.fullmatch(r"[a-z_.]+=\S+", word)]
     config = next((word for word in words if word.endswith(".yaml")), None)
     load_config(None if config is None else REPOSITORY / config, overrides)
+
+
+@pytest.mark.parametrize(("page", "line"), COMMANDS, ids=[f"{page}: {line[:60]}" for page, line in COMMANDS])
+def test_every_command_in_the_docs_is_one_that_is_taken(page: str, line: str):
+    parse(line)
+
+
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("caig-rl trian configs/demo.yaml", KeyError),
+        ("caig-rl train configs/demo.yaml --resum", TyperException),
+        ("caig-rl train configs/demo.yaml learner.rate=1", ConfigError),
+        ("caig-rl evaluate policy", TyperException),
+    ],
+)
+def test_a_command_that_is_not_taken_would_be_found(line: str, error: type[Exception]):
+    with pytest.raises(error):
+        parse(line)
 
 
 def test_there_are_commands_to_check():

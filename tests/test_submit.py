@@ -1,7 +1,8 @@
 """Jobs as a user sends them to a real Ray head: logs, exit codes, stopping the submitter, stopping the job."""
 
 import json
-import os
+import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -23,6 +24,8 @@ pytestmark = pytest.mark.slow
 
 
 METRICS_PORT = free_ports(1)[0]
+BRIEF = [*SMALL, "rollout.rounds=1", "rollout.products_per_round=4", "evaluation.products=4"]
+"""The shortest whole run."""
 
 
 @pytest.fixture(scope="module")
@@ -79,30 +82,26 @@ def log_holding(client: JobSubmissionClient, job_id: str, text: str, limit_s: fl
 def test_the_demo_runs_as_a_job_its_log_reaches_the_submitter_and_a_scrape_holds_what_the_dashboard_queries(address: str, tmp_path: Path):
     labels = ["learner.node_labels.role=everything", "pools.renderer.node_labels.role=everything"]
     with scraping() as scraped:
-        done = submit(address, f"run.root={tmp_path}", "run.name=job", *SMALL, "rollout.rounds=1", *labels)
+        # Two rounds: the numbers of the first are on the metrics port while the second is under way.
+        done = submit(address, f"run.root={tmp_path}", "run.name=job", *SMALL, *labels)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert queried() <= scraped, sorted(queried() - scraped)
     live = json.loads((tmp_path / "job" / "live.json").read_text())
-    assert live["rounds_done"] == 1 and live["pools"]["renderer"]["desired"] == 2
+    assert live["rounds_done"] == 2 and live["pools"]["renderer"]["desired"] == 2
     assert "round 1" in done.stdout and "report:" in done.stdout
     assert json.loads((tmp_path / "job" / "summary.json").read_text())["status"] == "done"
 
 
-def test_plain_ray_job_submit_runs_the_same_job(address: str, tmp_path: Path):
-    ray = str(Path(sys.executable).with_name("ray"))
-    inner = [
-        "python",
-        "-m",
-        "caig_rl.cli",
-        "train",
-        "configs/demo.yaml",
-        f"run.root={tmp_path}",
-        "run.name=plain",
-        *SMALL,
-        "rollout.rounds=1",
-    ]
-    command = [ray, "job", "submit", "--address", address, "--working-dir", ".", "--", *inner]
-    done = subprocess.run(command, cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
+def plain_command(address: str, root: Path) -> list[str]:
+    """The command of docs/clusters.md, with this head's address and a run folder of the test's own."""
+    (block,) = re.findall(r"```bash\n(ray job submit .*?)```", (REPOSITORY / "docs" / "clusters.md").read_text(), re.DOTALL)
+    words = shlex.split(block.replace("\\\n", " ").replace("$PWD/runs", str(root)))
+    words[words.index("http://127.0.0.1:8265")] = address
+    return [str(Path(sys.executable).with_name("ray")), *words[1:]]
+
+
+def test_the_plain_ray_command_of_the_docs_runs_the_same_job(address: str, tmp_path: Path):
+    done = subprocess.run([*plain_command(address, tmp_path), *BRIEF], cwd=REPOSITORY, capture_output=True, text=True, timeout=500)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert json.loads((tmp_path / "plain" / "summary.json").read_text())["status"] == "done"
 
@@ -125,9 +124,9 @@ def test_a_package_that_cannot_be_installed_is_one_clear_line(address: str, tmp_
 def test_stopping_the_submitter_leaves_the_job_and_stopping_the_job_leaves_a_checkpoint(address: str, tmp_path: Path):
     client = JobSubmissionClient(address)
     before = {job.submission_id for job in client.list_jobs()}
-    command = [CAIG, "submit", "configs/demo.yaml", "--address", address, f"run.root={tmp_path}", "run.name=stopped", *SMALL]
+    command = [CAIG, "submit", "configs/demo.yaml", "--address", address, f"run.root={tmp_path}", "run.name=stopped", *BRIEF]
     command += ["rollout.rounds=50", "learner.checkpoint_every=50"]
-    submitter = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, env={**os.environ})
+    submitter = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     try:
         assert submitter.stdout is not None
         assert any(line.startswith("job ") for line in submitter.stdout)

@@ -12,6 +12,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
 
+from actors.capacity import Need, live_nodes, refuse
 from actors.cluster import ray_cluster
 from caig_rl.config.schema import ClusterConfig
 from caig_rl.config.training import TrainJobConfig
@@ -32,6 +34,8 @@ from caig_rl.learning.trainer import Progress, Trainer, check_trained
 
 logger = logging.getLogger(__name__)
 
+ROOM_WAIT_S = 60.0
+"""Ray Train's own time limit for one attempt to place the ranks (RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S)."""
 SHUFFLE_ROWS = 256
 """Rows that a rank holds to draw from at random."""
 
@@ -54,6 +58,7 @@ def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progres
     """Train from `files` (train.parquet, validation.parquet), resuming a job of the same `out`; returns where it ended.
 
     Raises:
+        CapacityError: the cluster has no room for the ranks.
         UserError: the job failed more often than `max_failures` allows, or ended without a model.
     """
     train = job.train
@@ -61,7 +66,10 @@ def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progres
     environment = {"OMP_NUM_THREADS": str(train.threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     if train.num_gpus == 0:
         environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1"}
+    rank = {"CPU": train.num_cpus} | ({"GPU": train.num_gpus} if train.num_gpus else {})
     with ray_cluster(cluster):
+        if not cluster.autoscaling:
+            refuse([Need("training rank", train.workers, rank)], live_nodes())
         ray.data.DataContext.get_current().enable_progress_bars = False
         trainer = TorchTrainer(
             _train_rank,
@@ -69,12 +77,15 @@ def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progres
             scaling_config=ray.train.ScalingConfig(
                 num_workers=train.workers,
                 use_gpu=train.num_gpus > 0,
-                resources_per_worker={"CPU": train.num_cpus} | ({"GPU": train.num_gpus} if train.num_gpus else {}),
+                resources_per_worker=rank,
             ),
             run_config=ray.train.RunConfig(
                 name=job.out.name,
                 storage_path=str(job_folder(job.out)),
-                failure_config=ray.train.FailureConfig(max_failures=train.max_failures),
+                # Ray Train waits a minute at a time for room for its ranks, and by default for ever.
+                failure_config=ray.train.FailureConfig(
+                    max_failures=train.max_failures, controller_failure_limit=ceil(cluster.start_timeout_s / ROOM_WAIT_S)
+                ),
                 checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
                 worker_runtime_env={"env_vars": environment},
             ),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -39,6 +40,15 @@ def explained() -> Iterator[None]:
     except UserError as error:
         errors.print(f"[bold red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(1) from error
+
+
+def run_console(config: Config) -> Console:
+    """Where a run speaks to a person: nowhere, where standard output is kept for JSON lines."""
+    if not config.logs.stdout:
+        return console
+    # The handler of warnings in plain text, which `caig_rl.cli` put there: the JSON lines hold them.
+    logging.getLogger().handlers.clear()
+    return Console(quiet=True)
 
 
 def resolved_config(config: Path | None, overrides: list[str] | None) -> Config:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from caig_rl.cli.common import ConfigFile, Overrides, RunPath, console, explained, resolved_config, sources
+from caig_rl.cli.common import ConfigFile, Overrides, RunPath, console, explained, resolved_config, run_console, sources
 
 
 def train(
@@ -18,6 +18,7 @@ def train(
 ) -> None:
     """Optimise the policy online: sample, render, score, learn, again; then write the report."""
     from caig_rl.cli.dry_run import refuse_what_cannot_fit, show_plan
+    from caig_rl.evaluation.trackers import refuse_missing_trackers
 
     with explained():
         settings = resolved_config(config, overrides)
@@ -25,13 +26,15 @@ def train(
             show_plan(settings)
             return
         refuse_what_cannot_fit(settings)
+        refuse_missing_trackers(settings)
+        shown = run_console(settings)
         from actors.launch import run_online
         from actors.restarting import resume_or_start
 
         if resume_if_any and not resume:
-            resume = resume_or_start(settings, lambda text: console.print(text, markup=False, highlight=False, soft_wrap=True))
+            resume = resume_or_start(settings, lambda text: shown.print(text, markup=False, highlight=False, soft_wrap=True))
         source, evaluation, judge = sources(settings)
-        summary = run_online(settings, source, evaluation, judge, resume=resume, console=console)
+        summary = run_online(settings, source, evaluation, judge, resume=resume, console=shown)
     raise typer.Exit(75 if summary.status == "stopped" else 0)
 
 

@@ -32,13 +32,18 @@ class KeyInfo(NamedTuple):
 
 def describe_keys() -> list[KeyInfo]:
     """Every setting of the configuration, in the schema's order."""
-    values = defaults()
-    return [KeyInfo(key, allowed(field), values[key], field.description or "") for key, field in leaves().items()]
+    found = defaults()
+    return [KeyInfo(key, allowed(field), found[key], field.description or "") for key, field in leaves().items()]
 
 
 def defaults() -> dict[str, Any]:
     """Dotted key -> its value in a configuration that nobody touched. A section's own default may differ from its class's."""
-    return {key: reduce(getattr, key.split("."), Config()) for key in leaves()}
+    return values(Config())
+
+
+def values(config: Config) -> dict[str, Any]:
+    """Dotted key -> its value in `config`."""
+    return {key: reduce(getattr, key.split("."), config) for key in leaves()}
 
 
 def leaves() -> dict[str, FieldInfo]:

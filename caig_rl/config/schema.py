@@ -11,6 +11,7 @@ from caig_rl.config.reward import ClicksConfig, RewardConfig
 from caig_rl.config.section import NANO, Share
 from caig_rl.config.section import Section as _Section
 from caig_rl.config.serve import ServeConfig
+from caig_rl.config.tracking import LogsConfig, TrackingConfig
 
 
 class RunConfig(_Section):
@@ -274,6 +275,8 @@ class Config(_Section):
     cluster: ClusterConfig = ClusterConfig()
     recovery: RecoveryConfig = RecoveryConfig()
     serve: ServeConfig = ServeConfig()
+    logs: LogsConfig = LogsConfig()
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
     def _events_are_no_arms(self) -> Config:

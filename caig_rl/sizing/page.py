@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from pathlib import Path
+from typing import Any
 
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
@@ -26,9 +28,38 @@ first, raise the number of micro-batches (they add up to `learner.batch_size`), 
 """
 
 
-def sizing_page(configs: list[Path]) -> str:
-    """The page for the configs that ask for GPUs."""
-    return _INTRO + "".join(_section(path, load_config(path)) for path in configs)
+_MEASURED = """
+## Against a real step
+
+Written by `python benchmarks/sizing.py`: one optimiser step of one rank on a CPU, of these architectures with a million or two
+random parameters, in MiB. `rest` is what a step holds beyond the weights: optimiser states, gradients and activations. DeepSpeed's gradient
+bucket, a constant that would drown it, is left out on both sides.
+
+| architecture | ZeRO | precision | fine-tuning | parameters: estimate | measured | rest: estimate | measured | off by |
+| --- | ---: | --- | --- | ---: | ---: | ---: | ---: | ---: |
+"""
+
+
+def sizing_page(configs: list[Path], measured: list[dict[str, Any]]) -> str:
+    """The page for the configs that ask for GPUs, and what `benchmarks/sizing.py` measured (see `measurements`)."""
+    sections = "".join(_section(path, load_config(path)) for path in configs)
+    table = _MEASURED + "".join(f"| {' | '.join(_measured_cells(row))} |\n" for row in measured)
+    return _INTRO + sections + (table if measured else "")
+
+
+def measurements(repository: Path) -> list[dict[str, Any]]:
+    """The rows of `benchmarks/sizing.json`; none before the first measurement."""
+    file = repository / "benchmarks" / "sizing.json"
+    found: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else []
+    return found
+
+
+def _measured_cells(row: dict[str, Any]) -> list[str]:
+    estimated, measured = row["estimated"], row["measured"]
+    rest = sum(estimated.values()) - estimated["parameters"]
+    what = [row["architecture"], str(row["zero_stage"]), row["dtype"], row["finetune"]]
+    sizes = [estimated["parameters"], measured["parameters"], rest, measured["rest"]]
+    return [*what, *(f"{size / 2**20:.2f}" for size in sizes), f"{measured['rest'] / rest - 1:+.1%}"]
 
 
 def _section(path: Path, config: Config) -> str:
@@ -57,4 +88,5 @@ def gpu_configs(folder: Path) -> list[Path]:
 
 if __name__ == "__main__":
     target = Path(sys.argv[1])
-    target.write_text(sizing_page(gpu_configs(target.resolve().parents[1] / "configs")), encoding="utf-8")
+    root = target.resolve().parents[1]
+    target.write_text(sizing_page(gpu_configs(root / "configs"), measurements(root)), encoding="utf-8")

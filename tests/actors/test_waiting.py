@@ -1,9 +1,12 @@
 """A wait that is spoken of."""
 
+import asyncio
 from dataclasses import replace
 
+import pytest
+
 from actors.metrics import PoolState
-from actors.waiting import WaitWatch
+from actors.waiting import WaitWatch, spoken_of
 from tests.actors.test_metrics import BEGIN
 
 SHORT = replace(BEGIN, pools={"renderer": PoolState(4, 1, 0, 0), "policy": PoolState(1, 1, 0, 0)})
@@ -31,3 +34,29 @@ def test_a_pool_that_came_up_ends_the_wait():
         now[0] = moment
         watch.take(snapshot)
     assert said == []
+
+
+def test_an_answer_that_takes_long_is_spoken_of_and_comes_through():
+    said: list[str] = []
+    arrived = asyncio.Event()
+
+    def note(text: str) -> None:
+        said.append(text)
+        if len(said) == 2:
+            arrived.set()
+
+    async def answer() -> str:
+        await arrived.wait()
+        return "products"
+
+    found = asyncio.run(spoken_of(answer(), "the products of shard 0-7", 0.01, note, lambda: "the cluster has 2 CPUs (0 free)"))
+    assert found == "products"
+    assert len(said) >= 2 and said[0].endswith("for the products of shard 0-7; the cluster has 2 CPUs (0 free)")
+
+
+def test_what_an_awaited_answer_raises_is_raised():
+    async def answer() -> str:
+        raise ValueError("no such product")
+
+    with pytest.raises(ValueError, match="no such product"):
+        asyncio.run(spoken_of(answer(), "it", 60, print, lambda: ""))

@@ -16,6 +16,8 @@ import yaml
 from packaging.utils import canonicalize_name
 
 from caig_rl.config.load import load_config
+from caig_rl.config.schema import Config
+from caig_rl.sizing import PlacementError, place
 
 REPOSITORY = Path(__file__).parents[2]
 CLUSTER = REPOSITORY / "cluster"
@@ -100,19 +102,37 @@ def test_the_jobs_command_is_one_that_our_command_line_takes_and_its_labels_are_
     assert {entry["role"] for entry in wanted} == set(labels)
 
 
-def test_the_learner_group_has_the_gpus_that_the_config_asks_for():
-    spec = load(CLUSTER / "kuberay" / "rayjob.yaml")["spec"]
-    words = shlex.split(spec["entrypoint"])
-    config = load_config(REPOSITORY / words[4].removeprefix("/opt/caig-rl/"), words[6:])
-    found = groups(CLUSTER / "kuberay" / "rayjob.yaml")
+def rayjob_config() -> Config:
+    words = shlex.split(load(CLUSTER / "kuberay" / "rayjob.yaml")["spec"]["entrypoint"])
+    return load_config(REPOSITORY / words[4].removeprefix("/opt/caig-rl/"), words[6:])
 
-    def gpus(name: str, replicas: str) -> float:
-        (container,) = found[name]["template"]["spec"]["containers"]
-        return int(container["resources"]["limits"]["nvidia.com/gpu"]) * found[name][replicas]
 
+def gpus(name: str, replicas: str) -> int:
+    """GPUs of a group of the RayJob at that many `replicas` ("minReplicas", "maxReplicas")."""
+    group = groups(CLUSTER / "kuberay" / "rayjob.yaml")[name]
+    (container,) = group["template"]["spec"]["containers"]
+    return int(container["resources"]["limits"]["nvidia.com/gpu"]) * int(group[replicas])
+
+
+def test_the_groups_grow_to_what_the_pools_need_at_least_and_may_want_at_most():
+    config = rayjob_config()
     pools = [getattr(config.pools, name) for name in ("policy", "renderer", "scorer")]
-    assert gpus("learner", "replicas") == config.learner.world_size * config.learner.num_gpus
-    assert gpus("rollout-spot", "maxReplicas") >= sum(pool.workers * pool.num_gpus for pool in pools)
+    assert gpus("learner", "minReplicas") == config.learner.world_size * config.learner.num_gpus
+    assert sum(pool.workers * pool.num_gpus for pool in pools) <= gpus("rollout-spot", "maxReplicas")
+    assert sum((pool.max_workers or pool.workers) * pool.num_gpus for pool in pools) == gpus("rollout-spot", "maxReplicas")
+    assert any(pool.max_workers for pool in pools)
+
+
+def test_the_jobs_limit_is_the_manifests_own_and_pools_that_need_more_are_refused_with_the_sum():
+    config = rayjob_config()
+    assert config.cluster.gpus == gpus("learner", "maxReplicas") + gpus("rollout-spot", "maxReplicas")
+    place(config)
+    renderer = config.pools.renderer.model_copy(update={"workers": 7, "max_workers": None})
+    more = config.model_copy(update={"pools": config.pools.model_copy(update={"renderer": renderer})})
+    with pytest.raises(
+        PlacementError, match=r"learner 4 x 1 \+ policy 1 x 1 \+ renderer 7 x 1 \+ scorer 1 x 1 = 13 GPUs, and cluster.gpus is 12"
+    ):
+        place(more)
 
 
 def test_every_pod_has_the_metrics_port_that_the_monitor_scrapes():
@@ -130,6 +150,22 @@ def test_the_service_names_an_application_that_there_is():
     module, _, name = application["import_path"].partition(":")
     assert find_spec(module) is not None, f"rayservice.yaml names {application['import_path']}"
     assert hasattr(__import__(module, fromlist=[name]), name)
+
+
+def mounts(path: Path) -> list[set[str]]:
+    """The folders that each pod of a manifest has from volumes, writable ones alone."""
+    spec = load(path)["spec"]
+    cluster = spec.get("rayClusterSpec") or spec["rayClusterConfig"]
+    pods = [group["template"]["spec"] for group in (cluster["headGroupSpec"], *cluster["workerGroupSpecs"])]
+    return [{one["mountPath"] for one in pod["containers"][0].get("volumeMounts", []) if not one.get("readOnly")} for pod in pods]
+
+
+def test_what_a_run_or_a_service_keeps_lies_on_a_volume_of_every_pod():
+    (application,) = yaml.safe_load(load(CLUSTER / "kuberay" / "rayservice.yaml")["spec"]["serveConfigV2"])["applications"]
+    file = REPOSITORY / application["args"]["config"].removeprefix("/opt/caig-rl/")
+    places = {"rayservice.yaml": load_config(file, application["args"]["overrides"]).serve.root, "rayjob.yaml": rayjob_config().run.root}
+    for name, folder in places.items():
+        assert all(folder in found for found in mounts(CLUSTER / "kuberay" / name)), name
 
 
 @pytest.mark.parametrize("name", ["Dockerfile.cpu", "Dockerfile.gpu"])

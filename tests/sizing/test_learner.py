@@ -9,29 +9,9 @@ import pytest
 
 from caig_rl.config.schema import Config
 from caig_rl.sizing.learner import learner_memory
+from tests.sizing.cases import CASES, case_config
 from tests.sizing.measured import measure_learner
 from tests.sizing.shrunk import shrunk
-
-
-def config(stage: int, dtype: str, finetune: str) -> Config:
-    learner = {
-        "dtype": dtype,
-        "micro_batch_size": 4,
-        "batch_size": 4,
-        "zero_stage": stage,
-        "lora_rank": 16,
-        "finetune": finetune,
-        "threads": 2,
-    }
-    return Config.model_validate({"policy": {"max_model_len": 192, "max_tokens": 32}, "learner": learner})
-
-
-CASES = [
-    ("smolvlm-500m", 0, "float32", "lora"),
-    ("llava-1.6-vicuna-7b", 3, "bfloat16", "lora"),
-    ("qwen2.5-vl-7b", 2, "bfloat16", "lora"),
-    ("smolvlm-500m", 1, "bfloat16", "full"),
-]
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +25,7 @@ def process_of_its_own() -> Iterator[ProcessPoolExecutor]:
 def test_the_estimate_is_within_a_tenth_of_a_measured_step(
     process_of_its_own: ProcessPoolExecutor, name: str, stage: int, dtype: str, finetune: str
 ):
-    settings = config(stage, dtype, finetune)
+    settings = case_config(stage, dtype, finetune)
     estimated = learner_memory(settings, shrunk(name), name)
     measured = process_of_its_own.submit(measure_learner, settings, shrunk(name)).result()
     assert math.isfinite(measured.loss)
@@ -70,7 +50,7 @@ def test_zero_stages_shard_what_the_paper_says():
 
 
 def test_full_fine_tuning_keeps_a_frozen_copy_and_lora_does_not():
-    full, lora = (learner_memory(config(1, "bfloat16", kind), shrunk("smolvlm-500m"), "") for kind in ("full", "lora"))
+    full, lora = (learner_memory(case_config(1, "bfloat16", kind), shrunk("smolvlm-500m"), "") for kind in ("full", "lora"))
     assert full.part("reference") == full.part("parameters")
     assert lora.part("reference") == 0
     assert lora.part("optimiser") < full.part("optimiser") / 5
