@@ -31,7 +31,7 @@ from caig_rl.types import Admission, PolicyVersion, PreferencePair
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 
 
@@ -133,9 +133,9 @@ class CheckpointStore:
             raise CheckpointError(f"no complete checkpoint to resume from ({found}). Start the run anew under another run.name.")
         return None
 
-    def newest_step(self, note: Callable[[str], None]) -> int | None:
-        """Step of the newest complete checkpoint; `note` is told of those passed over, and why."""
-        for step in reversed(self.steps()):
+    def newest_step(self, note: Callable[[str], None], at_most: int | None = None) -> int | None:
+        """Step of the newest complete checkpoint, none above `at_most`; `note` is told of those passed over, and why."""
+        for step in [one for one in reversed(self.steps()) if at_most is None or one <= at_most]:
             fault = self._fault(step)
             if fault is None:
                 return step

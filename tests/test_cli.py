@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -127,3 +128,19 @@ def test_reward_eval_without_pairs_says_what_to_run(tmp_path: Path):
     result = runner.invoke(app, ["reward", "eval", f"clicks.out={tmp_path}", f"clicks.images={tmp_path}"])
     assert result.exit_code == 1
     assert "caig-rl data pairs" in result.stderr
+
+
+def test_a_job_that_always_gives_the_same_command_starts_at_first_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[bool] = []
+
+    def run_online(config, *sources, resume, console, beside=None):
+        asked.append(resume)
+        (tmp_path / "job").mkdir(exist_ok=True)
+        (tmp_path / "job" / "config.yaml").write_text("begun, and cut short before any checkpoint")
+        return SimpleNamespace(status="done")
+
+    monkeypatch.setattr("actors.launch.run_online", run_online)
+    for _ in range(2):
+        done = runner.invoke(app, ["train", f"run.root={tmp_path}", "run.name=job", "--resume-if-any"])
+        assert done.exit_code == 0, done.output
+    assert asked == [False, True]

@@ -10,8 +10,9 @@ import pytest
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
+from actors.answers import LearnerLost
 from actors.journal import pairs_to_table
-from actors.learner import LearnerGroup, LearnerLost, group_sizes
+from actors.learner import LearnerGroup, group_sizes
 from caig_rl.config.schema import Config
 from caig_rl.types import PolicyVersion
 from tests.learning.pairs import make_config, make_pairs, make_views
