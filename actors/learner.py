@@ -34,7 +34,7 @@ from caig_rl.types import PolicyVersion, Rollout
 logger = logging.getLogger(__name__)
 
 COLLECTIVE_TIMEOUT_S = 24 * 3600.0
-"""The controller notices a rank that stands still, and forms the group anew; a collective that gave up before would fail the run instead."""
+"""The controller notices a rank that stands still, and forms the group anew; a collective that gave up before would fail the run."""
 ViewIndex = Sequence[tuple[int, int]]
 """For each pair, which of the view blocks holds its picture, and at which index."""
 

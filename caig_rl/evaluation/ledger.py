@@ -36,8 +36,8 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of `ledger.parquet`. `version` wrote the prompts, `learned` is the surviving version that the training on them made, and
-`rolled_back` names those before it that were discarded with a lost learner. `outcome` is null while an admission is in flight. A rejected row has no admission id, round or seed;
-its `kind` is the reason's code and `where` the place it was read."""
+`rolled_back` names those before it that were discarded with a lost learner. `outcome` is null while an admission is in flight. A rejected
+row has no admission id, round or seed; its `kind` is the reason's code and `where` the place it was read."""
 
 
 @dataclass(slots=True)
