@@ -26,7 +26,7 @@ class RunBook:
         self.by_id = {product.product_id: product for product in self.products}
         self.round_size = min(config.rollout.products_per_round, len(self.products))
         self.version, self.lineage = PolicyVersion(0, 0), Lineage()
-        self.rounds_done = self.rounds_admitted = 0
+        self.rounds_planned, self.rounds_done, self.rounds_admitted = config.rollout.rounds, 0, 0
         self._next_id = self._incarnation = 0
         self._cursor = ProductCursor(len(self.products), config.run.seed)
         self._unwritten: dict[int, set[str]] = {}

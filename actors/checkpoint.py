@@ -59,6 +59,8 @@ class CheckpointStore:
         """`keep`: complete checkpoints that stay; older ones are deleted."""
         self._folder, self._keep = folder, keep
         self._fs, self._base = fsspec.core.url_to_fs(folder.path("checkpoints"))
+        self.before_seal: Callable[[int], None] | None = None
+        """Called with the step before its state is written; `actors.strikes` fills the disk here."""
 
     def url(self, step: int) -> str:
         """Address of one checkpoint's folder."""
@@ -144,6 +146,8 @@ class CheckpointStore:
 
     def _seal(self, step: int, number: int, files: dict[str, str], state: RunState, fingerprint: Mapping[str, Any]) -> None:
         """Write a state, and the manifest that makes it and `files` count."""
+        if self.before_seal is not None:
+            self.before_seal(step)
         content = {
             f"state-{number}/run.json": json.dumps(_state_json(state, fingerprint), indent=1, allow_nan=False).encode(),
             f"state-{number}/pairs.parquet": _parquet(pairs_to_table(state.ready)),

@@ -172,6 +172,10 @@ class WorkerPool:
         """The actors that are up, for whoever injects faults."""
         return [worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING]
 
+    def nodes(self) -> dict[str, Any]:
+        """Ids of the nodes that hold workers, each with one of its actors."""
+        return {worker.node: worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING}
+
     def workers(self) -> list[tuple[str, WorkerState, int]]:
         """Name, state, and generations behind the pool's current one, of every worker that is to stay."""
         staying = [worker for worker in self._workers if not worker.health.is_leaving]
@@ -327,8 +331,8 @@ class WorkerPool:
                     return
 
     async def _lose_starting(self, worker: _Worker, error: RayActorError) -> None:
-        """It died before it could serve: while it came up, or while it was made current."""
-        self._failed_starts += 1
+        """It died before it could serve: while it came up, or while it was made current. With its node, that says nothing of it."""
+        self._failed_starts += not _went_with_its_node(error)
         if self._failed_starts >= MAX_FAILED_STARTS:
             await self._fail(PoolError(f"{self._failed_starts} {self.name} workers in a row died while starting: {error}"))
         else:
@@ -388,6 +392,11 @@ async def _resolve(ref: ray.ObjectRef) -> Any:
 
 def _is_gone(node: str) -> bool:
     return any(one["NodeID"] == node and not one["Alive"] for one in ray.nodes())
+
+
+def _went_with_its_node(error: RayActorError) -> bool:
+    # A worker that never answered is on no node that we know of, and Ray says this in words only.
+    return error.preempted or "node has died" in str(error) or "node was terminated" in str(error)
 
 
 def _first_line(error: BaseException) -> str:
