@@ -2,9 +2,9 @@
 
     python benchmarks/node_kills.py [--minutes 12] [--every 120] [--undisturbed RUN...] [KEY=VALUE...]
 
-One node has the driver and the learner; two have the rollout workers. Every two minutes a rollout node is killed with its workers and its
-objects, and a new one comes; a learner rank is killed once, and a scorer once. Prints what the run's promises came to, and ends with 1 where
-one is broken. `--undisturbed`: folders of runs of the same configuration on other seeds, whose lifts the run's own is compared with.
+One node has the driver and the learner; two have the rollout workers. Every two minutes a rollout node is killed, with its workers and
+its objects, and a new one comes; a learner rank is killed once, and a scorer once. Prints what the run's promises came to, and ends with 1
+where one is broken. `--undisturbed`: folders of runs of this configuration on other seeds, whose lifts the run's own is compared with.
 """
 
 from __future__ import annotations
@@ -48,10 +48,10 @@ FAST_DEATH_NOTICE = {
 STORE = {"object_store_memory": 300 * 2**20}
 SPOT = {"num_cpus": 2, "labels": {"market": "spot"}, **STORE}
 HEAD = {"num_cpus": 1, "labels": {"market": "on-demand"}, **STORE, "_system_config": FAST_DEATH_NOTICE}
+ORDER_LIMIT_S = 60.0
 POOLS = ("policy", "renderer", "scorer")
 PLACED = [
     *(f"pools.{name}.node_labels={{market: spot}}" for name in POOLS),
-    *(f"pools.{name}.workers=2" for name in ("policy", "renderer")),
     "learner.node_labels={market: on-demand}",
     "recovery.learner_restarts=5",
     "rollout.max_attempts=4",
@@ -98,9 +98,22 @@ class Saboteur:
             if number in (1, 3):
                 await self._until_killed(("rank", strikes.kill_rank) if number == 1 else ("scorer", _kill_scorer))
             await asyncio.sleep(self.every_s / 2)
-            await self._until_killed(("node", strikes.kill_rollout_node))
+            await self._until_a_node_is_dead()
+            for node in [one for one in self.cluster.worker_nodes if one.dead_processes()]:
+                await asyncio.to_thread(self.cluster.remove_node, node, False)
             await asyncio.to_thread(self.cluster.add_node, **SPOT)
         await asyncio.Event().wait()
+
+    async def _until_a_node_is_dead(self) -> None:
+        """The order travels through a worker of the node, which may be lost before it carries it out."""
+        alive = _alive_nodes()
+        while _alive_nodes() == alive:
+            await self._until_killed(("node", strikes.kill_rollout_node))
+            limit = time.monotonic() + ORDER_LIMIT_S
+            while _alive_nodes() == alive and time.monotonic() < limit:
+                await asyncio.sleep(0.5)
+            if _alive_nodes() == alive:
+                self.kills.pop()
 
     async def _until_killed(self, fault: tuple[str, Any]) -> None:
         name, strike = fault
@@ -109,6 +122,10 @@ class Saboteur:
             await asyncio.sleep(1.0)
         self.kills.append((name, time.monotonic()))
         print(f"killed: {broken}", flush=True)
+
+
+def _alive_nodes() -> int:
+    return sum(node["Alive"] for node in ray.nodes())
 
 
 def _kill_scorer(loop: OnlineLoop, draw: int) -> str:

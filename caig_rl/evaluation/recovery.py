@@ -20,8 +20,8 @@ def recovery_s(done_at: Sequence[float], fault_at: float, window_s: float, share
         share: of the former rate that counts as recovered; what is done comes in pieces, so 1 would be missed by chance.
 
     Returns:
-        0 where the rate never fell; the first time after the fault from which a whole window holds the former rate; None where it did not come
-        back before the work ended.
+        0 where the rate never fell; else the time from the fault to the first moment from which a whole window holds the former rate; None
+        where it did not come back before the work ended.
     """
     former = share * rate_at(done_at, fault_at, window_s)
     last = done_at[-1] if done_at else fault_at

@@ -36,6 +36,7 @@ SPOT = {"num_cpus": 4, "labels": {"market": "spot"}, "object_store_memory": 100 
 HEAD = {"num_cpus": 2, "labels": {"market": "on-demand"}, "object_store_memory": 100 * 2**20}
 KINDS = (FaultKind.WORKER,) * 14 + (FaultKind.RANK,) * 2 + (FaultKind.OBJECT,) * 3 + (FaultKind.NODE,)
 SETTLE_S = 60.0
+ORDER_LIMIT_S = 15.0
 
 
 def config_of(folder: Path) -> Config:
@@ -71,9 +72,19 @@ class Striker:
             nodes = self.killer.done[FaultKind.NODE]
             self.killer.strike(loop, strike)
             if self.killer.done[FaultKind.NODE] > nodes:
-                await asyncio.to_thread(self._cluster.add_node, **SPOT)
+                await self._replace_the_dead_node()
             if sum(self.killer.done.values()) == self._kills:
                 await asyncio.Event().wait()
+
+    async def _replace_the_dead_node(self) -> None:
+        """The order to die travels through a worker, which another strike may have hit: then nobody is replaced."""
+        limit = time.monotonic() + ORDER_LIMIT_S
+        while time.monotonic() < limit:
+            await asyncio.sleep(0.2)
+            for node in [one for one in self._cluster.worker_nodes if one.dead_processes()]:
+                await asyncio.to_thread(self._cluster.remove_node, node, False)
+                await asyncio.to_thread(self._cluster.add_node, **SPOT)
+                return
 
 
 def alive_actors() -> int:
