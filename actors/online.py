@@ -226,11 +226,11 @@ class OnlineLoop:
     async def _start(self, state: RunState | None) -> None:
         await asyncio.gather(self.teacher.start(), *(pool.start() for pool in self.pipeline.pools.values()))
         if state is not None:
-            await self.teacher.load(state.rounds_done)
             self.book.restore(state)
             self.record.restore(state.extra, self.pipeline)
+        await self.teacher.show(None if state is None else state.rounds_done)
+        if state is not None:
             self._progress.note(f"resumed after round {state.rounds_done} from {self.store.url(state.rounds_done)}")
-        await self.teacher.show()
 
     async def _train(self) -> None:
         book = self.book

@@ -77,15 +77,24 @@ class Teacher:
         """Form the group."""
         if self._config.learner.world_size > 1:
             self._progress.note("forming the learner group; the first time on a machine DeepSpeed compiles for about a minute")
-        await self.learner.start(self._total_steps)
+        form = self.learner.start
+        while True:
+            try:
+                return await form(self._total_steps)
+            except LearnerLost as error:
+                self._count_loss(error)
+                self.learner.close()
+                form = self.learner.start_again
 
-    async def load(self, step: int) -> None:
-        """Take the weights of checkpoint `step`."""
-        await self.learner.load(self._store.url(step))
+    async def show(self, step: int | None = None) -> None:
+        """The weights of checkpoint `step` (None: those of the model's folder) go live as the book's version.
 
-    async def show(self) -> None:
-        """The weights that the learner holds go live as the book's version."""
+        Raises:
+            CheckpointError: the checkpoint does not fit.
+        """
         try:
+            if step is not None:
+                await self.learner.load(self._store.url(step))
             await self._go_live(await self.learner.publish(self._book.version))
         except LearnerLost as error:
             await self._bring_back(error)
@@ -182,15 +191,18 @@ class Teacher:
 
     async def _bring_back(self, error: LearnerLost) -> None:
         while True:
-            if self._restarts >= self._config.recovery.learner_restarts:
-                raise LearnerError(f"{error} (it was formed anew {self._restarts} times since the last round)") from error
-            self._restarts += 1
-            logger.warning("%s", error)
-            self._progress.note(f"{error}; the group is formed anew")
+            self._count_loss(error)
             try:
                 return await self._form_anew()
             except LearnerLost as again:
                 error = again
+
+    def _count_loss(self, error: LearnerLost) -> None:
+        if self._restarts >= self._config.recovery.learner_restarts:
+            raise LearnerError(f"{error} (it was formed anew {self._restarts} times since the last round)") from error
+        self._restarts += 1
+        logger.warning("%s", error)
+        self._progress.note(f"{error}; the group is formed anew")
 
     async def _form_anew(self) -> None:
         """A new group at the weights of the rounds done; what was rolled out by weights that are no more will expire.
@@ -212,7 +224,7 @@ class Teacher:
         # Without a checkpoint the model's own folder is where the run began.
         step = self._store.newest_step(self._progress.note, at_most=book.ledger.first_not_learned())
         if step is not None:
-            await self.load(step)
+            await self.learner.load(self._store.url(step))
         await self._replay(step or 0, incarnation, fleet)
         published = await self.learner.publish(PolicyVersion(incarnation, book.rounds_done))
         # Trained again to the same bits, the versions since the checkpoint live on under their new names.

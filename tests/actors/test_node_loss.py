@@ -36,7 +36,7 @@ def test_a_run_that_loses_its_rollout_node_ends_with_the_same_weights(summaries:
     assert undisturbed["fleet"]["replaced"] == {"policy": 0, "renderer": 0, "scorer": 0}
 
 
-def test_a_run_that_loses_its_learners_node_before_the_weights_are_pulled_ends_with_the_same_weights(
+def test_a_run_that_loses_its_learners_node_before_its_weights_are_pulled_ends_with_the_same(
     summaries: list[dict[str, Any]],
 ) -> None:
     undisturbed, _, untaught = summaries

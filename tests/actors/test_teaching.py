@@ -33,12 +33,16 @@ SIZES = ["rollout.rounds=3", "rollout.products_per_round=4", "rollout.shard_size
 
 
 class FakeLearner:
-    """Its weights are the ids of the admissions that it has learned from. It is lost at the calls of `train` named in `lost_at`."""
+    """Its weights are the ids of the admissions that it has learned from. It is lost at the calls of `train` in `lost_at`; 0: its start."""
 
     world_size = 1
 
     def __init__(self, lost_at: tuple[int, ...] = ()) -> None:
         self.weights, self.lost_at, self.calls, self.formed = list[int](), lost_at, 0, 0
+
+    async def start(self, total_steps: int) -> None:
+        if 0 in self.lost_at:
+            raise LearnerLost("rank 0 died while it started")
 
     async def start_again(self, total_steps: int) -> None:
         self.weights, self.formed = [], self.formed + 1
@@ -265,3 +269,29 @@ def test_a_learner_that_is_lost_for_ever_ends_the_run_with_its_reason(tmp_path: 
 
     with pytest.raises(LearnerError, match="rank 0 died \\(it was formed anew 2 times"):
         asyncio.run(main())
+
+
+def test_a_learner_that_is_lost_while_it_starts_is_started_again(tmp_path: Path) -> None:
+    run = Run(tmp_path, FakeLearner(lost_at=(0,)), FakePipeline())
+    asyncio.run(run.teacher.start())
+    assert run.learner.formed == 1
+
+
+def test_a_resumed_run_that_loses_its_learner_at_once_goes_on_from_the_same_checkpoint(tmp_path: Path) -> None:
+    pipeline = FakePipeline(lost=(PolicyVersion(1, 1),))
+    run, again = (Run(tmp_path, FakeLearner(), one) for one in (FakePipeline(), pipeline))
+
+    async def main() -> None:
+        await run.teacher.show()
+        await run.round()
+        await run.checkpoint()
+        state = run.store.newest({}, lambda text: None)
+        assert state is not None
+        again.book.restore(state)
+        await again.teacher.show(state.rounds_done)
+        await again.round()
+
+    asyncio.run(main())
+    assert [str(version) for version in pipeline.live] == ["2.1", "2.2"]
+    assert again.learner.weights == list(range(8)) and again.fleet.replayed == []
+    again.check_lineage()
