@@ -43,7 +43,7 @@ RAYS_OWN = ("ray::DashboardA", "ray::RuntimeEnv", "raylet", "gcs_server")
 """Names, as long as the kernel keeps them, of what Ray may leave for some seconds where its head was killed."""
 GONE_LIMIT_S = 60.0
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 class Job:
