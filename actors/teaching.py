@@ -77,7 +77,7 @@ class Teacher:
         """Form the group."""
         if self._config.learner.world_size > 1:
             self._progress.note("forming the learner group; the first time on a machine DeepSpeed compiles for about a minute")
-        form = self.learner.start
+        form: Callable[[int], Awaitable[None]] = self.learner.start
         while True:
             try:
                 return await form(self._total_steps)
