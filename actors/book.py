@@ -26,8 +26,8 @@ class RunBook:
         self.by_id = {product.product_id: product for product in self.products}
         self.round_size = min(config.rollout.products_per_round, len(self.products))
         self.version, self.lineage = PolicyVersion(0, 0), Lineage()
-        self.rounds_done = self.rounds_admitted = 0
-        self._next_id = 0
+        self.rounds_planned, self.rounds_done, self.rounds_admitted = config.rollout.rounds, 0, 0
+        self._next_id = self._incarnation = 0
         self._cursor = ProductCursor(len(self.products), config.run.seed)
         self._unwritten: dict[int, set[str]] = {}
         self._open(ledger)
@@ -72,11 +72,20 @@ class RunBook:
         """What round `number` has to teach; the rest of it has its outcome. Taking it again gives the same, less what has expired since."""
         return self.buffer.take_round(number, self.version, self.lineage.survives)
 
-    def fall_back(self, to: int) -> None:
-        """The learner began a new incarnation with the weights that number `to` had; numbers go on from the rounds done."""
-        incarnation = self.version.incarnation + 1
+    def next_incarnation(self) -> int:
+        """A number for the learner that is being formed anew, also where the one before it was lost again before it was of any use."""
+        self._incarnation = max(self._incarnation, self.version.incarnation) + 1
+        return self._incarnation
+
+    def fall_back(self, incarnation: int, to: int) -> None:
+        """The learner began `incarnation` with the weights that number `to` had; numbers go on from the rounds done."""
         self.lineage.fall_back(PolicyVersion(incarnation, to))
         self.version = PolicyVersion(incarnation, self.rounds_done)
+
+    def weights_live(self, number: int) -> None:
+        """The weights that learned from round `number` reached every policy worker: its pairs are trained."""
+        self.buffer.weights_live(number, self.version)
+        self.rounds_done = number + 1
 
     def close_round(self, number: int) -> RoundNotes:
         """The round is learned and live: what its shards came to."""

@@ -40,7 +40,7 @@ class PreferenceBuffer:
         self._states: dict[int, State] = {}
         self._admissions: dict[int, Admission] = {}
         self._pairs: dict[int, PreferencePair] = {}
-        self._attempts: dict[int, int] = {}
+        self._issues: dict[int, tuple[int, str]] = {}
 
     @property
     def free_slots(self) -> int:
@@ -59,13 +59,13 @@ class PreferenceBuffer:
             self._ledger.admit(admission)
             self._hold(admission, State.IN_FLIGHT)
 
-    def add_pairs(self, pairs: Sequence[PreferencePair], attempts: int = 1) -> None:
-        """A shard's pairs arrived, after its `attempts`-th issue."""
+    def add_pairs(self, pairs: Sequence[PreferencePair], attempts: int = 1, worker: str = "") -> None:
+        """A shard's pairs arrived, after its `attempts`-th issue; policy worker `worker` wrote the prompts."""
         self._journal(pairs)
         for pair in pairs:
             key = pair.admission.admission_id
             assert self._states.get(key) is State.IN_FLIGHT, f"a pair for admission {key}, which is {self._states.get(key)}"
-            self._states[key], self._pairs[key], self._attempts[key] = State.READY, pair, attempts
+            self._states[key], self._pairs[key], self._issues[key] = State.READY, pair, (attempts, worker)
 
     def drop(self, admission: Admission, why: NoPair, *, version: PolicyVersion | None = None, attempts: int = 1) -> None:
         """An admission ended without a pair: its slot is free again."""
@@ -91,19 +91,25 @@ class PreferenceBuffer:
                 continue
             if current.number - pair.version.number > self.max_staleness or not survives(pair.version):
                 message = f"written by version {pair.version}, and the learner is at {current}"
-                self._ledger.finish(key, Outcome.EXPIRED, message=message, version=pair.version, attempts=self._attempts[key])
+                attempts, worker = self._issues[key]
+                self._ledger.finish(key, Outcome.EXPIRED, message=message, version=pair.version, attempts=attempts, worker=worker)
                 self._release(key)
                 continue
             self._states[key] = State.TRAINING
             taken.append(pair)
         return taken
 
-    def weights_live(self, round_number: int) -> int:
-        """What was being trained has reached the policy workers: those admissions are trained, their slots free. Returns their number."""
+    def weights_live(self, round_number: int, learned: PolicyVersion) -> int:
+        """What was being trained has reached the policy workers as version `learned`: those admissions are trained, their slots free.
+
+        Returns their number.
+        """
         trained = [key for key, state in self._states.items() if state is State.TRAINING]
         for key in trained:
-            version, attempts = self._pairs[key].version, self._attempts[key]
-            self._ledger.finish(key, Outcome.TRAINED, version=version, attempts=attempts, round=round_number)
+            version, (attempts, worker) = self._pairs[key].version, self._issues[key]
+            self._ledger.finish(
+                key, Outcome.TRAINED, version=version, attempts=attempts, worker=worker, round=round_number, learned=learned
+            )
             self._release(key)
         return len(trained)
 
@@ -122,11 +128,11 @@ class PreferenceBuffer:
             self._hold(admission, State.IN_FLIGHT)
         for pair in ready:
             self._hold(pair.admission, State.READY)
-            self._pairs[pair.admission.admission_id], self._attempts[pair.admission.admission_id] = pair, 1
+            self._pairs[pair.admission.admission_id], self._issues[pair.admission.admission_id] = pair, (1, "")
 
     def _hold(self, admission: Admission, state: State) -> None:
         self._states[admission.admission_id], self._admissions[admission.admission_id] = state, admission
 
     def _release(self, key: int) -> None:
-        for table in (self._states, self._admissions, self._pairs, self._attempts):
+        for table in (self._states, self._admissions, self._pairs, self._issues):
             table.pop(key, None)

@@ -8,35 +8,47 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
+import signal
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Any
 
 import numpy as np
-import ray
 
-from actors.mischief import give_no_number, never_finish
+from actors import strikes
 from actors.online import OnlineLoop
 
 logger = logging.getLogger(__name__)
 
 
 class FaultKind(StrEnum):
-    """What can be broken."""
+    """What can be broken. `actors.strikes` says how."""
 
     WORKER = "worker"
-    """Kill a worker of a pool, at work or not."""
     RANK = "rank"
-    """Kill a rank of the learner."""
+    NODE = "node"
+    DRIVER = "driver"
+    """This process dies by SIGKILL, once since it began it has written a checkpoint, so that no run is killed for ever."""
+    OBJECT = "object"
     SLOW = "slow"
-    """A worker takes its next call and never finishes it."""
     NAN = "nan"
-    """A scorer's next batch holds a score that is no number."""
+    DISK = "disk"
     TORN = "torn"
-    """Cut a weight file of the newest checkpoint short, and kill a rank, so that the file is wanted."""
+
+
+STRIKES: Mapping[FaultKind, Callable[[OnlineLoop, int], str]] = {
+    FaultKind.WORKER: strikes.kill_worker,
+    FaultKind.RANK: strikes.kill_rank,
+    FaultKind.NODE: strikes.kill_rollout_node,
+    FaultKind.OBJECT: strikes.lose_object,
+    FaultKind.SLOW: strikes.slow_worker,
+    FaultKind.NAN: strikes.no_number,
+    FaultKind.DISK: strikes.fill_disk,
+    FaultKind.TORN: strikes.tear_weights,
+}
+"""All but the driver, which `Killer` ends itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +69,13 @@ class ChaosPlan:
     seed: int
     every_s: float
     kinds: tuple[FaultKind, ...]
+    """A kind that is named twice comes twice as often."""
+    life: int = 0
+    """Times that the driver was killed before: each of its lives has its own faults."""
 
     def strikes(self) -> Iterator[Strike]:
         """The same for the same plan, on every machine."""
-        random = np.random.default_rng(self.seed)
+        random = np.random.default_rng([self.seed, self.life])
         while True:
             delay = float(random.exponential(self.every_s))
             kind = self.kinds[int(random.integers(len(self.kinds)))]
@@ -70,59 +85,35 @@ class ChaosPlan:
 class Killer:
     """Carries out a plan."""
 
-    def __init__(self, plan: ChaosPlan, note: Callable[[str], None]) -> None:
-        """`note` is told of every fault."""
-        self._plan, self._note = plan, note
+    def __init__(self, plan: ChaosPlan, note: Callable[[str], None], end: Callable[[], None] | None = None) -> None:
+        """`note` is told of every fault; `end` ends this process, by default at once and without a word."""
+        self._plan, self._note, self._end = plan, note, end or _end_this_process
+        self._steps_before: set[int] = set()
         self.done: Counter[FaultKind] = Counter()
         """Faults that were injected."""
 
     async def run(self, loop: OnlineLoop) -> None:
         """Strike until cancelled."""
+        self._steps_before = set(strikes.complete_steps(loop))
         for strike in self._plan.strikes():
             await asyncio.sleep(strike.delay_s)
-            victim = self._strike(loop, strike)
-            if victim:
-                self.done[strike.kind] += 1
-                logger.warning("chaos: %s %s", strike.kind, victim)
-                self._note(f"chaos: {strike.kind} {victim}")
+            self.strike(loop, strike)
 
-    def _strike(self, loop: OnlineLoop, strike: Strike) -> str:
-        """What was broken; empty where there was nothing to break."""
-        if strike.kind is FaultKind.TORN:
-            return _tear(loop, strike.draw)
-        if strike.kind is FaultKind.RANK:
-            return _kill(loop.teacher.learner.handles(), strike.draw, "learner rank")
-        pools = loop.pipeline.pools
-        if strike.kind is FaultKind.NAN:
-            return _ask(pools["scorer"].handles(), strike.draw, give_no_number, "a scorer")
-        name = sorted(pools)[strike.draw % len(pools)]
-        victims = pools[name].handles()
-        if strike.kind is FaultKind.WORKER:
-            return _kill(victims, strike.draw // len(pools), f"{name} worker")
-        return _ask(victims, strike.draw // len(pools), never_finish, f"a {name} worker")
+    def strike(self, loop: OnlineLoop, strike: Strike) -> None:
+        """Break one thing, where there is one to break."""
+        is_driver = strike.kind is FaultKind.DRIVER
+        broken = self._why_the_driver(loop) if is_driver else STRIKES[strike.kind](loop, strike.draw)
+        if not broken:
+            return
+        self.done[strike.kind] += 1
+        logger.warning("chaos: %s: %s", strike.kind, broken)
+        self._note(f"chaos: {strike.kind}: {broken}")
+        if is_driver:
+            self._end()
+
+    def _why_the_driver(self, loop: OnlineLoop) -> str:
+        return "the driver is killed" if set(strikes.complete_steps(loop)) - self._steps_before else ""
 
 
-def _kill(victims: Sequence[Any], draw: int, what: str) -> str:
-    if not victims:
-        return ""
-    index = draw % len(victims)
-    ray.kill(victims[index])
-    return f"{what} {index} of {len(victims)} killed"
-
-
-def _ask(victims: Sequence[Any], draw: int, order: Callable[[Any], None], what: str) -> str:
-    if not victims:
-        return ""
-    victims[draw % len(victims)].__ray_call__.remote(order)
-    return f"{what} was told to misbehave"
-
-
-def _tear(loop: OnlineLoop, draw: int) -> str:
-    """Only where an older checkpoint is left to go on from, and on local disks."""
-    complete = [step for step in loop.store.steps() if loop.store.is_complete(step)]
-    if len(complete) < 2 or not Path(loop.store.url(complete[-1])).is_dir():
-        return ""
-    files = sorted(path for path in Path(loop.store.url(complete[-1]), "learner").rglob("*") if path.is_file())
-    file = files[draw % len(files)]
-    file.write_bytes(file.read_bytes()[:-1])
-    return f"{file.name} of checkpoint {complete[-1]} cut short, and {_kill(loop.teacher.learner.handles(), draw, 'learner rank')}"
+def _end_this_process() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)

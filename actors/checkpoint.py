@@ -31,7 +31,7 @@ from caig_rl.types import Admission, PolicyVersion, PreferencePair
 
 logger = logging.getLogger(__name__)
 
-FORMAT = 2
+FORMAT = 3
 MANIFEST = "manifest.json"
 
 
@@ -59,6 +59,8 @@ class CheckpointStore:
         """`keep`: complete checkpoints that stay; older ones are deleted."""
         self._folder, self._keep = folder, keep
         self._fs, self._base = fsspec.core.url_to_fs(folder.path("checkpoints"))
+        self.before_seal: Callable[[int], None] | None = None
+        """Called with the step before its state is written; `actors.strikes` fills the disk here."""
 
     def url(self, step: int) -> str:
         """Address of one checkpoint's folder."""
@@ -133,9 +135,9 @@ class CheckpointStore:
             raise CheckpointError(f"no complete checkpoint to resume from ({found}). Start the run anew under another run.name.")
         return None
 
-    def newest_step(self, note: Callable[[str], None]) -> int | None:
-        """Step of the newest complete checkpoint; `note` is told of those passed over, and why."""
-        for step in reversed(self.steps()):
+    def newest_step(self, note: Callable[[str], None], at_most: int | None = None) -> int | None:
+        """Step of the newest complete checkpoint, none above `at_most`; `note` is told of those passed over, and why."""
+        for step in [one for one in reversed(self.steps()) if at_most is None or one <= at_most]:
             fault = self._fault(step)
             if fault is None:
                 return step
@@ -144,6 +146,8 @@ class CheckpointStore:
 
     def _seal(self, step: int, number: int, files: dict[str, str], state: RunState, fingerprint: Mapping[str, Any]) -> None:
         """Write a state, and the manifest that makes it and `files` count."""
+        if self.before_seal is not None:
+            self.before_seal(step)
         content = {
             f"state-{number}/run.json": json.dumps(_state_json(state, fingerprint), indent=1, allow_nan=False).encode(),
             f"state-{number}/pairs.parquet": _parquet(pairs_to_table(state.ready)),

@@ -40,7 +40,7 @@ class Intake:
                 self._views[made.admission.admission_id] = (rolled.views, index)
             else:
                 self._drop(rolled.shard.admissions[index], made, rolled.attempts)
-        self._buffer.add_pairs(pairs, rolled.attempts)
+        self._buffer.add_pairs(pairs, rolled.attempts, rolled.worker)
         notes.pairs += len(pairs)
         notes.truncated += rolled.render.truncated
         notes.creatives = notes.creatives.plus(gate_counts(rolled.render))

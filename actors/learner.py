@@ -6,7 +6,8 @@ import asyncio
 import logging
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +16,12 @@ import numpy as np
 import pyarrow as pa
 import ray
 from ray import ObjectRef
-from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 from ray.util.placement_group import PlacementGroup, placement_group, placement_group_table, remove_placement_group
 from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
+from actors.answers import Pace, from_all_ranks, last_of
 from actors.cluster import worker_options
+from actors.health import Patience
 from actors.journal import pairs_from_table
 from actors.weights import CANARY_ANSWER, CANARY_INSTRUCTION, Canary, PackedTensor, PublishedWeights, canary_view, pack, weights_digest
 from actors.worker_log import begin_worker_log, with_absolute_root
@@ -33,8 +35,8 @@ from caig_rl.types import PolicyVersion, Rollout
 
 logger = logging.getLogger(__name__)
 
-DEATH_NOTICE_S = 10.0
-"""Longest time between a rank's death and Ray's word of it, on a local network."""
+COLLECTIVE_TIMEOUT_S = 24 * 3600.0
+"""The controller notices a rank that stands still, and forms the group anew; a collective that gave up before would fail the run."""
 ViewIndex = Sequence[tuple[int, int]]
 """For each pair, which of the view blocks holds its picture, and at which index."""
 
@@ -57,22 +59,22 @@ class LearnerRank:
 
         config = self._config
         torch.set_num_threads(config.learner.threads)
-        init_group(self._rank, world_size, *master)
+        init_group(self._rank, world_size, *master, timeout_s=COLLECTIVE_TIMEOUT_S)
         self._learner = PreferenceLearner(config, self._rank, world_size, total_steps)
         token_ids = self._learner.processor.tokenizer(CANARY_ANSWER, add_special_tokens=False)["input_ids"]
         return Canary(CANARY_INSTRUCTION, canary_view(config.policy.image_size), tuple(token_ids))
 
     def train(
         self, table: pa.Table, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negative_rollouts: Sequence[Rollout | None] | None
-    ) -> RoundMetrics:
-        """One round over the pairs of `table`."""
+    ) -> Iterator[int | RoundMetrics]:
+        """One round over the pairs of `table`: a count of steps as they are taken, and last the round's metrics."""
         blocks: list[np.ndarray] = ray.get(list(view_blocks))
         views = [blocks[block][index] for block, index in view_index]
         pairs = pairs_from_table(table)
         with about(round=pairs[0].admission.round, admissions=[pair.admission.admission_id for pair in pairs]):
-            metrics = self._ranked.train_round(pairs, views, negative_rollouts)
+            metrics = yield from self._ranked.train_steps(pairs, views, negative_rollouts)
             logger.info("train: %d pairs, %d steps in %.2f s", metrics.rows, metrics.steps, metrics.seconds)
-        return metrics
+        yield metrics
 
     def export(self, canary: Canary) -> tuple[tuple[str, tuple[float, ...]], dict[str, PackedTensor]]:
         """Hash and canary log-probs, and the merged weights (empty on ranks other than 0)."""
@@ -115,10 +117,6 @@ class NoRoomError(UserError):
     """The cluster has no room for the ranks."""
 
 
-class LearnerLost(RuntimeError):
-    """A rank, or a picture that it was to learn from, is gone: the group must be formed anew."""
-
-
 class LearnerGroup:
     """All ranks, in one placement group: they start together or not at all."""
 
@@ -127,6 +125,7 @@ class LearnerGroup:
         self._ranks: list[Any] = []
         self._placement: PlacementGroup | None = None
         self._canary: Canary | None = None
+        self._patience: dict[str, Patience] = {}
         self.world_size = config.learner.world_size
         """Ranks of the group as it is now."""
 
@@ -161,7 +160,7 @@ class LearnerGroup:
         for rank in range(size):
             strategy = PlacementGroupSchedulingStrategy(self._placement, placement_group_bundle_index=rank)
             self._ranks.append(remote.options(**worker_options(pool), scheduling_strategy=strategy).remote(self._config, rank))
-        master = await self._ranks[0].address.remote()
+        master = (await self._call("address"))[0]
         self._canary = (await self._call("build", master, size, total_steps))[0]
 
     async def start_again(self, total_steps: int) -> None:
@@ -189,14 +188,18 @@ class LearnerGroup:
         self, table: ObjectRef, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negatives: Sequence[Rollout | None] | None
     ) -> RoundMetrics:
         """A round on all ranks; the metrics are the group's. Raises LearnerLost, as all that follow do."""
-        metrics: RoundMetrics = (await self._call("train", table, list(view_blocks), view_index, negatives))[0]
+        pace = self._pace("train")
+        streams = [rank.train.remote(table, list(view_blocks), view_index, negatives) for rank in self._ranks]
+        answers = [last_of(stream, partial(pace.moved, rank)) for rank, stream in enumerate(streams)]
+        metrics: RoundMetrics = (await from_all_ranks(answers, "train", pace))[0]
         return metrics
 
     async def publish(self, version: PolicyVersion) -> PublishedWeights:
         """Export the current weights as `version`. The refs belong to the caller and outlive the rank."""
         assert self._canary is not None, "start comes first"
         replies = [rank.export.options(num_returns=2).remote(self._canary) for rank in self._ranks]
-        sha256, log_probs = (await _from_all_ranks([meta for meta, _ in replies], "export"))[0]
+        answers = [_resolve(meta) for meta, _ in replies]
+        sha256, log_probs = (await from_all_ranks(answers, "export", self._pace("export")))[0]
         return PublishedWeights(version, sha256, self._canary, log_probs, (replies[0][1],))
 
     async def save(self, url: str) -> None:
@@ -221,7 +224,16 @@ class LearnerGroup:
             self._placement = None
 
     async def _call(self, method: str, *arguments: Any) -> list[Any]:
-        return await _from_all_ranks([getattr(rank, method).remote(*arguments) for rank in self._ranks], method)
+        answers = [_resolve(getattr(rank, method).remote(*arguments)) for rank in self._ranks]
+        return await from_all_ranks(answers, method, self._pace(method))
+
+    def _pace(self, method: str) -> Pace:
+        """Steps of a round are short; what reads or writes a whole model may take as long as a start."""
+        if method not in self._patience:
+            recovery = self._config.recovery
+            floor = recovery.learner_stall_s if method == "train" else max(recovery.learner_stall_s, self._config.cluster.start_timeout_s)
+            self._patience[method] = Patience(floor, recovery.stall_factor)
+        return Pace(self._patience[method], len(self._ranks))
 
 
 async def _placed(placement: PlacementGroup, timeout_s: float) -> None:
@@ -236,31 +248,6 @@ async def _placed(placement: PlacementGroup, timeout_s: float) -> None:
 def group_sizes(world_size: int, batch_size: int) -> list[int]:
     """Sizes that a group of `world_size` may shrink to, falling: those that share a batch equally."""
     return [size for size in range(world_size, 0, -1) if batch_size % size == 0]
-
-
-async def _from_all_ranks(refs: Sequence[ObjectRef], method: str) -> list[Any]:
-    """Every rank's answer. Raises LearnerLost where the group cannot go on, else what the first rank that failed raised."""
-    answers = [asyncio.ensure_future(_resolve(ref)) for ref in refs]
-    try:
-        await asyncio.wait(answers, return_when=asyncio.FIRST_EXCEPTION)
-        if any(_failed(answer) for answer in answers):
-            # Those that waited for a dead rank in a collective may fail before Ray knows of the death: the cause is worth a moment.
-            await asyncio.wait(answers, timeout=DEATH_NOTICE_S)
-        errors = [error for answer in answers if (error := _failed(answer)) is not None]
-        for error in errors:
-            cause = error.cause if isinstance(error, RayTaskError) else error
-            if isinstance(cause, (RayActorError, ObjectLostError)):
-                raise LearnerLost(f"the learner lost a rank during {method}: {str(error).strip().splitlines()[0]}") from error
-        if errors:
-            raise errors[0]
-        return [answer.result() for answer in answers]
-    finally:
-        for answer in answers:
-            answer.cancel()
-
-
-def _failed(answer: asyncio.Future[Any]) -> BaseException | None:
-    return answer.exception() if answer.done() and not answer.cancelled() else None
 
 
 async def _resolve(ref: ObjectRef) -> Any:

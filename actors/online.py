@@ -14,6 +14,8 @@
                           be written by the weights now live
     `go_live`             each policy worker's current call, then its verified     the policy pool
                           sync
+    a policy worker       a publication that can be pulled, where the live one     `teacher.while_waiting`, which forms the learner anew
+                          went away with the learner's node
 
 The loop prints nothing and touches no pixels. With `max_staleness` s, round r is written by the weights that r - s rounds of learning made,
 whatever the timing; only a shard that is issued again after its prompts were written may be written by fresher ones.
@@ -222,7 +224,7 @@ class OnlineLoop:
         self._begun = True
         if record.before is None:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))
-            record.before = await self._evaluation.measure(self.pipeline, "before")
+            record.before = await self.teacher.while_waiting(self._evaluation.measure(self.pipeline, "before"))
             record.facts = replace(record.facts, ctr_ceilings=await self._evaluation.ceilings(self.pipeline))
             await self._save_checkpoint()
         record.rewrite_metrics(self._folder)
@@ -231,18 +233,18 @@ class OnlineLoop:
         if self._is_stopping():
             return self._finish("stopped")
         self._progress.phase("measuring the final policy", len(self._evaluation.products))
-        after = await self._evaluation.measure(self.pipeline, "after")
+        after = await self.teacher.while_waiting(self._evaluation.measure(self.pipeline, "after"))
         write_gallery(self._folder, self._evaluation.gallery(record.before, after))
         return self._finish("done", after)
 
     async def _start(self, state: RunState | None) -> None:
         await asyncio.gather(self.teacher.start(), *(pool.start() for pool in self.pipeline.pools.values()))
         if state is not None:
-            await self.teacher.load(state.rounds_done)
             self.book.restore(state)
             self.record.restore(state.extra, self.pipeline)
+        await self.teacher.show(None if state is None else state.rounds_done)
+        if state is not None:
             self._progress.note(f"resumed after round {state.rounds_done} from {self.store.url(state.rounds_done)}")
-        await self.teacher.show()
 
     async def _train(self) -> None:
         book = self.book
@@ -308,13 +310,13 @@ class OnlineLoop:
         for number in range(book.rounds_done, self._config.rollout.rounds):
             started = time.perf_counter()
             self._progress.phase(f"round {number + 1} of {self._config.rollout.rounds}", book.round_size)
-            await self._until(partial(book.can_learn, number))
+            await self.teacher.while_waiting(self._until(partial(book.can_learn, number)))
             notes = book.intake.notes[number]
             if notes.failed and not notes.pairs and not notes.tied:
                 raise UserError(f"round {number + 1}: all {notes.failed} products failed, the first {notes.first_failure}")
             metrics = await self.teacher.learn(number, partial(self._prompts_written, number + self._config.rollout.max_staleness))
-            book.buffer.weights_live(number)
-            book.rounds_done, self.teacher.has_moved = number + 1, False
+            book.weights_live(number)
+            self.teacher.has_moved = False
             await self._notify()
             await self._close_round(number, metrics, time.perf_counter() - started)
             if self._is_stopping():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -61,6 +62,8 @@ class RolledOut:
     creatives: ray.ObjectRef
     """One (K, size, size, 3) block a product; freed when this record goes."""
     attempts: int
+    worker: str = ""
+    """Policy worker that wrote the prompts."""
 
 
 class RolloutPipeline:
@@ -70,6 +73,9 @@ class RolloutPipeline:
         config = with_absolute_root(config)
         self._config, self._clock, self._throughput, self._progress = config, clock, throughput, progress
         self._published: PublishedWeights | None = None
+        self._superseded = asyncio.Event()
+        self.weights_lost = asyncio.Event()
+        """Set while policy workers wait for a next publication, because the one they are to hold went away with its node."""
         self.syncs, self.verified = 0, 0
         """Weight syncs asked of workers, and those that verified."""
         pools = config.pools
@@ -90,7 +96,10 @@ class RolloutPipeline:
         Raises:
             SyncError: a worker does not hold what was published.
         """
+        self._superseded.set()
+        self._superseded = asyncio.Event()
         self._published = published
+        self.weights_lost.clear()
         with self._clock.running("sync"):
             await self.policy.refresh()
 
@@ -172,7 +181,7 @@ class RolloutPipeline:
         self._throughput.add(images=pictures.images)
         usable = [[report.usable or score_all for report in reports] for reports in pictures.reports]
         score = await self._stage("score", self.scorer, place, "score", shard, [render.payload], usable)
-        return RolledOut(shard, prompts, pictures, score.meta, views, render.payload, attempt)
+        return RolledOut(shard, prompts, pictures, score.meta, views, render.payload, attempt, policy.worker)
 
     async def _stage(self, stage: Stage, pool: WorkerPool, place: _Place, method: str, shard: Shard, *arguments: Any) -> Reply:
         place.stage = stage
@@ -182,14 +191,27 @@ class RolloutPipeline:
         return reply
 
     async def _sync(self, handle: Any) -> None:
-        """`prepare` of the policy pool: nothing to do before the first publication, which refreshes the pool anyway."""
-        published = self._published
-        if published is None:
+        """`prepare` of the policy pool: nothing to do before the first publication, which refreshes the pool anyway.
+
+        Weights that went away with the learner's node cannot be pulled by anyone: the worker waits for others, and `weights_lost` asks for
+        them.
+        """
+        while (published := self._published) is not None:
+            superseded = self._superseded
+            self.syncs += 1
+            try:
+                report: SyncReport = await _resolve(handle.sync.remote(published))
+            except RayTaskError as error:
+                if not isinstance(error.cause, ObjectLostError):
+                    raise
+                logger.warning("version %s cannot be pulled any more: %s", published.version, error.cause)
+                if not superseded.is_set():
+                    self.weights_lost.set()
+                await superseded.wait()
+                continue
+            verify_sync(report, published, self._config.policy.dtype)
+            self.verified += 1
             return
-        self.syncs += 1
-        report: SyncReport = await _resolve(handle.sync.remote(published))
-        verify_sync(report, published, self._config.policy.dtype)
-        self.verified += 1
 
 
 def is_the_machines(error: Exception) -> bool:

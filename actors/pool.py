@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import ray
 from ray.exceptions import RayActorError
 
+from actors.deaths import first_line, is_gone, went_with_its_node
 from actors.health import Patience, WorkerHealth, WorkerState
 from actors.scaling import Load
 from caig_rl.errors import UserError
@@ -140,9 +141,9 @@ class WorkerPool:
             meta, payload = getattr(worker.handle, method).options(num_returns=2).remote(*arguments)
             return Reply(await _unless_gone(worker, _resolve(meta)), payload, worker.name)
         except RayActorError as error:
-            await self._lose(worker, _first_line(error))
-            message = f"{worker.name} died during {method}: {_first_line(error)}"
-            raise WorkerLost(message, node_gone=error.preempted or _is_gone(worker.node)) from error
+            await self._lose(worker, first_line(error))
+            message = f"{worker.name} died during {method}: {first_line(error)}"
+            raise WorkerLost(message, node_gone=error.preempted or is_gone(worker.node)) from error
         finally:
             await self._release(worker)
 
@@ -171,6 +172,10 @@ class WorkerPool:
     def handles(self) -> list[Any]:
         """The actors that are up, for whoever injects faults."""
         return [worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING]
+
+    def nodes(self) -> dict[str, Any]:
+        """Ids of the nodes that hold workers, each with one of its actors."""
+        return {worker.node: worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING}
 
     def workers(self) -> list[tuple[str, WorkerState, int]]:
         """Name, state, and generations behind the pool's current one, of every worker that is to stay."""
@@ -235,7 +240,7 @@ class WorkerPool:
         try:
             await _unless_gone(worker, _resolve(worker.handle.ready.remote()))
         except RayActorError as error:
-            await self._lose(worker, f"it died while idle: {_first_line(error)}")
+            await self._lose(worker, f"it died while idle: {first_line(error)}")
         except WorkerLost:
             pass  # it is gone already
         finally:
@@ -327,12 +332,12 @@ class WorkerPool:
                     return
 
     async def _lose_starting(self, worker: _Worker, error: RayActorError) -> None:
-        """It died before it could serve: while it came up, or while it was made current."""
-        self._failed_starts += 1
+        """It died before it could serve: while it came up, or while it was made current. With its node, that says nothing of it."""
+        self._failed_starts += not went_with_its_node(error)
         if self._failed_starts >= MAX_FAILED_STARTS:
             await self._fail(PoolError(f"{self._failed_starts} {self.name} workers in a row died while starting: {error}"))
         else:
-            await self._lose(worker, _first_line(error))
+            await self._lose(worker, first_line(error))
 
     async def _give_up_starting(self, worker: _Worker) -> None:
         """It found no room in time. The pool can do without it where enough others are up."""
@@ -384,11 +389,3 @@ async def _unless_gone(worker: _Worker, answer: Awaitable[T]) -> T:
 
 async def _resolve(ref: ray.ObjectRef) -> Any:
     return await ref
-
-
-def _is_gone(node: str) -> bool:
-    return any(one["NodeID"] == node and not one["Alive"] for one in ray.nodes())
-
-
-def _first_line(error: BaseException) -> str:
-    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -1,24 +1,30 @@
-"""Teaches rounds to the learner group, hands its weights to the policy workers, and brings the group back when a rank is lost.
+"""Teaches rounds to the learner group, hands its weights to the policy workers, and brings the group back when it is lost.
 
-    a rank is lost -> the group is formed anew -> the newest complete checkpoint -> the rounds trained since, from the journal
-                   -> those weights go live, as a new incarnation -> the round under way again, from memory
+    a rank dies, or stands still, or weights go away with their node before all policy workers have pulled them
+        -> the group is formed anew -> the newest complete checkpoint -> the rounds trained since, from the journal
+        -> those weights go live, as a new incarnation -> the round under way again, from memory
 
 The optimiser's step count comes with the checkpoint, so each pair enters the lineage of the surviving weights once, at its own step.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from math import ceil
+from typing import Any, TypeVar
 
 import ray
 
+from actors.answers import LearnerLost
 from actors.book import RunBook
 from actors.checkpoint import CheckpointStore
+from actors.faults import cancelled
+from actors.fleet import Fleet
 from actors.journal import pairs_from_table, pairs_to_table
-from actors.learner import LearnerGroup, LearnerLost
+from actors.learner import LearnerGroup
 from actors.pairing import official_negatives
 from actors.pipeline import RolloutPipeline
 from actors.progress import Progress
@@ -30,9 +36,13 @@ from caig_rl.errors import CheckpointError, UserError
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.summary import Replay
 from caig_rl.learning.preference import RoundMetrics
-from caig_rl.types import Outcome, PolicyVersion, PreferencePair
+from caig_rl.types import PolicyVersion, PreferencePair
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+WEIGHTS_LOST = "the live weights went away with their node before every policy worker had pulled them"
 
 
 class LearnerError(UserError):
@@ -67,15 +77,41 @@ class Teacher:
         """Form the group."""
         if self._config.learner.world_size > 1:
             self._progress.note("forming the learner group; the first time on a machine DeepSpeed compiles for about a minute")
-        await self.learner.start(self._total_steps)
+        form: Callable[[int], Awaitable[None]] = self.learner.start
+        while True:
+            try:
+                return await form(self._total_steps)
+            except LearnerLost as error:
+                self._count_loss(error)
+                self.learner.close()
+                form = self.learner.start_again
 
-    async def load(self, step: int) -> None:
-        """Take the weights of checkpoint `step`."""
-        await self.learner.load(self._store.url(step))
+    async def show(self, step: int | None = None) -> None:
+        """The weights of checkpoint `step` (None: those of the model's folder) go live as the book's version.
 
-    async def show(self) -> None:
-        """The weights that the learner holds go live as the book's version."""
-        await self._go_live(await self.learner.publish(self._book.version))
+        Raises:
+            CheckpointError: the checkpoint does not fit.
+        """
+        try:
+            if step is not None:
+                await self.learner.load(self._store.url(step))
+            await self._go_live(await self.learner.publish(self._book.version))
+        except LearnerLost as error:
+            await self._bring_back(error)
+
+    async def while_waiting(self, work: Awaitable[T]) -> T:
+        """`work`'s result. Where policy workers wait meanwhile for weights that went away with their node, the learner makes them anew.
+
+        Raises:
+            LearnerError: the learner was lost too often.
+        """
+        task = asyncio.ensure_future(work)
+        try:
+            while not await self._ends_with_weights(task):
+                await self._bring_back(LearnerLost(WEIGHTS_LOST))
+            return task.result()
+        finally:
+            await cancelled(task)
 
     async def learn(self, number: int, prompts_written: Callable[[], Awaitable[None]]) -> RoundMetrics | None:
         """One round of optimiser steps, then the new weights to every policy worker. None where the round has nothing to teach.
@@ -117,14 +153,33 @@ class Teacher:
         with self._record.clock.running("sync"):
             published = await self.learner.publish(version)
         verify_publication(published, self._published, learned=metrics.lr > 0.0)
-        await prompts_written()
+        await self._unless_weights_are_lost(prompts_written())
         await self._go_live(published)
         self._book.version = version
         return metrics
 
     async def _go_live(self, published: PublishedWeights) -> None:
-        await self._pipeline.go_live(published)
+        await self._unless_weights_are_lost(self._pipeline.go_live(published))
         self._published, self._record.sha256 = published, published.sha256
+
+    async def _unless_weights_are_lost(self, work: Awaitable[None]) -> None:
+        """Raises LearnerLost where `work` cannot end, because policy workers wait for weights that nobody holds any more."""
+        task = asyncio.ensure_future(work)
+        try:
+            if not await self._ends_with_weights(task):
+                raise LearnerLost(WEIGHTS_LOST)
+            task.result()
+        finally:
+            await cancelled(task)
+
+    async def _ends_with_weights(self, task: asyncio.Future[Any]) -> bool:
+        """True when `task` has ended; False when weights were lost before it did."""
+        lost = asyncio.ensure_future(self._pipeline.weights_lost.wait())
+        try:
+            await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
+            return task.done()
+        finally:
+            lost.cancel()
 
     async def _train(self, pairs: Sequence[PreferencePair]) -> RoundMetrics:
         """Optimiser steps over `pairs`, in order of admission."""
@@ -136,56 +191,71 @@ class Teacher:
 
     async def _bring_back(self, error: LearnerLost) -> None:
         while True:
-            if self._restarts >= self._config.recovery.learner_restarts:
-                raise LearnerError(f"{error} (it was formed anew {self._restarts} times since the last round)") from error
-            self._restarts += 1
-            logger.warning("%s", error)
-            self._progress.note(f"{error}; the group is formed anew")
+            self._count_loss(error)
             try:
                 return await self._form_anew()
             except LearnerLost as again:
                 error = again
 
+    def _count_loss(self, error: LearnerLost) -> None:
+        if self._restarts >= self._config.recovery.learner_restarts:
+            raise LearnerError(f"{error} (it was formed anew {self._restarts} times since the last round)") from error
+        self._restarts += 1
+        logger.warning("%s", error)
+        self._progress.note(f"{error}; the group is formed anew")
+
     async def _form_anew(self) -> None:
         """A new group at the weights of the rounds done; what was rolled out by weights that are no more will expire.
 
         Raises:
-            CheckpointError: no checkpoint of this run can be read any more.
+            CheckpointError: the journal lacks pairs that are to be trained again.
             LearnerLost: it was lost again.
         """
-        fleet, live = self._record.fleet, self._published
-        assert fleet is not None and live is not None
+        book, fleet, live = self._book, self._record.fleet, self._published
+        assert fleet is not None
+        self.has_moved = True
         # Pictures may have been lost with the rank's node: they are loaded again.
-        self._book.intake.keep_views_of(())
+        book.intake.keep_views_of(())
         self.learner.close()
         await self.learner.start_again(self._total_steps)
         if self.learner.world_size != self._config.learner.world_size:
             self._progress.note(f"the learner goes on with {self.learner.world_size} of {self._config.learner.world_size} ranks")
-        step = self._store.newest_step(self._progress.note)
-        if step is None:
-            raise CheckpointError("the learner lost a rank, and there is no complete checkpoint that it could go on from")
-        await self.load(step)
-        incarnation = self._book.version.incarnation + 1
-        for number in range(step, self._book.rounds_done):
-            pairs = self._trained_pairs(number)
-            logger.warning("round %d: %d pairs are trained again from the journal", number + 1, len(pairs))
-            if pairs:
-                await self._train(pairs)
-            fleet.replayed.append(Replay(incarnation=incarnation, round=number, pairs=len(pairs)))
-        published = await self.learner.publish(PolicyVersion(incarnation, self._book.rounds_done))
+        incarnation = book.next_incarnation()
+        # Without a checkpoint the model's own folder is where the run began.
+        step = self._store.newest_step(self._progress.note, at_most=book.ledger.first_not_learned())
+        if step is not None:
+            await self.learner.load(self._store.url(step))
+        await self._replay(step or 0, incarnation, fleet)
+        published = await self.learner.publish(PolicyVersion(incarnation, book.rounds_done))
         # Trained again to the same bits, the versions since the checkpoint live on under their new names.
-        self._book.fall_back(self._book.rounds_done if published.sha256 == live.sha256 else step)
+        is_same = live is not None and published.sha256 == live.sha256
+        book.fall_back(incarnation, book.rounds_done if is_same else step or 0)
         fleet.learner_restarts += 1
         await self._go_live(published)
         self.has_moved = False
 
-    def _trained_pairs(self, number: int) -> list[PreferencePair]:
-        """What was trained in round `number`, from the journal."""
-        trained = {row["admission_id"] for row in self._book.ledger.to_table().to_pylist() if row["outcome"] == Outcome.TRAINED}
+    async def _replay(self, rounds_kept: int, incarnation: int, fleet: Fleet) -> None:
+        """Mark what was trained after `rounds_kept` rounds, and train it again, round by round."""
+        ledger = self._book.ledger
+        for number in ledger.roll_back(rounds_kept):
+            pairs = self._journalled(number, ledger.to_replay(number))
+            logger.warning("round %d: %d pairs are trained again from the journal", number + 1, len(pairs))
+            await self._train(pairs)
+            ledger.replay([pair.admission.admission_id for pair in pairs], PolicyVersion(incarnation, number + 1))
+            fleet.replayed.append(Replay(incarnation=incarnation, round=number, pairs=len(pairs)))
+
+    def _journalled(self, number: int, admission_ids: Sequence[int]) -> list[PreferencePair]:
+        """The pairs of these admissions of round `number`, in their order, from the journal."""
         name = f"pairs/round-{number:05d}.parquet"
-        if not self._folder.exists(name):
-            return []
-        return [pair for pair in pairs_from_table(self._folder.read_table(name)) if pair.admission.admission_id in trained]
+        rows = pairs_from_table(self._folder.read_table(name)) if self._folder.exists(name) else []
+        found = {pair.admission.admission_id: pair for pair in rows}
+        missing = [one for one in admission_ids if one not in found]
+        if missing:
+            raise CheckpointError(
+                f"{self._folder.path(name)} lacks {len(missing)} pairs that are to be trained again, the first of admission {missing[0]}. "
+                "Put the file back and go on by --resume, or start anew under another run.name."
+            )
+        return [found[one] for one in admission_ids]
 
     def _views(self, pairs: Sequence[PreferencePair]) -> tuple[list[ray.ObjectRef], list[tuple[int, int]]]:
         """The blocks with the products' pictures, as the policy saw them, and for each pair its (block, row)."""

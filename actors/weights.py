@@ -1,5 +1,7 @@
 """Published policy weights, and the proof that a worker really runs them: a content hash and a canary's log-probs.
 
+Records that every process reads travel through here, so torch is imported only where there are tensors.
+
 A sync can go wrong in three ways that nothing else shows: it is skipped, a tensor is lost on the way, or old weights are sent again. The
 hash is taken anew by the worker over what it loads; the canary is scored by the worker's engine and by the learner's own model.
 """
@@ -9,13 +11,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from caig_rl.types import ImageArray, PolicyVersion
+
+if TYPE_CHECKING:
+    import torch
 
 CANARY_INSTRUCTION = "Write a background prompt for an ad of a mug (kitchen)."
 CANARY_ANSWER = "a wooden table by the window, soft light, plain wall"
@@ -84,6 +88,8 @@ def canary_view(size: int) -> ImageArray:
 
 def pack(weights: Mapping[str, torch.Tensor]) -> dict[str, PackedTensor]:
     """CPU tensors as bytes."""
+    import torch
+
     return {
         name: PackedTensor(
             str(tensor.dtype).removeprefix("torch."),
@@ -96,6 +102,8 @@ def pack(weights: Mapping[str, torch.Tensor]) -> dict[str, PackedTensor]:
 
 def unpack(packed: Mapping[str, PackedTensor]) -> dict[str, torch.Tensor]:
     """The tensors again, in memory of their own."""
+    import torch
+
     return {
         name: torch.from_numpy(tensor.data.copy()).view(getattr(torch, tensor.dtype)).reshape(tensor.shape)
         for name, tensor in packed.items()

@@ -38,6 +38,12 @@ class PolicyVersion:
     def __str__(self) -> str:
         return f"{self.incarnation}.{self.number}"
 
+    @classmethod
+    def parse(cls, text: str) -> PolicyVersion:
+        """What `str` wrote. Raises ValueError on anything else."""
+        incarnation, number = text.split(".")
+        return cls(int(incarnation), int(number))
+
 
 @dataclass(frozen=True, slots=True)
 class Product:

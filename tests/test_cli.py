@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -9,6 +10,8 @@ from PIL import Image
 from typer.testing import CliRunner
 
 from caig_rl.cli import app
+from caig_rl.cli.chaos import live_on
+from caig_rl.errors import UserError
 from caig_rl.imaging.views import save_png
 from caig_rl.models.folders import resolve_model_folder
 
@@ -127,3 +130,38 @@ def test_reward_eval_without_pairs_says_what_to_run(tmp_path: Path):
     result = runner.invoke(app, ["reward", "eval", f"clicks.out={tmp_path}", f"clicks.images={tmp_path}"])
     assert result.exit_code == 1
     assert "caig-rl data pairs" in result.stderr
+
+
+def test_a_job_that_always_gives_the_same_command_starts_at_first_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    asked: list[bool] = []
+
+    def run_online(config, *sources, resume, console, beside=None):
+        asked.append(resume)
+        (tmp_path / "job").mkdir(exist_ok=True)
+        (tmp_path / "job" / "config.yaml").write_text("begun, and cut short before any checkpoint")
+        return SimpleNamespace(status="done")
+
+    monkeypatch.setattr("actors.launch.run_online", run_online)
+    for _ in range(2):
+        done = runner.invoke(app, ["train", f"run.root={tmp_path}", "run.name=job", "--resume-if-any"])
+        assert done.exit_code == 0, done.output
+    assert asked == [False, True]
+
+
+def test_a_driver_that_was_killed_is_started_again_until_it_ends_by_itself():
+    codes = [-9, -9, 75]
+    assert live_on(lambda life: codes[life]) == 75
+    with pytest.raises(UserError, match="killed 100 times"):
+        live_on(lambda life: -9)
+
+
+def test_chaos_with_driver_faults_is_lived_by_children_and_passes_their_exit_code_on(monkeypatch: pytest.MonkeyPatch):
+    lives: list[int] = []
+    monkeypatch.setattr("caig_rl.cli.chaos.start_life", lambda life: lives.append(life) or (-9 if life < 2 else 0))
+    assert runner.invoke(app, ["chaos", "--kinds", "driver,worker"]).exit_code == 0
+    assert lives == [0, 1, 2]
+
+
+def test_a_fault_that_there_is_not_is_answered_with_those_there_are():
+    result = runner.invoke(app, ["chaos", "--kinds", "worker,flood"])
+    assert result.exit_code == 2 and "'flood': there are worker, rank, node, driver" in result.stderr

@@ -13,7 +13,7 @@ def train(
     config: ConfigFile = None,
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest complete checkpoint.")] = False,
-    resume_if_any: Annotated[bool, typer.Option("--resume-if-any", help="As --resume where there is a checkpoint, else start.")] = False,
+    resume_if_any: Annotated[bool, typer.Option("--resume-if-any", help="As --resume where the run has begun, else start.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print config, actors, placement and memory, and stop.")] = False,
 ) -> None:
     """Optimise the policy online: sample, render, score, learn, again; then write the report."""
@@ -29,10 +29,9 @@ def train(
         refuse_missing_trackers(settings)
         shown = run_console(settings)
         from actors.launch import run_online
-        from actors.restarting import resume_or_start
+        from caig_rl.evaluation.run_folder import RunFolder
 
-        if resume_if_any and not resume:
-            resume = resume_or_start(settings, lambda text: shown.print(text, markup=False, highlight=False, soft_wrap=True))
+        resume = resume or (resume_if_any and RunFolder(settings.run.root, settings.run.name).has_begun)
         source, evaluation, judge = sources(settings)
         summary = run_online(settings, source, evaluation, judge, resume=resume, console=shown)
     raise typer.Exit(75 if summary.status == "stopped" else 0)

@@ -1,4 +1,8 @@
-"""The ledger: every admission ends in exactly one outcome, and the counts add up. A plain state machine; it owns no files."""
+"""The ledger: every admission ends in exactly one outcome, and the counts add up. A plain state machine; it owns no files.
+
+A trained admission is in the lineage of the live weights once: `learned` names the version that learned from it. Where the learner falls
+back behind that version, `roll_back` marks it, and `replay` says which version of the next incarnation learned from it again.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +31,13 @@ SCHEMA = pa.schema(
         ("finished_round", pa.int64()),
         ("worker", pa.string()),
         ("where", pa.string()),
+        ("learned", pa.string()),
+        ("rolled_back", pa.list_(pa.string())),
     ]
 )
-"""Columns of `ledger.parquet`. `outcome` is null while an admission is in flight. A rejected row has no admission id, round or seed;
-its `kind` is the reason's code and `where` the place it was read."""
+"""Columns of `ledger.parquet`. `version` wrote the prompts, `learned` is the surviving version that the training on them made, and
+`rolled_back` names those before it that were discarded with a lost learner. `outcome` is null while an admission is in flight. A rejected
+row has no admission id, round or seed; its `kind` is the reason's code and `where` the place it was read."""
 
 
 @dataclass(slots=True)
@@ -43,6 +50,8 @@ class _Entry:
     attempts: int = 0
     finished_round: int | None = None
     worker: str = ""
+    learned: str = ""
+    rolled_back: tuple[str, ...] = ()
 
 
 class Ledger:
@@ -74,11 +83,13 @@ class Ledger:
         attempts: int = 1,
         round: int | None = None,
         worker: str = "",
+        learned: PolicyVersion | None = None,
     ) -> None:
         """Give an open admission its one outcome.
 
         `kind` is a short code ("unusable"), and a failure must have one; `message` says it in words. `version` wrote the prompts.
-        `attempts` counts the times its shard was issued. `round` is when it ended, by default the round it was admitted in.
+        `attempts` counts the times its shard was issued, `worker` wrote the prompts. `round` is when it ended, by default the round it was
+        admitted in. `learned` is the version that was trained on it.
         """
         assert admission_id in self._entries, f"admission {admission_id} was never admitted"
         entry = self._entries[admission_id]
@@ -88,10 +99,46 @@ class Ledger:
         entry.version = "" if version is None else str(version)
         entry.attempts, entry.worker = attempts, worker
         entry.finished_round = entry.admission.round if round is None else round
+        entry.learned = "" if learned is None else str(learned)
+
+    def roll_back(self, rounds_kept: int) -> list[int]:
+        """The learner fell back to the weights of `rounds_kept` rounds: what was trained later has left the lineage, and is marked.
+
+        Returns the rounds that are to be trained again, rising: those of every admission that is trained and in no surviving weights.
+        """
+        first = self.first_not_learned()
+        assert first is None or rounds_kept <= first, f"round {first} is in no weights yet, and cannot be among {rounds_kept} kept rounds"
+        for entry in self._trained():
+            if entry.learned and (entry.finished_round or 0) >= rounds_kept:
+                entry.rolled_back, entry.learned = (*entry.rolled_back, entry.learned), ""
+        return sorted({entry.finished_round or 0 for entry in self._trained() if not entry.learned})
+
+    def first_not_learned(self) -> int | None:
+        """The first round that was rolled back and not yet trained again; None where there is none."""
+        return min((entry.finished_round or 0 for entry in self._trained() if not entry.learned), default=None)
+
+    def to_replay(self, round_number: int) -> list[int]:
+        """Ids of the admissions that round `round_number` trained and no surviving weights have learned from, rising."""
+        found = [entry for entry in self._trained() if entry.finished_round == round_number and not entry.learned]
+        return sorted(entry.admission.admission_id for entry in found)
+
+    def replay(self, admission_ids: Iterable[int], learned: PolicyVersion) -> None:
+        """They were trained again, and are in the lineage of `learned` now."""
+        for admission_id in admission_ids:
+            entry = self._entries[admission_id]
+            assert entry.outcome is Outcome.TRAINED and not entry.learned, f"admission {admission_id} was not rolled back"
+            entry.learned = str(learned)
 
     def open_admissions(self) -> list[Admission]:
         """Admissions without an outcome, in order of admission id."""
         return [self._entries[key].admission for key in sorted(self._entries) if self._entries[key].outcome is None]
+
+    def learned(self) -> dict[int, tuple[int, PolicyVersion | None]]:
+        """For every trained admission its round and the version that learned from it; None where it is in no surviving weights."""
+        return {
+            entry.admission.admission_id: (entry.finished_round or 0, PolicyVersion.parse(entry.learned) if entry.learned else None)
+            for entry in self._trained()
+        }
 
     def counts(self) -> dict[str, int | dict[str, int]]:
         """`products` of the summary. `admitted` counts the admissions that ended, `in_flight` those that have not."""
@@ -131,10 +178,12 @@ class Ledger:
                 continue
             admission = Admission(row["admission_id"], row["round"], row["product_id"], row["seed"])
             outcome = None if row["outcome"] is None else Outcome(row["outcome"])
-            ledger._entries[admission.admission_id] = _Entry(
-                admission, outcome, row["kind"], row["message"], row["version"], row["attempts"], row["finished_round"], row["worker"]
-            )
+            taken = {name: row[name] for name in ("kind", "message", "version", "attempts", "finished_round", "worker", "learned")}
+            ledger._entries[admission.admission_id] = _Entry(admission, outcome, **taken, rolled_back=tuple(row["rolled_back"]))
         return ledger
+
+    def _trained(self) -> list[_Entry]:
+        return [entry for entry in self._entries.values() if entry.outcome is Outcome.TRAINED]
 
 
 def _by_code(codes: Iterable[str]) -> dict[str, int]:
@@ -155,6 +204,8 @@ def _admission_row(entry: _Entry) -> dict[str, object]:
         "finished_round": entry.finished_round,
         "worker": entry.worker,
         "where": "",
+        "learned": entry.learned,
+        "rolled_back": list(entry.rolled_back),
     }
 
 

@@ -52,6 +52,11 @@ class RunFolder:
         """The folder's address: a path on local disks, else a URI."""
         return self._base if self.is_local else self._fs.unstrip_protocol(self._base)
 
+    @property
+    def has_begun(self) -> bool:
+        """True where the folder holds anything: a run that has begun, however far it came."""
+        return bool(self._fs.exists(self._base) and self._fs.ls(self._base))
+
     def path(self, name: str) -> str:
         """Address of one file: a path on local disks, else a URI."""
         return f"{self.url}/{name}"
@@ -66,7 +71,7 @@ class RunFolder:
         Raises:
             UserError: it already holds a run and `resume` is not asked for, or holds none and it is, or it cannot be written.
         """
-        occupied = self._fs.exists(self._base) and bool(self._fs.ls(self._base))
+        occupied = self.has_begun
         if occupied and not resume:
             raise UserError(f"{self.url} already holds a run. Go on with it by --resume, or give another run.name than {self.name!r}.")
         if resume and not occupied:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,8 +105,23 @@ class PreferenceLearner:
         views: Sequence[ImageArray],
         negative_rollouts: Sequence[Rollout | None] | None = None,
     ) -> RoundMetrics:
+        """All of `train_steps`, which says what the arguments are."""
+        steps = self.train_steps(pairs, views, negative_rollouts)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                metrics: RoundMetrics = end.value
+                return metrics
+
+    def train_steps(
+        self,
+        pairs: Sequence[PreferencePair],
+        views: Sequence[ImageArray],
+        negative_rollouts: Sequence[Rollout | None] | None = None,
+    ) -> Generator[int, None, RoundMetrics]:
         """Take ceil(len(pairs) / batch_size) * epochs optimiser steps. All ranks get all pairs, in order of admission id, and train their
-        share.
+        share. Yields after each step's worth of preparation and after each optimiser step, so that who waits sees it move: steps taken.
 
         Args:
             pairs: the round's pairs.
@@ -124,12 +139,16 @@ class PreferenceLearner:
             raise ValueError(f"{len(negative_rollouts)} negative rollouts for {len(pairs)} pairs")
         plan = plan_steps(len(pairs), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
         before = torch.zeros(4, dtype=torch.float64)
-        prepared = [[self._prepare(micro, pairs, views, negative_rollouts, before) for micro in step] for step in plan]
+        prepared: list[list[_PreparedMicroBatch]] = []
+        for micro_batches in plan:
+            prepared.append([self._prepare(micro, pairs, views, negative_rollouts, before) for micro in micro_batches])
+            yield self.step
         during, norms, lr = torch.zeros(4, dtype=torch.float64), [], 0.0
         for _ in range(learner.epochs):
             for step in prepared:
                 lr = learning_rate(self.step, self.total_steps, learner)
                 norms.append(self._take_step(step, lr, during))
+                yield self.step
         tokens_gap, tokens, kl, answers = sum_over_ranks(before).tolist()
         loss, dpo, product_centric, right = (sum_over_ranks(during) / (len(pairs) * learner.epochs)).tolist()
         return RoundMetrics(

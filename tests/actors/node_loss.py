@@ -1,6 +1,6 @@
-"""`python -m tests.actors.node_loss FOLDER`: the same tiny run twice on a cluster of two nodes, once undisturbed, once losing a node.
+"""`python -m tests.actors.node_loss FOLDER`: a tiny run on a cluster of nodes, undisturbed, losing its rollout node, losing its learner's.
 
-A program of its own, because a test session has one cluster. It writes both summaries to FOLDER/summaries.json.
+A program of its own, because a test session has one cluster. It writes the three summaries to FOLDER/summaries.json.
 """
 
 from __future__ import annotations
@@ -17,8 +17,9 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.online import run
+from actors.online import Beside, OnlineLoop, run
 from actors.progress import Silent
+from actors.weights import PublishedWeights
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.run_folder import RunFolder
 from tests.actors.conftest import make_tiny_config
@@ -31,6 +32,7 @@ FAST_DEATH_NOTICE = {
     "health_check_failure_threshold": 2,
 }
 RESULT = "summaries.json"
+RESERVED = {"num_cpus": 1, "labels": {"market": "reserved"}, "object_store_memory": 100 * 2**20}
 SPOT = {"num_cpus": 2, "labels": {"market": "spot"}, "object_store_memory": 100 * 2**20}
 
 
@@ -50,31 +52,57 @@ class SpotMarket(Silent):
             self._cluster.add_node(**SPOT)
 
 
-def _run(config: Config, name: str, progress: Silent) -> dict[str, Any]:
+class LearnersEnd:
+    """Takes the learner's node away as the second round's weights are there, before a worker has pulled them, and offers another."""
+
+    def __init__(self, cluster: Cluster, node: Any) -> None:
+        self._cluster, self._node = cluster, node
+
+    async def run(self, loop: OnlineLoop) -> None:
+        """Waits in the way of the weights."""
+        go_live = loop.pipeline.go_live
+
+        async def bereft_go_live(published: PublishedWeights) -> None:
+            if published.version.number == 2:
+                loop.pipeline.go_live = go_live  # type: ignore[method-assign]
+                self._cluster.remove_node(self._node, allow_graceful=False)
+                self._cluster.add_node(**RESERVED)
+            await go_live(published)
+
+        loop.pipeline.go_live = bereft_go_live  # type: ignore[method-assign]
+        await asyncio.Event().wait()
+
+
+def _run(config: Config, name: str, progress: Silent | None = None, beside: Beside | None = None) -> dict[str, Any]:
     config = config.model_copy(update={"run": config.run.model_copy(update={"name": name})})
     folder = RunFolder(config.run.root, name)
-    summary = asyncio.run(run(config, FakeSource(9), FakeSource(5, "held"), BrightnessJudge(), folder, progress=progress))
+    ends = FakeSource(9), FakeSource(5, "held")
+    summary = asyncio.run(run(config, *ends, BrightnessJudge(), folder, progress=progress, beside=beside))
     return summary.model_dump(mode="json")
 
 
+def _with_learner_on(config: Config, market: str) -> Config:
+    return config.model_copy(update={"learner": config.learner.model_copy(update={"node_labels": {"market": market}})})
+
+
 def main() -> None:
-    """Rollout on the spot node, the learner beside the driver."""
+    """Rollout on the spot node, the learner beside the driver, and in the last run on a node of its own."""
     folder = Path(sys.argv[1])
     config = make_tiny_config(folder)
     on_spot = {"node_labels": {"market": "spot"}}
     pools = {name: getattr(config.pools, name).model_copy(update=on_spot) for name in ("policy", "renderer", "scorer")}
-    config = config.model_copy(
-        update={
-            "pools": config.pools.model_copy(update=pools),
-            "learner": config.learner.model_copy(update={"node_labels": {"market": "on-demand"}}),
-        }
-    )
+    config = config.model_copy(update={"pools": config.pools.model_copy(update=pools)})
     head = {"num_cpus": 1, "labels": {"market": "on-demand"}, "object_store_memory": 100 * 2**20, "_system_config": FAST_DEATH_NOTICE}
     cluster = Cluster(initialize_head=True, head_node_args=head)
-    node = cluster.add_node(**SPOT)
+    spot, reserved = cluster.add_node(**SPOT), cluster.add_node(**RESERVED)
+    beside_driver, apart = _with_learner_on(config, "on-demand"), _with_learner_on(config, "reserved")
     try:
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-        summaries = [_run(config, "undisturbed", Silent()), _run(config, "bereft", SpotMarket(cluster, node))]
+        summaries = [
+            _run(beside_driver, "undisturbed"),
+            _run(beside_driver, "bereft", SpotMarket(cluster, spot)),
+            _run(apart, "untaught", beside=LearnersEnd(cluster, reserved).run),
+        ]
         (folder / RESULT).write_text(json.dumps(summaries))
     finally:
         ray.shutdown()

@@ -37,8 +37,7 @@ def _arrive(book: RunBook, shard: Shard, version: PolicyVersion = V0) -> None:
 def _learn(book: RunBook, number: int) -> None:
     book.take_pairs(number)
     book.version = PolicyVersion(book.version.incarnation, number + 1)
-    book.buffer.weights_live(number)
-    book.rounds_done = number + 1
+    book.weights_live(number)
 
 
 def test_on_policy_a_round_waits_for_the_one_before_to_be_live(tmp_path: Path) -> None:
@@ -123,7 +122,14 @@ def test_after_a_fall_pairs_of_the_discarded_weights_expire_and_the_others_are_t
     _arrive(book, second[0], PolicyVersion(0, 0))
     _arrive(book, second[1], PolicyVersion(0, 1))
     assert len(book.take_pairs(1)) == 4
-    book.fall_back(0)
+    book.fall_back(book.next_incarnation(), 0)
     assert book.version == PolicyVersion(1, 1)
     assert [pair.version for pair in book.take_pairs(1)] == [PolicyVersion(0, 0)] * 2
     assert book.ledger.counts()["expired"] == 2
+
+
+def test_an_incarnation_that_came_to_nothing_is_not_named_again(tmp_path: Path) -> None:
+    book = _book(tmp_path)
+    assert [book.next_incarnation(), book.next_incarnation()] == [1, 2]
+    book.fall_back(2, 0)
+    assert book.next_incarnation() == 3

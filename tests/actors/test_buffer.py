@@ -41,7 +41,7 @@ def test_an_admission_holds_its_slot_until_the_new_weights_are_live() -> None:
     buffer.add_pairs([make_pair_of(one) for one in admissions])
     assert len(journal) == 4
     assert len(buffer.take_round(0, V0)) == 4 and buffer.free_slots == 0
-    assert buffer.weights_live(0) == 4 and buffer.free_slots == 4
+    assert buffer.weights_live(0, PolicyVersion(0, 1)) == 4 and buffer.free_slots == 4
     assert ledger.counts()["trained"] == 4
 
 
@@ -70,7 +70,7 @@ def test_the_learner_gets_a_rounds_pairs_in_order_of_admission() -> None:
     assert [pair.admission.admission_id for pair in buffer.take_round(0, V0)] == [0, 1, 2]
     # A checkpoint taken while the learner is at work keeps what it is at work on.
     assert [pair.admission.admission_id for pair in buffer.ready()] == [0, 1, 2, 3, 4, 5]
-    buffer.weights_live(0)
+    buffer.weights_live(0, PolicyVersion(0, 1))
     assert [pair.admission.admission_id for pair in buffer.ready()] == [3, 4, 5]
 
 
@@ -103,7 +103,7 @@ def test_pairs_of_a_discarded_version_expire_also_when_they_are_taken_again() ->
     taken = buffer.take_round(0, PolicyVersion(2, 1), survives=lambda version: version.incarnation == 1)
     assert [pair.admission.admission_id for pair in taken] == [1]
     assert ledger.counts()["expired"] == 1
-    assert buffer.weights_live(0) == 1
+    assert buffer.weights_live(0, PolicyVersion(0, 1)) == 1
 
 
 def test_a_pair_cannot_arrive_twice() -> None:

@@ -1,21 +1,28 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import ray
+from ray.exceptions import ObjectLostError, RayTaskError
 
 from actors.chaos import ChaosPlan, FaultKind, Killer, Strike
 from actors.checkpoint import CheckpointStore
-from actors.online import run
+from actors.mischief import give_no_number, kill_node, lose_an_object, never_finish
+from actors.online import OnlineLoop, run
+from actors.pipeline import is_the_machines
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.run_folder import RunFolder
 from tests.actors.fakes import BrightnessJudge, FakeSource
-from tests.actors.test_checkpoint import MARKS, make_store
+from tests.actors.test_checkpoint import MARKS, _save_learner, _state, make_store
 
 ALL = tuple(FaultKind)
 
@@ -34,24 +41,167 @@ def test_faults_come_as_often_as_asked_and_of_every_kind() -> None:
     assert set(Counter(strike.kind for strike in strikes)) == set(ALL)
 
 
-def _loop(store: CheckpointStore) -> Any:
-    empty = SimpleNamespace(handles=list)
-    return SimpleNamespace(store=store, teacher=SimpleNamespace(learner=empty), pipeline=SimpleNamespace(pools={"scorer": empty}))
+class FakeActor:
+    """Remembers what it was told."""
+
+    def __init__(self) -> None:
+        self.told, self.__ray_call__ = list[Callable[[Any], None]](), SimpleNamespace(remote=lambda order: self.told.append(order))
 
 
-def test_where_there_is_nobody_to_break_nothing_is_counted(tmp_path: Path) -> None:
-    killer = Killer(ChaosPlan(0, 1.0, ALL), lambda text: None)
-    loop = _loop(make_store(str(tmp_path), ()))
-    assert [killer._strike(loop, Strike(0.0, kind, 0)) for kind in ALL] == [""] * len(ALL)
+class FakePool:
+    """Actors by node."""
+
+    def __init__(self, **actors: FakeActor) -> None:
+        self._actors = actors
+
+    def handles(self) -> list[FakeActor]:
+        return list(self._actors.values())
+
+    def nodes(self) -> dict[str, FakeActor]:
+        return dict(self._actors)
+
+
+def _loop(store: CheckpointStore, pool: FakePool | None = None, ranks: tuple[Any, ...] = (), rounds: int = 9) -> Any:
+    learner = SimpleNamespace(handles=lambda: list(ranks))
+    pools = {"scorer": pool or FakePool()}
+    book = SimpleNamespace(rounds_planned=rounds)
+    return SimpleNamespace(store=store, teacher=SimpleNamespace(learner=learner), pipeline=SimpleNamespace(pools=pools), book=book)
+
+
+@pytest.fixture
+def killed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """Actors that Ray was told to kill; the driver and Ray's head are on one node."""
+    victims = list[Any]()
+    monkeypatch.setattr("actors.strikes.ray.kill", victims.append)
+    monkeypatch.setattr("actors.strikes.nodes_to_spare", lambda: {"head"})
+    return victims
+
+
+def _killer(kinds: tuple[FaultKind, ...] = ALL, end: Callable[[], None] | None = None) -> tuple[Killer, list[str]]:
+    notes = list[str]()
+    return Killer(ChaosPlan(0, 1.0, kinds), notes.append, end), notes
+
+
+def test_where_there_is_nobody_to_break_nothing_is_counted(tmp_path: Path, killed: list[Any]) -> None:
+    killer, notes = _killer()
+    for kind in set(ALL) - {FaultKind.DISK}:
+        killer.strike(_loop(make_store(str(tmp_path), ())), Strike(0.0, kind, 0))
+    assert (sum(killer.done.values()), notes) == (0, [])
+
+
+@pytest.mark.parametrize(
+    ("kind", "order"),
+    [(FaultKind.SLOW, never_finish), (FaultKind.NAN, give_no_number), (FaultKind.OBJECT, lose_an_object)],
+)
+def test_a_worker_is_told_what_to_do_wrong(kind: FaultKind, order: Any, tmp_path: Path, killed: list[Any]) -> None:
+    actor, (killer, notes) = FakeActor(), _killer()
+    killer.strike(_loop(make_store(str(tmp_path), ()), FakePool(spot=actor)), Strike(0.0, kind, 3))
+    assert actor.told == [order] and killed == []
+    assert killer.done == {kind: 1} and len(notes) == 1
+
+
+def test_workers_and_ranks_are_killed(tmp_path: Path, killed: list[Any]) -> None:
+    actor, rank, (killer, _) = FakeActor(), FakeActor(), _killer()
+    loop = _loop(make_store(str(tmp_path), ()), FakePool(spot=actor), (rank,))
+    for kind in (FaultKind.WORKER, FaultKind.RANK):
+        killer.strike(loop, Strike(0.0, kind, 3))
+    assert killed == [actor, rank]
+
+
+def test_a_rollout_node_is_killed_and_never_the_drivers_or_the_heads(tmp_path: Path, killed: list[Any]) -> None:
+    head, spot, (killer, notes) = FakeActor(), FakeActor(), _killer()
+    store = make_store(str(tmp_path), ())
+    for draw in range(4):
+        killer.strike(_loop(store, FakePool(head=head, spot=spot)), Strike(0.0, FaultKind.NODE, draw))
+    assert (head.told, spot.told) == ([], [kill_node] * 4)
+    killer.strike(_loop(store, FakePool(head=head)), Strike(0.0, FaultKind.NODE, 0))
+    assert head.told == [] and len(notes) == 4
+
+
+def test_a_node_is_killed_through_the_raylet_that_started_the_worker_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    signals = list[int]()
+    parent = SimpleNamespace(name=lambda: "raylet", send_signal=signals.append)
+    monkeypatch.setattr("actors.mischief.psutil.Process", lambda pid: parent)
+    kill_node(None)
+    assert signals == [signal.SIGKILL]
+    parent.name = lambda: "bash"
+    with pytest.raises(RuntimeError, match="started by 'bash'"):
+        kill_node(None)
+    assert len(signals) == 1
+
+
+def test_a_lost_object_is_lost_once_and_looks_like_one_that_went_with_its_node(monkeypatch: pytest.MonkeyPatch) -> None:
+    ref = SimpleNamespace(hex=lambda: "ab" * 28)
+    monkeypatch.setattr(ray, "get", lambda refs, **options: "there")
+    lose_an_object(None)
+    with pytest.raises(ObjectLostError) as lost:
+        ray.get(ref)
+    assert is_the_machines(RayTaskError("render", "traceback", lost.value)), "the shard would be blamed for it"
+    assert ray.get([ref]) == "there"
+
+
+def test_the_driver_is_killed_only_once_it_has_written_a_checkpoint_of_its_own(tmp_path: Path) -> None:
+    ends = list[str]()
+    killer, _ = _killer((FaultKind.DRIVER,), lambda: ends.append("killed"))
+    store = make_store(str(tmp_path), (1,))
+    strike = Strike(0.0, FaultKind.DRIVER, 0)
+
+    async def main() -> None:
+        running = asyncio.create_task(Killer.run(killer, _loop(store)))
+        await asyncio.sleep(0)
+        running.cancel()
+
+    asyncio.run(main())
+    killer.strike(_loop(store), strike)
+    assert ends == []
+    killer.strike(_loop(make_store(str(tmp_path), (2,))), strike)
+    assert ends == ["killed"]
+
+
+def test_each_life_of_a_driver_has_its_own_faults() -> None:
+    first, second = (list(islice(ChaosPlan(3, 30.0, ALL, life).strikes(), 9)) for life in (0, 1))
+    assert first != second
+
+
+def test_a_disk_is_full_once_and_never_for_the_runs_result(tmp_path: Path) -> None:
+    killer, _ = _killer()
+    store = make_store(str(tmp_path), (1,))
+    killer.strike(_loop(store, rounds=2), Strike(0.0, FaultKind.DISK, 0))
+    with pytest.raises(OSError, match="No space left"):
+        store.update(_state(1), MARKS)
+    store.update(_state(1), MARKS)
+    killer.strike(_loop(store, rounds=1), Strike(0.0, FaultKind.DISK, 0))
+    store.update(_state(1), MARKS)
+
+
+def test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_run(tmp_path: Path) -> None:
+    notes = list[str]()
+    store = make_store(str(tmp_path), (1,))
+    run_of_three = Config.model_validate({"rollout": {"rounds": 3}})
+
+    def loop_after(rounds: int) -> Any:
+        _killer()[0].strike(_loop(store, rounds=9), Strike(0.0, FaultKind.DISK, 0))
+        book, progress = SimpleNamespace(rounds_done=rounds), SimpleNamespace(note=notes.append)
+        teacher = SimpleNamespace(save=_save_learner)
+        own = {"store": store, "_state": partial(_state, rounds), "_fingerprint": MARKS, "teacher": teacher}
+        return SimpleNamespace(book=book, _progress=progress, _config=run_of_three, **own)
+
+    asyncio.run(OnlineLoop._save_checkpoint(loop_after(2)))
+    assert "no checkpoint after round 2: OSError: [Errno 28] No space left" in notes[0]
+    state = store.newest(MARKS, notes.append)
+    assert state is not None and state.rounds_done == 1
+    with pytest.raises(OSError, match="No space left"):
+        asyncio.run(OnlineLoop._save_checkpoint(loop_after(3)))
 
 
 def test_a_torn_weight_file_is_passed_over_and_an_older_checkpoint_is_always_left(tmp_path: Path) -> None:
-    store = make_store(str(tmp_path), (1, 2))
-    killer = Killer(ChaosPlan(0, 1.0, ALL), lambda text: None)
-    assert "of checkpoint 2 cut short" in killer._strike(_loop(store), Strike(0.0, FaultKind.TORN, 5))
+    store, (killer, notes) = make_store(str(tmp_path), (1, 2)), _killer()
+    killer.strike(_loop(store), Strike(0.0, FaultKind.TORN, 5))
+    assert "of checkpoint 2 cut short" in notes[0]
     state = store.newest(MARKS, lambda text: None)
     assert state is not None and state.rounds_done == 1
-    assert killer._strike(_loop(make_store(str(tmp_path / "one"), (1,))), Strike(0.0, FaultKind.TORN, 5)) == ""
+    killer.strike(_loop(make_store(str(tmp_path / "one"), (1,))), Strike(0.0, FaultKind.TORN, 5))
+    assert len(notes) == 1
 
 
 @pytest.mark.slow
@@ -64,7 +214,7 @@ def test_a_run_under_fire_ends_with_every_admission_accounted_for(cluster: None,
             "recovery": tiny_config.recovery.model_copy(update={"stall_s": 20.0, "learner_restarts": 9}),
         }
     )
-    killer = Killer(ChaosPlan(5, 8.0, ALL), lambda text: None)
+    killer = Killer(ChaosPlan(5, 8.0, tuple(kind for kind in ALL if kind not in (FaultKind.NODE, FaultKind.DRIVER))), lambda text: None)
     folder = RunFolder(config.run.root, "under-fire")
     summary = asyncio.run(run(config, FakeSource(9), FakeSource(5, "held"), BrightnessJudge(), folder, beside=killer.run))
     products = summary.products

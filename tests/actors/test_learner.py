@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import signal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
+from actors.answers import LearnerLost
 from actors.journal import pairs_to_table
-from actors.learner import LearnerGroup, LearnerLost, group_sizes
+from actors.learner import LearnerGroup, group_sizes
 from caig_rl.config.schema import Config
 from caig_rl.types import PolicyVersion
+from tests.actors.fake_fleet import FakeRank
 from tests.learning.pairs import make_config, make_pairs, make_views
 from tests.tiny import make_tiny_policy
 
@@ -70,5 +76,36 @@ def test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one(cluster: None,
     asyncio.run(main())
 
 
-async def _resolve(ref: ray.ObjectRef) -> None:
-    await ref
+def test_a_frozen_rank_is_lost_and_the_group_formed_anew(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Stopped, not killed: Ray has no word of it, and only its steps fail to come."""
+    monkeypatch.setattr("actors.learner.LearnerRank", FakeRank)
+    config = Config.model_validate({"learner": {"num_cpus": 0.2}, "recovery": {"learner_stall_s": 3.0}})
+    table = pa.table({"admission_id": [4, 5], "round": [0, 0]})
+
+    async def taught(group: LearnerGroup) -> Any:
+        return await group.train(ray.put(table), [ray.put("pictures")], [], None)
+
+    async def main() -> None:
+        group = LearnerGroup(config)
+        try:
+            await group.start(8)
+            assert (await taught(group)).rows == 2
+            pid = await _resolve(group.handles()[0].__ray_call__.remote(lambda rank: os.getpid()))
+            os.kill(pid, signal.SIGSTOP)
+            try:
+                with pytest.raises(LearnerLost, match=r"rank 0 made no progress for \d+ s during train"):
+                    await taught(group)
+                group.close()
+                await group.start_again(8)
+                assert (await taught(group)).rows == 2
+            finally:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        finally:
+            group.close()
+
+    asyncio.run(main())
+
+
+async def _resolve(ref: ray.ObjectRef) -> Any:
+    return await ref

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 from ray.exceptions import ObjectLostError, RayTaskError
@@ -15,6 +16,7 @@ from actors.progress import Silent
 from actors.replies import PolicyReply, RenderReply, ScoreReply
 from actors.shards import make_shards
 from actors.telemetry import StageClock, Throughput
+from actors.weights import Canary, PublishedWeights, SyncReport
 from caig_rl.config.schema import Config
 from caig_rl.types import PolicyVersion, RenderReport
 from tests.actors.fakes import FakeSource
@@ -107,3 +109,60 @@ def test_products_that_cannot_be_loaded_poison_their_shard_before_any_worker_is_
     with pytest.raises(ShardPoisoned, match=r"last in stage load: mug\.png is gone"):
         _roll_out(_pipeline(policy, FakePool(), FakePool()), source=Vanished(2))
     assert policy.calls == []
+
+
+class FakePuller:
+    """A policy worker's handle: `answers` are what its syncs come to, one each."""
+
+    def __init__(self, *answers: Any) -> None:
+        self.answers, self.asked, self.sync = list(answers), list[PolicyVersion](), self
+
+    async def remote(self, published: PublishedWeights) -> SyncReport:
+        self.asked.append(published.version)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return SyncReport(published.version, published.sha256, (), "", published.canary_log_probs, 0.1)
+
+
+class NoWorkers:
+    """A policy pool that is made current without asking anyone."""
+
+    async def refresh(self) -> None:
+        return
+
+
+def _published(number: int) -> PublishedWeights:
+    return PublishedWeights(PolicyVersion(0, number), f"hash {number}", Canary("", np.zeros((1, 1, 3), np.uint8), (1,)), (-0.5,), ())
+
+
+def test_a_worker_that_cannot_pull_what_is_live_asks_for_others_and_waits_for_them() -> None:
+    """The learner's node went away with the weights: no fault of the worker, and no end of the run."""
+    lost = RayTaskError("sync", "traceback", ObjectLostError("0" * 56, "", ""))
+    pipeline, puller = _pipeline(NoWorkers(), FakePool(), FakePool()), FakePuller(lost, None)  # type: ignore[arg-type]
+
+    async def main() -> None:
+        await pipeline.go_live(_published(1))
+        syncing = asyncio.create_task(pipeline._sync(puller))
+        await pipeline.weights_lost.wait()
+        assert not syncing.done()
+        await pipeline.go_live(_published(2))
+        assert not pipeline.weights_lost.is_set()
+        await syncing
+
+    asyncio.run(main())
+    assert puller.asked == [PolicyVersion(0, 1), PolicyVersion(0, 2)]
+    assert (pipeline.syncs, pipeline.verified) == (2, 1)
+
+
+def test_weights_that_cannot_be_loaded_are_the_runs_end() -> None:
+    pipeline = _pipeline(NoWorkers(), FakePool(), FakePool())  # type: ignore[arg-type]
+    broken = RayTaskError("sync", "traceback", KeyError("lm_head"))
+
+    async def main() -> None:
+        await pipeline.go_live(_published(1))
+        await pipeline._sync(FakePuller(broken))
+
+    with pytest.raises(RayTaskError):
+        asyncio.run(main())
+    assert not pipeline.weights_lost.is_set()

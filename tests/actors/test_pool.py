@@ -8,11 +8,12 @@ import os
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import ray
-from ray.exceptions import RayTaskError
+from ray.exceptions import RayActorError, RayTaskError
 
 from actors.health import Patience
 from actors.pool import PoolError, WorkerLost, WorkerPool
@@ -260,3 +261,20 @@ def test_a_cluster_without_room_says_what_is_waited_for(cluster: None, tmp_path:
             await pool.close()
 
     asyncio.run(main())
+
+
+def test_workers_that_die_with_their_node_while_they_start_are_not_held_against_the_pool() -> None:
+    """Ray's own words for it; a spot node may take half a pool with it."""
+    gone = RayActorError(error_msg="The actor died because its node has died. Node Id: 0123 the actor's node was preempted: ")
+    broken = RayActorError(error_msg="The actor died because of an error raised in its creation task")
+    pool = WorkerPool("fake", lambda: None, 1, 1.0)
+
+    async def main() -> None:
+        for _ in range(5):
+            await pool._lose_starting(SimpleNamespace(name="fake-0"), gone)  # type: ignore[arg-type]
+        assert pool._failure is None
+        for _ in range(3):
+            await pool._lose_starting(SimpleNamespace(name="fake-0"), broken)  # type: ignore[arg-type]
+
+    asyncio.run(main())
+    assert isinstance(pool._failure, PoolError) and "3 fake workers in a row died while starting" in str(pool._failure)

@@ -94,3 +94,45 @@ def test_a_ledger_goes_on_from_its_table() -> None:
 def test_a_table_with_other_columns_is_refused() -> None:
     with pytest.raises(ValueError, match="not \\['clicks'\\]"):
         Ledger.from_table(pa.table({"clicks": [1]}))
+
+
+def trained(*rounds: int) -> Ledger:
+    """One admission in each round, trained to version 0.(round + 1)."""
+    ledger = Ledger()
+    for number in rounds:
+        ledger.admit(Admission(number, round=number, product_id=f"p{number}", seed=number))
+        ledger.finish(number, Outcome.TRAINED, learned=PolicyVersion(0, number + 1))
+    return ledger
+
+
+def test_what_was_trained_after_the_checkpoint_is_marked_and_leaves_the_lineage() -> None:
+    ledger = trained(0, 1, 2)
+    assert ledger.roll_back(1) == [1, 2]
+    assert ledger.learned() == {0: (0, PolicyVersion(0, 1)), 1: (1, None), 2: (2, None)}
+    assert ledger.to_table().column("rolled_back").to_pylist() == [[], ["0.2"], ["0.3"]]
+    assert (ledger.to_replay(1), ledger.to_replay(0)) == ([1], [])
+
+
+def test_a_replayed_row_is_in_the_lineage_again_and_keeps_its_mark() -> None:
+    ledger = trained(0, 1)
+    ledger.roll_back(0)
+    ledger.replay([0], PolicyVersion(1, 1))
+    assert ledger.roll_back(0) == [0, 1], "the second fall takes the replayed row back too"
+    for number in (0, 1):
+        ledger.replay([number], PolicyVersion(2, number + 1))
+    assert ledger.to_table().column("rolled_back").to_pylist() == [["0.1", "1.1"], ["0.2"]]
+    assert Ledger.from_table(ledger.to_table()).to_table().equals(ledger.to_table())
+    assert ledger.counts()["trained"] == 2 and ledger.first_not_learned() is None
+
+
+def test_training_a_row_twice_in_one_lineage_is_a_bug() -> None:
+    ledger = trained(0)
+    with pytest.raises(AssertionError, match="admission 0 was not rolled back"):
+        ledger.replay([0], PolicyVersion(1, 1))
+
+
+def test_a_fall_that_would_keep_rounds_not_yet_trained_again_is_a_bug() -> None:
+    ledger = trained(0, 1, 2)
+    assert ledger.roll_back(1) == [1, 2] and ledger.first_not_learned() == 1
+    with pytest.raises(AssertionError, match="round 1 is in no weights yet"):
+        ledger.roll_back(2)

@@ -48,6 +48,12 @@ def test_a_folder_that_holds_a_run_is_not_overwritten_unasked(folder: RunFolder)
     assert folder.read_text("config.yaml") == "objective: pcpo"
 
 
+def test_a_run_has_begun_once_its_folder_holds_anything(folder: RunFolder) -> None:
+    assert not folder.has_begun
+    folder.write_text("config.yaml", "objective: pcpo")
+    assert folder.has_begun
+
+
 def test_resuming_where_there_is_no_run_is_refused(folder: RunFolder) -> None:
     with pytest.raises(UserError, match="no run to resume"):
         folder.prepare(resume=True)

@@ -1,0 +1,218 @@
+"""Loses rollout nodes all the time and shows that nothing else is lost: the demo on a cluster of three nodes on this machine.
+
+    python benchmarks/node_kills.py [--minutes 12] [--every 120] [--undisturbed RUN...] [KEY=VALUE...]
+
+One node has the driver and the learner; two have the rollout workers. Every two minutes a rollout node is killed, with its workers and
+its objects, and a new one comes; a learner rank is killed once, and a scorer once. Prints what the run's promises came to, and ends with 1
+where one is broken. `--undisturbed`: folders of runs of this configuration on other seeds, whose lifts the run's own is compared with.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+os.environ["RAY_AUTH_MODE"] = "disabled"
+
+import ray
+from ray.cluster_utils import Cluster
+
+from actors import strikes
+from actors.launch import known_facts
+from actors.online import OnlineLoop, run
+from actors.progress import Silent
+from caig_rl.cli.common import sources
+from caig_rl.config.load import load_config
+from caig_rl.config.schema import Config
+from caig_rl.evaluation.recovery import recovery_s
+from caig_rl.evaluation.report import write_report
+from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.summary import RoundDetail, RunSummary, read_summary
+from caig_rl.types import PolicyVersion
+
+FAST_DEATH_NOTICE = {
+    "health_check_initial_delay_ms": 0,
+    "health_check_period_ms": 500,
+    "health_check_timeout_ms": 1000,
+    "health_check_failure_threshold": 5,
+    "idle_worker_killing_time_threshold_ms": 300_000,
+}
+STORE = {"object_store_memory": 300 * 2**20}
+SPOT = {"num_cpus": 2, "labels": {"market": "spot"}, **STORE}
+HEAD = {"num_cpus": 1, "labels": {"market": "on-demand"}, **STORE, "_system_config": FAST_DEATH_NOTICE}
+ORDER_LIMIT_S = 60.0
+POOLS = ("policy", "renderer", "scorer")
+PLACED = [
+    *(f"pools.{name}.node_labels={{market: spot}}" for name in POOLS),
+    "learner.node_labels={market: on-demand}",
+    "recovery.learner_restarts=5",
+    "rollout.max_attempts=4",
+]
+
+
+@dataclass
+class Watcher(Silent):
+    """Notes when each product was scored, and what the loop says."""
+
+    scored_at: list[float] = field(default_factory=list)
+
+    def advanced(self, stage: str, count: int) -> None:
+        """A shard passed a stage."""
+        if stage == "score":
+            self.scored_at += [time.monotonic()] * count
+
+    def round_ended(self, detail: RoundDetail) -> None:
+        """A line a round."""
+        print(f"round {detail.round + 1}: {detail.pairs} pairs", flush=True)
+
+    def note(self, text: str) -> None:
+        """As it comes."""
+        print(text, flush=True)
+
+
+@dataclass
+class Saboteur:
+    """Kills by the clock, from the first round on."""
+
+    cluster: Cluster
+    minutes: float
+    every_s: float
+    kills: list[tuple[str, float]] = field(default_factory=list)
+    loop: OnlineLoop | None = None
+
+    async def run(self, loop: OnlineLoop) -> None:
+        """Until the minutes are over; then wait for the run's end."""
+        self.loop = loop
+        while loop.book.rounds_admitted == 0:
+            await asyncio.sleep(0.5)
+        for number in range(int(self.minutes * 60 / self.every_s)):
+            await asyncio.sleep(self.every_s / 2)
+            if number in (1, 3):
+                await self._until_killed(("rank", strikes.kill_rank) if number == 1 else ("scorer", _kill_scorer))
+            await asyncio.sleep(self.every_s / 2)
+            await self._until_a_node_is_dead()
+            for node in [one for one in self.cluster.worker_nodes if one.dead_processes()]:
+                await asyncio.to_thread(self.cluster.remove_node, node, False)
+            await asyncio.to_thread(self.cluster.add_node, **SPOT)
+        await asyncio.Event().wait()
+
+    async def _until_a_node_is_dead(self) -> None:
+        """The order travels through a worker of the node, which may be lost before it carries it out."""
+        alive = _alive_nodes()
+        while _alive_nodes() == alive:
+            await self._until_killed(("node", strikes.kill_rollout_node))
+            limit = time.monotonic() + ORDER_LIMIT_S
+            while _alive_nodes() == alive and time.monotonic() < limit:
+                await asyncio.sleep(0.5)
+            if _alive_nodes() == alive:
+                self.kills.pop()
+
+    async def _until_killed(self, fault: tuple[str, Any]) -> None:
+        name, strike = fault
+        assert self.loop is not None
+        while not (broken := strike(self.loop, len(self.kills))):
+            await asyncio.sleep(1.0)
+        self.kills.append((name, time.monotonic()))
+        print(f"killed: {broken}", flush=True)
+
+
+def _alive_nodes() -> int:
+    return sum(node["Alive"] for node in ray.nodes())
+
+
+def _kill_scorer(loop: OnlineLoop, draw: int) -> str:
+    victims = loop.pipeline.scorer.handles()
+    if not victims:
+        return ""
+    ray.kill(victims[0])
+    return "a scorer"
+
+
+def promises(summary: RunSummary, loop: OnlineLoop) -> dict[str, bool]:
+    """What a run promises, and whether it was kept."""
+    products, book = summary.products, loop.book
+    outcomes = products.trained + products.tied + products.expired + sum(products.failed.values())
+    learned = book.ledger.learned().values()
+    in_lineage = [_is_in_lineage(number, version, loop) for number, version in learned]
+    return {
+        "the run ended": summary.status == "done",
+        f"admitted {products.admitted} = outcomes {outcomes}": products.admitted == outcomes and products.in_flight == 0,
+        f"{len(in_lineage)} trained pairs, each once in the surviving lineage": len(in_lineage) == products.trained and all(in_lineage),
+        f"staleness at most {book.buffer.max_staleness}": max(book.ledger.staleness(), default=0) <= book.buffer.max_staleness,
+        f"{book.buffer.free_slots} of {book.buffer.slots} slots free": book.buffer.free_slots == book.buffer.slots,
+    }
+
+
+def _is_in_lineage(number: int, version: PolicyVersion | None, loop: OnlineLoop) -> bool:
+    return version is not None and version.number == number + 1 and loop.book.lineage.survives(version)
+
+
+def lift_in_range(summary: RunSummary, undisturbed: Sequence[Path]) -> dict[str, bool]:
+    """Whether the lift is among those of undisturbed runs; empty without any."""
+    others = [read_summary(RunFolder(str(path.parent), path.name)).ctr for path in undisturbed]
+    lifts = [ctr.lift for ctr in others if ctr is not None]
+    if not lifts or summary.ctr is None:
+        return {}
+    text = f"lift {summary.ctr.lift:+.1%}, undisturbed {min(lifts):+.1%} to {max(lifts):+.1%} ({len(lifts)} runs)"
+    return {text: min(lifts) <= summary.ctr.lift <= max(lifts)}
+
+
+def show_recovery(kills: Sequence[tuple[str, float]], scored_at: Sequence[float], window_s: float) -> None:
+    """How long the pipeline took after each kill, and median and maximum."""
+    times = [(name, recovery_s(scored_at, at, window_s)) for name, at in kills]
+    print(f"\nto the former rate (products scored in {window_s:.0f} s, a round's mean length) after each kill:")
+    for name, seconds in times:
+        print(f"  {name:8} {'not before the end of the run' if seconds is None else f'{seconds:.0f} s'}")
+    known = [seconds for _, seconds in times if seconds is not None]
+    if known:
+        print(f"  median {statistics.median(known):.0f} s, maximum {max(known):.0f} s, of {len(known)} of {len(times)} kills")
+
+
+def main() -> int:
+    """Cluster up, run, verdict, cluster down."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--minutes", type=float, default=12.0)
+    parser.add_argument("--every", type=float, default=120.0, help="seconds between two nodes' ends")
+    parser.add_argument("--undisturbed", type=Path, nargs="*", default=[])
+    parser.add_argument("overrides", nargs="*")
+    options = parser.parse_args()
+    config = load_config(Path("configs/demo.yaml"), ["run.name=node-kills", *PLACED, *options.overrides])
+    cluster = Cluster(initialize_head=True, head_node_args=HEAD)
+    for _ in range(2):
+        cluster.add_node(**SPOT)
+    try:
+        ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
+        watcher, saboteur = Watcher(), Saboteur(cluster, options.minutes, options.every)
+        summary = _run(config, watcher, saboteur)
+    finally:
+        ray.shutdown()
+        cluster.shutdown()
+    assert saboteur.loop is not None
+    found = promises(summary, saboteur.loop) | lift_in_range(summary, options.undisturbed)
+    counts = {name: sum(one == name for one, _ in saboteur.kills) for name in ("node", "rank", "scorer")}
+    print(f"\n{summary.time.total_s / 60:.1f} minutes, killed {counts}, {summary.fleet}")
+    for text, is_kept in found.items():
+        print(f"  {'kept  ' if is_kept else 'BROKEN'}  {text}")
+    show_recovery(saboteur.kills, watcher.scored_at, summary.time.total_s / max(1, summary.rounds))
+    return 0 if all(found.values()) else 1
+
+
+def _run(config: Config, watcher: Watcher, saboteur: Saboteur) -> RunSummary:
+    source, evaluation, judge = sources(config)
+    folder = RunFolder(config.run.root, config.run.name)
+    facts = known_facts(config, judge)
+    summary = asyncio.run(run(config, source, evaluation, judge, folder, facts=facts, progress=watcher, beside=saboteur.run))
+    print(f"report: {write_report(folder)}")
+    return summary
+
+
+if __name__ == "__main__":
+    sys.exit(main())
