@@ -1,6 +1,6 @@
 """No acknowledged event is ever lost: clients report impressions and clicks while replicas, and the whole service, are killed at random.
 
-    python -m benchmarks.serve_durability [--events 100000] [--replica-kills 8] [--service-kills 3] [--seed 0] [--out build/serve_durability.json]
+    python -m benchmarks.serve_durability [--events 100000] [--replica-kills 8] [--service-kills 3] [--seed 0]
     python -m benchmarks.serve_durability --quick
 
 Starts a service of two ingress replicas on a fresh folder. Impression ids are signed here with the service's own keys, as if it had
@@ -96,7 +96,9 @@ def batches(signer: Signer, events: int, size: int) -> list[Batch]:
     """Half of the events are impressions, half their clicks, in batches of `size`."""
     now, items = time.time(), []
     for number in range(events // 2):
-        shown = Impression("acme", f"c{number % 50}", f"p{number % 10}", "mugs", "", 1, f"v{number}", "live", 1.0, "", "base", "s", 0.5, now)
+        shown = Impression(
+            "acme", f"c{number % 50}", f"p{number % 10}", "mugs", "", 1, f"v{number}", "live", 1.0, "", "base", "s", 0.5, now
+        )
         impression_id = mint(shown, signer)
         items += [{"impression_id": impression_id, "kind": kind} for kind in ("impression", "click")]
     return [items[start : start + size] for start in range(0, len(items), size)]

@@ -67,6 +67,12 @@ class ServiceProcess:
         except (urllib.error.URLError, OSError):  # not up yet, or just killed
             return False
 
+    @property
+    def pid(self) -> int:
+        """Process id of the driver."""
+        assert self._process is not None
+        return self._process.pid
+
     def replicas(self, deployment: str = "") -> dict[int, str]:
         """Process id -> title of the living replicas, of one deployment where named."""
         found = {}

@@ -1,6 +1,6 @@
 """The HTTP surface on a port of this machine, without a cluster: in a thread, or as a process that can be killed.
 
-    python -m tests.serving.local_server ROOT PORT
+python -m tests.serving.local_server ROOT PORT
 """
 
 from __future__ import annotations

@@ -14,7 +14,6 @@ from caig_rl.data.clicks.dataset import load_click_dataset
 from caig_rl.data.clicks.groups import write_groups
 from caig_rl.data.clicks.pipeline import CREATIVES, make_pair_files
 from caig_rl.data.clicks.sample_ratio import SplitVerdict
-from caig_rl.serving.arms import Routing
 from caig_rl.serving.choosing import Place
 from caig_rl.serving.impressions import read_impression
 from tests.serving.http.test_app import World
