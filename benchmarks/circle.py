@@ -40,6 +40,8 @@ WORLD_SEED = 0
 CANDIDATES = 4
 SHOPPERS_AT_ONCE = 16
 EVENTS_AT_ONCE = 100
+EXPLORATION = 0.3
+"""Share of impressions spread evenly, under either policy: a shop that wants to learn from its losers too."""
 VISITS = 3
 """Impressions a visitor."""
 
@@ -141,7 +143,8 @@ def learn(folder: Path, root: Path, rounds: int, seed: int) -> Path:
     log, pairs, reward = folder / "log" / "clicks.parquet", f"clicks.out={folder / 'pairs'}", folder / "reward"
     command("serve", "log", "--root", str(root), "--out", str(log))
     clicks = [f"clicks.path={log}", pairs, f"clicks.images={root}", f"run.seed={seed}"]
-    command("data", "pairs", *clicks, "clicks.min_impressions=20")
+    # Few products: enough of them must be left to stop the training by.
+    command("data", "pairs", *clicks, "clicks.min_impressions=20", "clicks.validation_share=0.2", "clicks.heldout_share=0.05")
     command("reward", "train", *clicks, f"reward.train.out={reward}", "cluster.num_cpus=2")
     run = [f"run.root={folder / 'runs'}", "run.name=circle", f"run.seed={seed}", f"reward.model={reward}", f"rollout.rounds={rounds}"]
     command("train", "configs/demo.yaml", *run, "evaluation.products=8", "evaluation.gallery=2")
@@ -179,7 +182,7 @@ def walk(folder: Path, products: int, impressions: int, compared: int, rounds: i
 
         return asyncio.run(visits())
 
-    with ServiceProcess(root, ["serve.approval=rules"]) as service:
+    with ServiceProcess(root, ["serve.approval=rules", f"serve.choice.exploration={EXPLORATION}"]) as service:
         (first,), before = visit(service.address, impressions, 0)
         print(f"{first}: {before.ctr.mean():.3%} true CTR over {len(before.ctr):,} impressions, {before.clicks:,} clicks", flush=True)
         run = learn(folder, root, rounds, seed)

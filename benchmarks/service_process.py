@@ -99,7 +99,9 @@ class ServiceProcess:
                 process.kill()
             except psutil.NoSuchProcess:  # its parent's end took it along
                 continue
-        psutil.wait_procs(family, timeout=30)
+        until = time.monotonic() + 30
+        while any(_lives(process) for process in family) and time.monotonic() < until:
+            time.sleep(0.05)
         if self._process is not None:
             self._process.wait(timeout=30)
 
@@ -108,6 +110,14 @@ class ServiceProcess:
             return []
         driver = psutil.Process(self._process.pid)
         return [driver, *driver.children(recursive=True)]
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        # Orphans that nobody has buried yet are dead all the same.
+        return bool(process.status() != psutil.STATUS_ZOMBIE)
+    except psutil.NoSuchProcess:
+        return False
 
 
 def free_port() -> int:

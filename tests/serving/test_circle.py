@@ -44,7 +44,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     world, rng = World(tmp_path_factory.mktemp("circle"), approval="rules"), np.random.default_rng(0)
     for number in range(PRODUCTS):
         assert len(world.make(product_id=f"p{number}", candidates="4").json()["creatives"]) == 4
-        show(world, f"p{number}", 1000, rng)
+        show(world, f"p{number}", 600, rng)
     yield world
 
 
