@@ -16,6 +16,7 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
+
 from caig_rl.evaluation.statistics import Interval
 
 Verdict = Literal["broken", "too early", "undecided", "candidate better", "live better"]
