@@ -1,10 +1,12 @@
-"""Load on a running service: closed loop, then open loop (Poisson) at twice the capacity that was measured.
+"""Load on the service: closed loop of 1 to 32 clients, then open loop (Poisson) at twice the capacity that was measured.
 
-    caig-rl serve run configs/serve-demo.yaml                     # in another terminal
-    python benchmarks/serve_load.py --key KEY [--address http://127.0.0.1:8000] [--seconds 20] [--out build/serve_load.json]
+    python -m benchmarks.serve_load [--seconds 20] [--out build/serve_load.json]          # --quick: 1, 4 and 32 clients, 8 s each
+    python -m benchmarks.serve_load --address http://127.0.0.1:8000 --keys KEY KEY        # a service that runs already
 
-Says throughput, p50 and p99 for 1 to 32 clients; and under overload how many were answered, refused and failed, and how fast refusals are.
-Throughput counts answered requests; every request asks for the same number of creatives.
+Without --address it times the bare pipeline first (the same service object and models, without Ray and HTTP), and then starts a service of
+its own. Says throughput, p50 and p99; under overload how many were answered, refused and failed, and how fast refusals came; and how much
+longer one request alone takes than bare. Throughput counts answered requests; every request asks for the same number of creatives.
+The clients share the machine with what they measure.
 """
 
 from __future__ import annotations
@@ -13,16 +15,23 @@ import argparse
 import asyncio
 import io
 import json
+import subprocess
+import sys
+import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
+from itertools import count
 from pathlib import Path
 
 import httpx
 import numpy as np
 from PIL import Image
 
+from benchmarks.service_process import REPOSITORY, ServiceProcess
+from caig_rl.serving.keys import KeyRing
 from caig_rl.world.products import world_cutout
 
 TIMEOUT_S = 60.0
@@ -53,20 +62,23 @@ class Measured:
 
 
 class Client:
-    """Asks for creatives."""
+    """Asks for creatives, for several tenants in turn: one alone may not fill the service."""
 
-    def __init__(self, http: httpx.AsyncClient, key: str, candidates: int) -> None:
+    def __init__(self, http: httpx.AsyncClient, keys: Sequence[str], candidates: int) -> None:
         out = io.BytesIO()
         Image.fromarray(world_cutout(0, 0).rgba).save(out, "PNG")
         self._http, self._picture = http, out.getvalue()
-        self._headers = {"Authorization": f"Bearer {key}"}
+        self._headers = [{"Authorization": f"Bearer {key}"} for key in keys]
+        self._turn = count()
         self._data = {"title": "light crimson mug", "category": "mug", "candidates": str(candidates), "product_id": "benchmark"}
 
     async def ask(self) -> Answered:
         """One request, timed."""
+        turn = next(self._turn)
+        data, headers = self._data | {"seed": str(turn)}, self._headers[turn % len(self._headers)]
         started = time.perf_counter()
         try:
-            answer = await self._http.post("/v1/creatives", data=self._data, files={"image": self._picture}, headers=self._headers)
+            answer = await self._http.post("/v1/creatives", data=data, files={"image": self._picture}, headers=headers)
         except httpx.TransportError:
             return Answered(0, time.perf_counter() - started, False)
         return Answered(answer.status_code, time.perf_counter() - started, "retry-after" in answer.headers)
@@ -80,8 +92,8 @@ async def closed_loop(client: Client, clients: int, seconds: float) -> Measured:
     async def one() -> None:
         while time.perf_counter() < until:
             answers.append(await client.ask())
-            if answers[-1].status in (429, 503):
-                await asyncio.sleep(1.0)  # Retry-After
+            if answers[-1].status != 200:
+                await asyncio.sleep(1.0)  # the least that Retry-After says
 
     started = time.perf_counter()
     await asyncio.gather(*(one() for _ in range(clients)))
@@ -121,8 +133,10 @@ async def measure(given: argparse.Namespace, note: Callable[[str], None]) -> lis
     """All measurements, in order."""
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=64)
     async with httpx.AsyncClient(base_url=given.address, timeout=TIMEOUT_S, limits=limits) as http:
-        client = Client(http, given.key, given.candidates)
-        await client.ask()
+        client = Client(http, given.keys, given.candidates)
+        first = [await client.ask() for _ in range(3)]
+        if any(one.status != 200 for one in first):
+            raise SystemExit(f"the service does not answer one request at a time: {first}")
         found: list[Measured] = []
         for clients in given.clients:
             found.append(await closed_loop(client, clients, given.seconds))
@@ -141,19 +155,60 @@ def line(one: Measured) -> str:
     return f"{one.load:22} {one.answered_per_s:6.2f} answered/s{times}{refused}  {one.statuses}"
 
 
+@contextmanager
+def fresh_service(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """A service of the demo's configuration: its address, and the keys of two tenants."""
+    keys = [KeyRing(folder).add(tenant) for tenant in ("acme", "other")]
+    with ServiceProcess(folder) as service:
+        yield service.address, keys
+        if code := service.stop():
+            raise SystemExit(f"the service ended with {code} on SIGTERM; see {service.log}")
+
+
+def bare_seconds(folder: Path, candidates: int, requests: int) -> list[float]:
+    """Seconds of each request through the bare pipeline, in a process of its own."""
+    command = [sys.executable, "-m", "benchmarks.bare_pipeline", f"--root={folder}", f"--candidates={candidates}", f"--requests={requests}"]
+    done = subprocess.run(command, cwd=REPOSITORY, check=True, stdout=subprocess.PIPE, text=True)
+    # The models' libraries may say something too, before and after.
+    numbers = next(text for text in reversed(done.stdout.splitlines()) if text.startswith("["))
+    return [float(seconds) for seconds in json.loads(numbers)]
+
+
+def measure_all(given: argparse.Namespace) -> dict[str, object]:
+    """The running service that was named, or the bare pipeline and a service of our own."""
+    if given.address:
+        return {"served": [asdict(one) for one in asyncio.run(measure(given, print))]}
+    with tempfile.TemporaryDirectory(prefix="caig-rl-load-") as folder:
+        bare = float(np.median(bare_seconds(Path(folder) / "bare", given.candidates, given.bare_requests)))
+        print(f"bare pipeline: {bare:.3f} s a request")
+        with fresh_service(Path(folder) / "served") as (given.address, given.keys):
+            served = asyncio.run(measure(given, print))
+    alone = next((one.p50_s for one in served if one.load == "closed, 1 clients"), None)
+    if alone is None:
+        return {"bare_p50_s": bare, "served": [asdict(one) for one in served]}
+    print(f"one request alone takes {alone:.3f} s through the service, {alone / bare - 1.0:+.1%} over the bare pipeline's {bare:.3f} s")
+    return {"bare_p50_s": bare, "overhead": alone / bare - 1.0, "served": [asdict(one) for one in served]}
+
+
 def main() -> None:
-    """Measure a running service."""
+    """Measure and write the numbers down."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--address", default="http://127.0.0.1:8000")
-    parser.add_argument("--key", required=True)
+    parser.add_argument("--address", help="of a service that runs already; without it, one is started")
+    parser.add_argument("--keys", nargs="+", default=[], help="its API keys, of two tenants where one may not fill it")
     parser.add_argument("--seconds", type=float, default=20.0)
     parser.add_argument("--candidates", type=int, default=4)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
+    parser.add_argument("--bare-requests", type=int, default=20)
+    parser.add_argument("--quick", action="store_true")
     parser.add_argument("--out", type=Path, default=Path("build/serve_load.json"))
     given = parser.parse_args()
-    found = asyncio.run(measure(given, print))
+    if given.quick:
+        given.clients, given.seconds, given.bare_requests = [1, 4, 32], 8.0, 8
+    if bool(given.address) != bool(given.keys):
+        parser.error("--address and --keys go together")
+    found = measure_all(given)
     given.out.parent.mkdir(parents=True, exist_ok=True)
-    given.out.write_text(json.dumps([asdict(one) for one in found], indent=1) + "\n")
+    given.out.write_text(json.dumps(found, indent=1) + "\n")
     print(f"wrote {given.out}")
 
 

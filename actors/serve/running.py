@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import signal
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -73,7 +74,7 @@ def connected(root: Path) -> Iterator[dict[str, Any]]:
     """Connected to the cluster of the service at `root`; yields the configuration it runs with.
 
     Raises:
-        UserError: no service runs there.
+        UserError: no service runs there, or it was killed before it could take its note away.
     """
     path = root / SERVICE_FILE
     if not path.is_file():
@@ -82,6 +83,7 @@ def connected(root: Path) -> Iterator[dict[str, Any]]:
     if ray.is_initialized():
         yield content["config"]
         return
+    check_listening(content["address"], path)
     connect(ClusterConfig(address=content["address"]))
     try:
         yield content["config"]
@@ -108,6 +110,20 @@ def deploy(settings: dict[str, Any], routing: Routing, timeout_s: float, stop: t
             raise UserError(f"the service did not come up: {_why(status)}")
         time.sleep(0.1)
     raise UserError(f"the service was not up within {timeout_s:.0f} s (cluster.start_timeout_s), or was stopped before.")
+
+
+def check_listening(address: str, path: Path) -> None:
+    """Raise UserError where nothing answers at the cluster's `address`: Ray itself would go on trying for many minutes.
+
+    `path`: of the note that names it.
+    """
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host, int(port)), timeout=5).close()
+    except OSError as error:
+        raise UserError(
+            f"the service that {path} names is gone: nothing answers at {address} ({error}). Start it again with `caig-rl serve run`."
+        ) from error
 
 
 def _why(status: Any) -> str:

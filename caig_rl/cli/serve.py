@@ -110,17 +110,19 @@ def serve_log(
     tenant: Annotated[str | None, typer.Option(help="Of this tenant only.")] = None,
     root: Root = Path("serving"),
 ) -> None:
-    """Write what was shown and clicked, in the schema that reward training reads."""
+    """Write what was shown and clicked, in the schema that `data pairs` reads: with propensities, and where the pictures lie."""
     import pyarrow.parquet as pq
 
     from caig_rl.errors import UserError
     from caig_rl.serving.clicks import click_log, read_impressions
+    from caig_rl.serving.store import CreativeStore
 
     with explained():
-        log = click_log(read_impressions(root, tenant))
+        log = click_log(read_impressions(root, tenant), CreativeStore(root))
         if not log.num_rows:
             raise UserError(f"the event log in {root} holds no impression" + (f" of tenant {tenant!r}." if tenant else "."))
         out.parent.mkdir(parents=True, exist_ok=True)
         pq.write_table(log, out)
         impressions, clicks = (sum(log[name].to_pylist()) for name in ("impressions", "clicks"))
         console.print(f"wrote {escape(str(out))}: {log.num_rows} rows, {impressions} impressions, {clicks} clicks", highlight=False)
+        console.print(f"its pictures: clicks.images={escape(str(root))}", highlight=False, soft_wrap=True)

@@ -16,7 +16,6 @@ from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
 
 from caig_rl.evaluation.statistics import Interval
 
@@ -99,7 +98,8 @@ def evaluate_ab(visitors: Visitors, by_category: Mapping[str, Visitors], alpha: 
 
 
 def sample_ratio_p_value(visitors: Visitors) -> float:
-    """Two-sided p-value of the number of visitors in the candidate's arm, each assigned with their own probability (normal approximation).
+    """Two-sided p-value of the number of visitors in the candidate's arm, each assigned with their own probability: valid at all times
+    together, like the verdict, since it is looked at as often (normal approximation).
 
     1 where nothing was random: no visitors, or every probability 0 or 1 and met.
     """
@@ -107,7 +107,7 @@ def sample_ratio_p_value(visitors: Visitors) -> float:
     surplus = float((visitors.tried - visitors.share).sum())
     if variance == 0.0:
         return 1.0 if abs(surplus) < 1e-9 else 0.0
-    return float(2.0 * stats.norm.sf(abs(surplus) / np.sqrt(variance)))
+    return _p_value(surplus / np.sqrt(variance), len(visitors.tried), rho_squared(RATIO_ALPHA))
 
 
 def compare(visitors: Visitors, alpha: float) -> Compared:

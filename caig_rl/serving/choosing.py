@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -66,6 +66,7 @@ class Chooser:
             arm_share=share,
             experiment=routing.candidate or "",
             version=chosen.version,
+            shelf=shelf_hash(shelf),
             propensity=float(probabilities[index]),
             time=self._clock(),
         )
@@ -98,6 +99,11 @@ class Chooser:
         own = np.array([one.of(segment) for one in counts], dtype=np.float64) if segment else total
         predicted = np.array([one.predicted_ctr for one in shelf])
         return Evidence(predicted, own[:, 0], own[:, 1], total[:, 0] - own[:, 0], total[:, 1] - own[:, 1])
+
+
+def shelf_hash(shelf: Sequence[StoredCreative]) -> str:
+    """Names a set of creatives, in whatever order they come."""
+    return hashlib.sha256("\n".join(sorted(one.creative_id for one in shelf)).encode()).hexdigest()[:12]
 
 
 def visitor_hash(tenant: str, visitor: str) -> str:

@@ -32,8 +32,10 @@ class Impression:
     """Policy version that is being tried while this was chosen; empty: none."""
     version: str
     """Policy version that wrote the creative's prompt."""
+    shelf: str
+    """Hash of the creatives that it was chosen among: only what lay on one shelf was compared by chance."""
     propensity: float
-    """Probability with which this creative was chosen, within the arm."""
+    """Probability with which this creative was chosen, from its shelf."""
     time: float
     """When it was minted, seconds since 1970 UTC."""
     nonce: str = field(default_factory=lambda: secrets.token_hex(8))

@@ -76,7 +76,7 @@ class CreativeStore:
     """Reads and writes the creatives of all tenants. Safe to use from several threads and processes."""
 
     def __init__(self, root: Path) -> None:
-        self._tenants = root / "tenants"
+        self._root, self._tenants = root, root / "tenants"
         self._known: dict[Path, tuple[int, tuple[Shelved, ...]]] = {}
         self._lock = threading.Lock()
 
@@ -107,6 +107,10 @@ class CreativeStore:
         if not path.is_file():
             raise Problem(404, "unknown_creative", "creative_id: you have no creative of this id", "creative_id")
         return _read(path)
+
+    def image_path(self, tenant: str, creative_id: str) -> Path:
+        """Where the picture lies in the service's folder, relative to it. Raises Problem (404) where the id has not the form of one."""
+        return self._path(tenant, creative_id).with_suffix(".png").relative_to(self._root)
 
     def image(self, tenant: str, creative_id: str) -> bytes:
         """The picture, as PNG. Raises Problem (404) as `get`."""

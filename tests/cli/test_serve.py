@@ -8,8 +8,8 @@ import yaml
 from typer.testing import CliRunner
 
 from caig_rl.cli import app
+from caig_rl.serving.clicks import CLICK_LOG_SCHEMA
 from caig_rl.serving.keys import KeyRing
-from caig_rl.world.logs import LOG_SCHEMA
 from tests.serving.test_experiment import fill_log
 
 runner = CliRunner()
@@ -33,7 +33,7 @@ def test_the_log_is_written_in_the_schema_of_click_logs(tmp_path: Path):
     result = runner.invoke(app, ["serve", "log", "--root", str(tmp_path / "root"), "--out", str(out)])
     assert result.exit_code == 0, result.output
     table = pq.read_table(out)
-    assert table.schema.equals(LOG_SCHEMA)
+    assert table.schema.equals(CLICK_LOG_SCHEMA)
     assert sum(table["impressions"].to_pylist()) == 27_000
 
 

@@ -77,6 +77,19 @@ def test_a_broken_split_is_said_whatever_the_clicks_say():
     assert sample_ratio_p_value(visitors) > 0.001
 
 
+def test_a_sound_split_looked_at_forty_times_is_rarely_called_broken():
+    """The single-look p-value falls below 5 % at one of 40 looks in about a quarter of sound experiments."""
+    rng, wrong, naive = np.random.default_rng(8), 0, 0
+    for _ in range(400):
+        visitors = draw(rng, 4000, share=0.1)
+        surplus = np.cumsum(visitors.tried - visitors.share)[99::100]
+        looks = [sample_ratio_p_value(head(visitors, number)) for number in range(100, 4001, 100)]
+        wrong += min(looks) < 0.05
+        naive += bool(np.any(np.abs(surplus) > 1.96 * np.sqrt(0.09 * np.arange(100, 4001, 100))))
+    assert wrong <= 0.05 * 400
+    assert naive > 0.12 * 400
+
+
 def test_a_share_that_changed_during_the_experiment_is_no_broken_split():
     rng = np.random.default_rng(5)
     early, late = draw(rng, 5000, share=0.1), draw(rng, 5000, share=0.5)

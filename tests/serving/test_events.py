@@ -13,10 +13,10 @@ from caig_rl.serving.event_log import EventLog, EventReader, encode_line
 from caig_rl.serving.events import Event, judge_events
 from caig_rl.serving.impressions import Impression, mint
 from caig_rl.serving.signing import Signer
+from caig_rl.serving.store import CreativeStore
 from caig_rl.serving.tally import Tally
-from caig_rl.world.logs import LOG_SCHEMA
 
-SHOWN = Impression("acme", "c1", "sku/7 é", "shoes", "gift givers", 1, "v1", "live", 0.9, "v2", "base", 0.25, 1000.0)
+SHOWN = Impression("acme", "c1", "sku/7 é", "shoes", "gift givers", 1, "v1", "live", 0.9, "v2", "base", "shelf", 0.25, 1000.0)
 
 
 def impression(number: int, **changes: object) -> Impression:
@@ -140,7 +140,7 @@ def test_what_a_killed_process_acknowledged_is_in_the_log(tmp_path: Path):
         "log = EventLog(pathlib.Path(sys.argv[1]))\n"
         "for number in range(int(sys.argv[2]), 10**9, 3):\n"
         "    ids = [f'n{number + k:06d}' for k in range(3)]\n"
-        "    log.append([Event('impression', Impression(*['x'] * 5, 1, 'v', 'a', 0.5, '', 'v', 0.5, 1.0, one), 2.0) for one in ids])\n"
+        "    log.append([Event('impression', Impression(*['x'] * 5, 1, 'v', 'a', 0.5, '', 'v', 's', 0.5, 1.0, one), 2.0) for one in ids])\n"
         "    print(number, flush=True)\n"
     )
     said: set[int] = set()
@@ -157,25 +157,27 @@ def test_what_a_killed_process_acknowledged_is_in_the_log(tmp_path: Path):
     assert len(found) == len(set(found))
 
 
-def test_the_click_log_has_the_schema_that_reward_training_reads():
-    assert CLICK_LOG_SCHEMA == LOG_SCHEMA
-
-
-def test_impressions_and_clicks_are_summed_by_creative_segment_and_position(tmp_path: Path):
-    shown = [impression(0), impression(1), impression(2, position=2), impression(3, creative_id="c2"), impression(4, tenant="other")]
+def test_impressions_and_clicks_are_summed_by_creative_position_shelf_and_propensity(tmp_path: Path):
+    changes = ({}, {}, {"position": 2}, {"creative_id": "c2"}, {"tenant": "other"}, {"propensity": 0.5}, {"shelf": "later"})
+    shown = [impression(number, **change) for number, change in enumerate(changes)]
     events = [Event("impression", one, 1001.0) for one in shown]
     events += [Event("click", shown[1], 1002.0), Event("click", shown[1], 1003.0)]
     # Its impression was never reported: the click proves it.
     events.append(Event("click", impression(9, creative_id="c2"), 1004.0))
     EventLog(tmp_path).append(events)
-    rows = click_log(read_impressions(tmp_path, "acme")).to_pylist()
-    assert [(row["creative_id"], row["position"], row["impressions"], row["clicks"]) for row in rows] == [
-        ("c1", 1, 2, 1),
-        ("c1", 2, 1, 0),
-        ("c2", 1, 2, 1),
+    log = click_log(read_impressions(tmp_path, "acme"), CreativeStore(tmp_path))
+    assert log.schema == CLICK_LOG_SCHEMA
+    names = ("creative_id", "test_id", "position", "propensity", "impressions", "clicks")
+    assert [tuple(row[name] for name in names) for row in log.to_pylist()] == [
+        ("c1", "sku/7 é later", 1, 0.25, 1, 0),
+        ("c1", "sku/7 é shelf", 1, 0.25, 2, 1),
+        ("c1", "sku/7 é shelf", 1, 0.5, 1, 0),
+        ("c1", "sku/7 é shelf", 2, 0.25, 1, 0),
+        ("c2", "sku/7 é shelf", 1, 0.25, 2, 1),
     ]
-    assert read_impressions(tmp_path).num_rows == 6
-    assert click_log(read_impressions(tmp_path, "nobody")).num_rows == 0
+    assert log["image"].null_count == log.num_rows, "none of these creatives is kept"
+    assert read_impressions(tmp_path).num_rows == 8
+    assert click_log(read_impressions(tmp_path, "nobody"), CreativeStore(tmp_path)).num_rows == 0
 
 
 def test_the_tally_agrees_with_the_log_and_grows_with_it(tmp_path: Path):

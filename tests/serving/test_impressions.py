@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from caig_rl.serving.impressions import Impression, mint, read_impression
 from caig_rl.serving.signing import BadSignature, Signer
 
-SHOWN = Impression("acme", "c1", "sku/7 é", "shoes", "gift givers", 1, "v1", "live", 0.9, "v2", "base", 0.25, 1000.0)
+SHOWN = Impression("acme", "c1", "sku/7 é", "shoes", "gift givers", 1, "v1", "live", 0.9, "v2", "base", "shelf", 0.25, 1000.0)
 
 
 @pytest.fixture(scope="module")

@@ -85,6 +85,17 @@ def chi_square(shown: FloatArray, expected: FloatArray, index: IntArray, count: 
     return np.asarray(np.bincount(index, (shown - expected) ** 2 / expected, minlength=count), dtype=np.float64)
 
 
+def spread_by_moving(arms: pa.Table) -> FloatArray:
+    """(A,) how much wider sum(1/e_t) of an arm scatters than if its propensities had stood still at their harmonic mean h; at least 1.
+
+    Its variance is sum over all chances of (1/e_t - 1), estimated without bias by the sum over the arm's impressions of (1/e_t^2 - 1/e_t);
+    standing still at h = n / sum(1/e_t) that is n (1 - h) / h^2. 1 where they do stand still.
+    """
+    shown, weight, squared = (_floats(arms[name]) for name in ("impressions", "weight", "squared_weight"))
+    still = np.divide(weight * (weight - shown), shown, out=np.zeros_like(shown), where=shown > 0.0)
+    return np.maximum(1.0, np.divide(squared - weight, still, out=np.ones_like(shown), where=still > 0.0))
+
+
 def _statistics(
     arms: pa.Table, design: Design, shown: FloatArray, index: IntArray, count: int
 ) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.bool_]]:
@@ -92,6 +103,7 @@ def _statistics(
     totals = np.bincount(index, shown, minlength=count)
     freedom = np.bincount(index, minlength=count).astype(np.float64) - 1.0
     changes = np.zeros(count, dtype=bool)
+    spread = np.ones(len(shown))
     if design == "share":
         weights = _floats(arms["share_min"])
         changes = _any(_varies(arms, "share"), index, count)
@@ -104,6 +116,8 @@ def _statistics(
         # Harmonic means of varying propensities add up to less than 1, which leaves up to one degree of freedom more.
         freedom += ~constant
         weights = np.where(constant[index], weights / np.bincount(index, weights, minlength=count)[index], weights)
+        # A bandit shows a creative first often and then hardly: without this, honest logs of bandits are set aside.
+        spread = np.where(constant[index], 1.0, spread_by_moving(arms))
     else:
         weights = np.ones(len(shown))
     if design != "propensity":
@@ -111,7 +125,7 @@ def _statistics(
     expected = np.maximum(weights * totals[index], 1e-12)
     smallest = np.full(count, np.inf)
     np.minimum.at(smallest, index, expected)
-    return chi_square(shown, expected, index, count), np.maximum(freedom, 1.0), smallest, changes
+    return chi_square(expected + (shown - expected) / np.sqrt(spread), expected, index, count), np.maximum(freedom, 1.0), smallest, changes
 
 
 def _varies(arms: pa.Table, name: str) -> npt.NDArray[np.bool_]:

@@ -20,6 +20,8 @@ def arms_table(test: list[str], impressions: list[float], **more: list[float]) -
     """As `ArmTotals` makes it, for checks on arms alone."""
     names = [f"c{index}" for index in range(len(test))]
     columns: dict[str, Any] = {"test": test, "product": test, "creative": names, "arm": names, "impressions": impressions}
+    if "weight" in more and "squared_weight" not in more:  # as propensities that stand still would give
+        more["squared_weight"] = [w * w / n if n else 0.0 for w, n in zip(more["weight"], impressions, strict=True)]
     return pa.table(columns | more)
 
 

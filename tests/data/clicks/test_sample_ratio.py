@@ -33,14 +33,15 @@ def test_constant_propensities_are_declared_shares():
 
 def _adaptive(rng: np.random.Generator, num_tests: int, honest: bool):
     """Two arms whose propensities move with every step; a dishonest log names others than it drew by."""
-    arms = {"test": [], "impressions": [], "weight": [], "propensity_min": [], "propensity_max": []}
+    arms = {"test": [], "impressions": [], "weight": [], "squared_weight": [], "propensity_min": [], "propensity_max": []}
     for test in range(num_tests):
         of_first = np.clip(0.5 + np.cumsum(rng.normal(0.0, 0.01, 3000)), 0.15, 0.85)
         drawn = rng.random(3000) < (of_first if honest else of_first * 0.9)
         logged = np.where(drawn, of_first, 1.0 - of_first)
         for first in (True, False):
             mine = logged[drawn == first]
-            for name, value in zip(arms, (f"t{test}", float(len(mine)), float(np.sum(1 / mine)), mine.min(), mine.max()), strict=True):
+            sums = (float(len(mine)), float(np.sum(1 / mine)), float(np.sum(1 / mine**2)))
+            for name, value in zip(arms, (f"t{test}", *sums, mine.min(), mine.max()), strict=True):
                 arms[name].append(value)
     return arms_table(arms.pop("test"), arms.pop("impressions"), **arms)
 
@@ -53,6 +54,33 @@ def test_honest_moving_propensities_pass_and_wrong_ones_are_found():
     assert np.mean(honest.p_values < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 400)
     dishonest = check_sample_ratio(_adaptive(rng, 100, honest=False), "propensity", 0.01)
     assert dishonest.verdicts.count(SplitVerdict.DEVIATES) > 70
+
+
+def _one_bandit(rng: np.random.Generator, ctrs: np.ndarray, impressions: int) -> np.ndarray:
+    """(K, 5) impressions, sums of 1/e and 1/e^2, lowest and highest e of a Thompson sampling that updates every 20 impressions."""
+    arms = len(ctrs)
+    shown, clicked, found = np.zeros(arms), np.zeros(arms), np.tile([0.0, 0.0, 0.0, 1.0, 0.0], (arms, 1))
+    for _ in range(impressions // 20):
+        best = rng.beta(6.0 + clicked, 600.0 + shown - clicked, (400, arms)).argmax(axis=1)
+        of_arm = 0.95 * np.bincount(best, minlength=arms) / 400 + 0.05 / arms
+        now = rng.multinomial(20, of_arm).astype(float)
+        clicked += rng.binomial(now.astype(int), ctrs)
+        shown += now
+        found[:, :3] += np.stack([now, now / of_arm, now / of_arm**2], axis=1)
+        found[:, 3] = np.where(now > 0, np.minimum(found[:, 3], of_arm), found[:, 3])
+        found[:, 4] = np.where(now > 0, np.maximum(found[:, 4], of_arm), found[:, 4])
+    return found
+
+
+def test_the_honest_log_of_a_bandit_that_finds_its_winner_is_not_set_aside():
+    rng = np.random.default_rng(0)
+    found = np.concatenate([_one_bandit(rng, np.array([0.03, 0.06, 0.09, 0.12]), 2000) for _ in range(300)])
+    names = ("weight", "squared_weight", "propensity_min", "propensity_max")
+    columns = {name: found[:, 1 + number].tolist() for number, name in enumerate(names)}
+    tests = np.repeat([f"t{number:03d}" for number in range(300)], 4).tolist()
+    ratio = check_sample_ratio(arms_table(tests, found[:, 0].tolist(), **columns), "propensity", 0.01)
+    assert ratio.verdicts.count(SplitVerdict.DEVIATES) <= 3
+    assert np.mean(ratio.p_values < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 300)
 
 
 def test_random_splits_pass_and_broken_ones_are_set_aside_among_many():

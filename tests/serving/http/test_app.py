@@ -207,9 +207,13 @@ def test_from_upload_to_click_and_into_the_log_that_training_reads(world: World)
     assert [one["status"] for one in answer["results"]] == ["accepted", "accepted", "refused", "refused"]
     assert [one["code"] for one in answer["results"][2:]] == ["bad_signature", "from_the_future"]
     world.events(shown, {**shown, "kind": "click"})
-    assert click_log(read_impressions(world.root, "acme")).to_pylist() == [
-        {"creative_id": best, "product_id": "sku/7 é", "segment": "gift givers", "position": 2, "impressions": 1, "clicks": 1}
-    ]
+    (logged,) = click_log(read_impressions(world.root, "acme"), world.service.store).to_pylist()
+    assert (world.root / logged.pop("image")).read_bytes() == PNG
+    assert logged.pop("test_id").startswith("sku/7 é ")
+    assert logged == {
+        "creative_id": best, "product_id": "sku/7 é", "segment": "gift givers", "position": 2, "propensity": 1.0, "impressions": 1,
+        "clicks": 1, "title": "red mug", "category": "mugs", "description": "",
+    }  # fmt: skip
     world.now += 2.0
     (row,) = world.client.get("/v1/report").json()["rows"]
     assert (row["creative"]["creative_id"], row["impressions"], row["clicks"], row["ctr"]) == (best, 1, 1, 1.0)
