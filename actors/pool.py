@@ -370,7 +370,8 @@ class WorkerPool:
         return (
             f"waited {self._timeout_s:.0f} s for {self.size} {self.name} worker(s); the cluster has {total.get('CPU', 0):g} CPUs "
             f"({free.get('CPU', 0):g} free) and {total.get('GPU', 0):g} GPUs ({free.get('GPU', 0):g} free). "
-            f"Ask for less in pools.{self.name}, add nodes, or raise cluster.start_timeout_s."
+            f"Workers that have their share and still load need a higher cluster.start_timeout_s; for those that have none, "
+            f"ask for less in pools.{self.name} or add nodes."
         )
 
 
