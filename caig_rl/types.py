@@ -81,6 +81,16 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
+class Note:
+    """Something about a catalog that was read all the same."""
+
+    where: str
+    reason: str
+    """A short code, for counting: "title_shortened"."""
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class Admission:
     """One product in one round: the unit of accounting."""
 

@@ -9,9 +9,11 @@ import pytest
 from PIL import Image
 from typer.testing import CliRunner
 
+from caig_rl import __version__
 from caig_rl.cli import app
 from caig_rl.cli.chaos import live_on
 from caig_rl.errors import UserError
+from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.imaging.views import save_png
 from caig_rl.models.folders import resolve_model_folder
 
@@ -44,7 +46,20 @@ def test_data_inspect_counts_products_and_names_rejected_rows(catalog: Path):
     assert result.exit_code == 0, result.output
     assert "1 products, 1 rows rejected" in result.stdout
     assert "image_missing" in result.stdout
-    assert "none.png" in result.stdout
+    assert result.stdout.count("none.png") == 1
+    assert "none.png" not in result.stderr
+    assert "row-2  (products.csv row 2)" in result.stdout
+    assert "columns that are not read: 'sku'" in result.stdout
+
+
+def test_data_inspect_takes_a_catalog_where_a_config_stands_and_names_every_row_when_asked(catalog: Path):
+    catalog.write_text("title,image\n" + "Red mug,mug.png\n" * 12 + "Gone,none.png\n" * 5)
+    short, full = (runner.invoke(app, ["data", "inspect", str(catalog), *more]) for more in ([], ["--all"]))
+    assert (short.exit_code, full.exit_code) == (0, 0), short.output
+    assert (short.stdout.count("none.png"), full.stdout.count("none.png")) == (3, 5)
+    assert (short.stdout.count("  (products.csv row"), full.stdout.count("  (products.csv row")) == (10, 12)
+    assert short.stdout.count("and 2 more: --all names every one") == 2
+    assert "--all" not in full.stdout
 
 
 def test_a_dry_run_prints_the_resolved_config_and_the_actors():
@@ -59,6 +74,50 @@ def test_world_draws_a_picture_and_a_log(tmp_path: Path):
     assert result.exit_code == 0, result.output
     assert Image.open(tmp_path / "world.png").width > 500
     assert (tmp_path / "clicks.parquet").stat().st_size > 0
+    assert f"wrote {tmp_path}/creatives" in result.stdout
+
+
+@pytest.mark.parametrize("wrong", [["--num-products", "0"], ["--seed", "-1"], ["--creatives", "0"]])
+def test_world_refuses_numbers_out_of_range(tmp_path: Path, wrong: list[str]):
+    result = runner.invoke(app, ["world", "--out", str(tmp_path), *wrong])
+    assert result.exit_code == 2
+    assert wrong[0] in result.stderr
+
+
+def test_world_refuses_a_file_as_its_folder_before_it_draws(tmp_path: Path):
+    (tmp_path / "taken").touch()
+    result = runner.invoke(app, ["world", "--out", str(tmp_path / "taken"), "--num-products", "100000"])
+    assert result.exit_code == 1
+    assert "taken" in result.stderr
+
+
+def test_the_version_is_printed_alone():
+    assert runner.invoke(app, ["--version"]).stdout == f"caig-rl {__version__}\n"
+
+
+def test_two_ways_to_resume_contradict_each_other():
+    result = runner.invoke(app, ["train", "--resume", "--resume-if-any", "--dry-run"])
+    assert result.exit_code == 2
+    assert "--resume-if-any" in result.stderr
+
+
+@pytest.mark.parametrize("command", [["data", "pairs"], ["reward", "train"], ["reward", "eval"]])
+def test_a_click_log_that_is_not_named_exits_2_and_one_that_is_missing_1(tmp_path: Path, command: list[str]):
+    out = f"clicks.out={tmp_path}/out"
+    assert runner.invoke(app, [*command, out]).exit_code == 2
+    result = runner.invoke(app, [*command, out, f"clicks.path={tmp_path}/none.parquet"])
+    assert result.exit_code == 1
+    assert "no click log at" in result.stderr
+
+
+def test_a_run_in_a_store_is_looked_up_there_and_not_on_the_disk():
+    RunFolder("memory://shelf", "job").write_text("config.yaml", "run: {}\n")
+    result = runner.invoke(app, ["status", "memory://shelf/job", "--once"])
+    assert result.exit_code == 0, result.output
+    for command in (["report"], ["evaluate", "policy"]):
+        result = runner.invoke(app, [*command, "memory://shelf/none"])
+        assert result.exit_code == 1
+        assert "memory://" in result.stderr
 
 
 def test_evaluating_a_folder_that_is_no_run_says_so(tmp_path: Path):

@@ -21,6 +21,7 @@ SMALL = [
     "evaluation.products=6",
     "evaluation.gallery=2",
     "learner.batch_size=4",
+    "learner.micro_batch_size=4",
 ]
 
 

@@ -34,6 +34,7 @@ SMALL = [
     "evaluation.gallery=1",
     "pools.renderer.workers=1",
     "learner.batch_size=4",
+    "learner.micro_batch_size=4",
     "cluster.num_cpus=2",
     "cluster.object_store_gib=0.2",
 ]

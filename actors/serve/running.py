@@ -78,7 +78,7 @@ def connected(root: Path) -> Iterator[dict[str, Any]]:
     """
     path = root / SERVICE_FILE
     if not path.is_file():
-        raise UserError(f"no service runs on {root}: start it with `caig-rl serve run`, or name its folder with serve.root=...")
+        raise UserError(f"no service runs on {root}: start it with `caig-rl serve run`, or name its folder with --root.")
     content = json.loads(path.read_text(encoding="utf-8"))
     if ray.is_initialized():
         yield content["config"]

@@ -9,6 +9,7 @@ from typing import Annotated
 
 import typer
 
+from caig_rl import __version__
 from caig_rl.cli import chaos, data, evaluate, machine, nano, pretrain, reward, serve, status, submit, train
 
 app = typer.Typer(
@@ -29,8 +30,17 @@ app.command()(machine.doctor)
 app.command()(chaos.chaos)
 
 
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"caig-rl {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _logging(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False) -> None:
+def _logging(
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version and stop.")] = False,
+) -> None:
     # Without torchvision transformers says at every start that it uses its PIL image processors: that is how it is meant here.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
     if shutil.which("nvidia-smi") is None:

@@ -6,7 +6,8 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from tempfile import TemporaryFile
+from typing import Annotated, NamedTuple
 
 import typer
 from rich.console import Console
@@ -14,7 +15,9 @@ from rich.markup import escape
 
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
+from caig_rl.data.rows import FILE_KINDS
 from caig_rl.errors import ConfigError, UserError
+from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.interfaces import Judge, ProductSource
 
 console = Console()
@@ -26,7 +29,7 @@ ConfigFile = Annotated[
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides, like learner.lr=1e-4.", show_default=False)
 ]
-RunPath = Annotated[Path, typer.Argument(metavar="RUN", help="A run folder, like runs/demo.")]
+RunPath = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, like runs/demo or s3://bucket/runs/demo.")]
 
 
 @contextmanager
@@ -57,7 +60,47 @@ def resolved_config(config: Path | None, overrides: list[str] | None) -> Config:
     if config is not None and "=" in str(config):
         given.insert(0, str(config))
         config = None
+    if config is not None and config.suffix.lower() in FILE_KINDS:
+        raise ConfigError(
+            f"{config} is no configuration: did you mean catalog.path={config}, a catalog, or clicks.path={config}, a click log?"
+        )
     return load_config(config, given)
+
+
+class RunAddress(NamedTuple):
+    """Where a run folder lies."""
+
+    parent: str
+    """Path or fsspec URI of the folder that holds it."""
+    name: str
+
+    def folder(self) -> RunFolder:
+        """The folder there. Raises UserError for an address of a kind that cannot be read on this machine."""
+        try:
+            return RunFolder(self.parent, self.name)
+        except (ImportError, ValueError) as error:
+            # fsspec: the package for this kind of store is not installed, or there is no such kind.
+            raise UserError(f"{self.parent}/{self.name} cannot be read: {error}") from error
+
+
+def run_address(run: str) -> RunAddress:
+    """The address that a person gave, as a path or as an fsspec URI; a `Path` would turn "s3://" into "s3:/"."""
+    scheme, found, rest = run.partition("://")
+    if not found:
+        path = Path(run).expanduser().resolve()
+        return RunAddress(str(path.parent), path.name)
+    parent, _, name = rest.rstrip("/").rpartition("/")
+    return RunAddress(f"{scheme}://{parent}", name)
+
+
+def check_writable(folder: Path, option: str) -> None:
+    """Make `folder`, which `option` named, and see that files can be made in it. Raises UserError where they cannot."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(f"{option} {folder}: no folder that can be written ({error.strerror}); name another") from error
 
 
 def sources(config: Config) -> tuple[ProductSource, ProductSource, Judge | None]:

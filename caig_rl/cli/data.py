@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -13,6 +13,7 @@ from rich.table import Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, sources
 from caig_rl.config.schema import Config
+from caig_rl.data.rows import FILE_KINDS
 from caig_rl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -22,17 +23,24 @@ app = typer.Typer(help="Catalogs and click logs.", no_args_is_help=True)
 
 
 @app.command("inspect")
-def data_inspect(config: ConfigFile = None, overrides: Overrides = None) -> None:
-    """Read a catalog and say what is in it: products, categories, cut-outs, and every rejected row with its reason.
+def data_inspect(
+    config: ConfigFile = None,
+    overrides: Overrides = None,
+    every: Annotated[bool, typer.Option("--all", help="Name every rejected row and every cut-out, not the first few.")] = False,
+) -> None:
+    """Read a catalog and say what is in it: products, categories, cut-outs and how sure they are, rejected rows with their reasons.
 
+    A catalog file or a folder of images may stand where CONFIG does.
     With clicks.path, read the click log and say what `data pairs` would find in it; the catalog too where catalog.path names one.
     """
     with explained():
+        if config is not None and "=" not in str(config) and (config.suffix.lower() in FILE_KINDS or config.is_dir()):
+            config, overrides = None, [f"catalog.path={config}", *(overrides or [])]
         settings = resolved_config(config, overrides)
         if settings.clicks.path:
             _inspect_clicks(settings)
         if settings.catalog.path or not settings.clicks.path:
-            _inspect_products(settings)
+            _inspect_products(settings, every)
 
 
 @app.command("pairs")
@@ -98,23 +106,13 @@ def _print_clicks(summary: ClickSummary) -> None:
         console.print(kept)
 
 
-def _inspect_products(settings: Config) -> None:
+def _inspect_products(settings: Config, every: bool) -> None:
+    from caig_rl.cli.inspect_text import print_catalog
+    from caig_rl.data.catalog import load_catalog
     from caig_rl.data.inspect import inspect_catalog
 
-    source, _, _ = sources(settings)
-    summary = inspect_catalog(source)
-    console.print(f"{summary.num_products} products, {sum(r.count for r in summary.rejected.values())} rows rejected")
-    table = Table("category", "products")
-    for name, count in summary.categories.items():
-        table.add_row(escape(name), str(count))
-    console.print(table)
-    console.print("cut-outs: " + ", ".join(f"{count} by {method}" for method, count in summary.methods.items()))
-    if summary.confidence:
-        console.print("confidence of made cut-outs: " + ", ".join(f"{q:.0%} {value:.2f}" for q, value in summary.confidence.items()))
-    for reason, rejection in summary.rejected.items():
-        console.print(
-            f"[yellow]{reason}[/] {rejection.count}",
-            *(f"  {escape(example)}" for example in rejection.examples),
-            sep="\n",
-            highlight=False,
-        )
+    if settings.catalog.path:
+        catalog = load_catalog(settings.catalog, settings.imaging.size, log=False)
+        print_catalog(inspect_catalog(catalog, catalog.notes), every)
+    else:
+        print_catalog(inspect_catalog(sources(settings)[0]), every)

@@ -9,9 +9,11 @@ import typer
 from rich.markup import escape
 
 from caig_rl.cli.ab_text import ab_lines, ab_table
-from caig_rl.cli.common import Overrides, RunPath, console, explained, sources
-from caig_rl.config.load import load_config
+from caig_rl.cli.common import Overrides, RunPath, console, explained, run_address, sources
+from caig_rl.config.load import load_config_text
 from caig_rl.errors import UserError
+
+CONFIG = "config.yaml"
 
 app = typer.Typer(help="Measure what a run has learned.", no_args_is_help=True)
 
@@ -21,21 +23,27 @@ def evaluate_policy(
     run: RunPath,
     overrides: Overrides = None,
 ) -> None:
-    """Measure initial and final policy of a run on held-out products, on the same noise. Default: 96 products."""
+    """Measure initial and final policy of a run on 96 products (evaluation.products), on the same noise.
+
+    Products of the click world are held out: the run never saw them. A run on a catalog is measured on that catalog, whose products it
+    was trained on.
+    """
     from actors.launch import evaluate_run
 
     with explained():
-        config_file = run / "config.yaml"
-        if not config_file.is_file():
-            raise UserError(f"{run} is not a run folder: it holds no config.yaml.")
+        address = run_address(run)
+        folder = address.folder()
+        if not folder.exists(CONFIG):
+            raise UserError(f"{run} is not a run folder: it holds no {CONFIG}.")
         given = overrides or []
         if not any(text.startswith("evaluation.products=") for text in given):
             given = ["evaluation.products=96", *given]
-        settings = load_config(config_file, given)
+        settings = load_config_text(folder.read_text(CONFIG), folder.path(CONFIG), given)
         _, evaluation, judge = sources(settings)
         if judge is None:
             raise UserError("world.judge is false: without a judge there is no true CTR to measure.")
-        evaluate_run(settings, run, evaluation, judge, console=console)
+        # Of the address it takes the parent and the name alone, and a Path would break a URI.
+        evaluate_run(settings, address, evaluation, judge, console=console)  # type: ignore[arg-type]
 
 
 @app.command("ab")

@@ -9,21 +9,22 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
-from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
+from caig_rl.cli.common import ConfigFile, Overrides, check_writable, console, explained, resolved_config
 
 
 def world(
     out: Annotated[Path, typer.Option(help="Folder for the pictures and the log.")] = Path("runs/world"),
-    seed: Annotated[int, typer.Option(help="World seed.")] = 0,
-    num_products: Annotated[int, typer.Option(help="Products to draw.")] = 24,
-    creatives: Annotated[int, typer.Option(help="Creatives a product; two or more give pairs to learn from.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="World seed.")] = 0,
+    num_products: Annotated[int, typer.Option(min=1, help="Products to draw.")] = 24,
+    creatives: Annotated[int, typer.Option(min=1, help="Creatives a product; two or more give pairs to learn from.")] = 1,
 ) -> None:
     """Draw products of the click world in scenes of their own, show them to its shoppers, and write the log they leave."""
     from caig_rl.world.show import show_world
 
     with explained():
+        check_writable(out, "--out")
         for path in show_world(out, seed, num_products, creatives):
-            console.print(f"wrote {path}")
+            console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
 def doctor(config: ConfigFile = None, overrides: Overrides = None) -> None:

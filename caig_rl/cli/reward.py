@@ -14,7 +14,7 @@ from rich.table import Table
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
 from caig_rl.cli.training_text import print_training
 from caig_rl.config.schema import Config
-from caig_rl.errors import ClickLogError, UserError
+from caig_rl.errors import ClickLogError, ConfigError, UserError
 from caig_rl.types import Product
 
 if TYPE_CHECKING:
@@ -136,8 +136,10 @@ def _image_folder(settings: Config) -> Path:
     if settings.clicks.images:
         return Path(settings.clicks.images)
     if not settings.clicks.path:
-        raise ClickLogError("clicks.images and clicks.path are empty: name the folder that the log's image paths are relative to")
+        raise ConfigError("clicks.images and clicks.path are empty: name the folder that the log's image paths are relative to")
     log = Path(settings.clicks.path)
+    if "://" not in settings.clicks.path and not log.exists():
+        raise ClickLogError(f"there is no click log at {log}; set clicks.path, or clicks.images to the folder of its pictures")
     return log if log.is_dir() else log.parent
 
 

@@ -11,9 +11,8 @@ from rich.live import Live
 from rich.markup import escape
 from rich.table import Table
 
-from caig_rl.cli.common import console, explained
+from caig_rl.cli.common import console, explained, run_address
 from caig_rl.errors import UserError
-from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.run_status import RunStatus, read_status
 
 _ENDED = ("done", "stopped", "failed")
@@ -31,8 +30,7 @@ def status(
         if target.startswith(("http://", "https://")):
             console.print(_jobs(target))
             return
-        root, _, name = target.rstrip("/").rpartition("/")
-        folder = RunFolder(root or ".", name)
+        folder = run_address(target).folder()
         current = read_status(folder)
         if once or not console.is_terminal:
             console.print(table_of(current))

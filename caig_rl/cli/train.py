@@ -6,7 +6,8 @@ from typing import Annotated
 
 import typer
 
-from caig_rl.cli.common import ConfigFile, Overrides, RunPath, console, explained, resolved_config, run_console, sources
+from caig_rl.cli.common import ConfigFile, Overrides, RunPath, console, explained, resolved_config, run_address, run_console, sources
+from caig_rl.errors import ConfigError
 
 
 def train(
@@ -21,6 +22,8 @@ def train(
     from caig_rl.evaluation.trackers import refuse_missing_trackers
 
     with explained():
+        if resume and resume_if_any:
+            raise ConfigError("--resume and --resume-if-any contradict each other where there is nothing to resume: give one of them")
         settings = resolved_config(config, overrides)
         if dry_run:
             show_plan(settings)
@@ -40,7 +43,6 @@ def train(
 def report(run: RunPath) -> None:
     """Write the run's report.html again."""
     from caig_rl.evaluation.report import write_report
-    from caig_rl.evaluation.run_folder import RunFolder
 
     with explained():
-        console.print(f"report: {write_report(RunFolder(str(run.parent), run.name))}")
+        console.print(f"report: {write_report(run_address(run).folder())}")

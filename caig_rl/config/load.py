@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 
 from caig_rl.config.keys import allowed, defaults, leaves, nearest, sections, types_of
 from caig_rl.config.schema import Config
-from caig_rl.config.yaml_source import parse_yaml, read_config_file
+from caig_rl.config.yaml_source import parse_yaml, read_config_file, read_config_text
 from caig_rl.errors import ConfigError
 
 _OVERRIDES = "command line"
@@ -30,9 +30,14 @@ def load_config(path: Path | None, overrides: Sequence[str] = ()) -> Config:
     found = _Settings()
     if path is not None:
         found.add_tree(read_config_file(path), "", str(path))
-    for text in overrides:
-        found.add_override(text)
-    return found.validated()
+    return found.overridden(overrides)
+
+
+def load_config_text(text: str, origin: str, overrides: Sequence[str] = ()) -> Config:
+    """`load_config` of a YAML file's content, wherever it was read from; messages call it `origin`."""
+    found = _Settings()
+    found.add_tree(read_config_text(text, origin), "", origin)
+    return found.overridden(overrides)
 
 
 def config_yaml(config: Config) -> str:
@@ -94,6 +99,12 @@ class _Settings:
             self.mistakes.append(f"{key} ({origin}): given twice, {_shown(self.values[key])} and {_shown(value)}; keep one of them")
         self.values[key] = value
         self.origins[key] = origin
+
+    def overridden(self, overrides: Sequence[str]) -> Config:
+        """The configuration with these on top; see `validated`."""
+        for text in overrides:
+            self.add_override(text)
+        return self.validated()
 
     def validated(self) -> Config:
         """The configuration, or a ConfigError with all mistakes."""

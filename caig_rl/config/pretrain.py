@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from caig_rl.config.section import NANO, Share
+from caig_rl.config.section import NANO, FilePath, Share
 from caig_rl.config.training import TrainJobConfig
 
 Family = Literal["image_understanding", "content_understanding", "prompt_generation"]
@@ -20,9 +20,9 @@ def _shares() -> dict[Family, float]:
 class PretrainConfig(TrainJobConfig):
     """How the policy learns about products and backgrounds before it learns from clicks."""
 
-    backbone: str = NANO
+    backbone: FilePath = NANO
     """Folder of the image-text-to-text model to start from, or "nano"."""
-    creatives: str | None = None
+    creatives: FilePath | None = None
     """CSV, JSONL or Parquet file of existing ads with the words for their backgrounds: columns product_id, image, caption. Empty: the
     catalog alone, which teaches product names and titles, but no backgrounds."""
     columns: dict[str, str] = Field(default_factory=dict)
@@ -33,7 +33,7 @@ class PretrainConfig(TrainJobConfig):
     """Weights of the task families; one that is not named is left out. A product without captioned ads has no prompt to learn."""
     validation_share: Share = 0.05
     """Products kept for early stopping."""
-    out: str = "runs/pretrained"
+    out: FilePath = "runs/pretrained"
     """Local folder for the best model, a policy's folder; the job's checkpoints lie beside it."""
 
     @model_validator(mode="after")

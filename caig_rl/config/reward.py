@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from caig_rl.config.section import NANO, Share
+from caig_rl.config.section import NANO, FilePath, Share
 from caig_rl.config.section import Section as _Section
 from caig_rl.config.training import TrainJobConfig
 
@@ -14,7 +14,7 @@ from caig_rl.config.training import TrainJobConfig
 class ClicksConfig(_Section):
     """Click logs: where they are, how they are read, and what becomes of them (`caig-rl data pairs`)."""
 
-    path: str | None = None
+    path: FilePath | None = None
     """A Parquet, CSV or JSONL file, or a folder of files of one kind; local or an fsspec URI."""
     form: Literal["aggregates", "events"] = "aggregates"
     """"aggregates": rows with impressions and clicks, summed per creative. "events": each row is one impression, clicked or not."""
@@ -22,7 +22,7 @@ class ClicksConfig(_Section):
     """Our column name -> the file's: {"product": "sku", "creative": "ad_id"}. "headline + image_id" joins two columns into one name."""
     rows_are_arms: bool = False
     """Each row is one arm of a test, and one creative may be in several. Otherwise traffic is taken as split between creatives."""
-    images: str | None = None
+    images: FilePath | None = None
     """Folder that the log's image paths are relative to. Empty: the log's own folder."""
     max_faulty_share: Share = 0.05
     """More faulty rows than this share of all rows stop the job."""
@@ -42,7 +42,7 @@ class ClicksConfig(_Section):
     """Products kept for early stopping."""
     heldout_share: Share = 0.1
     """Products kept for the final measurement."""
-    out: str = "runs/clicks"
+    out: FilePath = "runs/clicks"
     """Folder for creatives.parquet, pairs.parquet and the report; local or an fsspec URI."""
 
 
@@ -75,11 +75,11 @@ class RewardTrainConfig(TrainJobConfig):
 
     form: Literal["scorer", "side_by_side", "vam", "cg4ctr"] = "scorer"
     """"scorer": each creative alone. "side_by_side": the paper's. "vam" and "cg4ctr": the baselines it compares with."""
-    backbone: str = NANO
+    backbone: FilePath = NANO
     """Folder of an image-text-to-text model, or "nano". VAM and CG4CTR make small encoders of their own and take its tokenizer."""
     image_size: int = Field(64, ge=32, multiple_of=32)
     """Side of each creative as the model sees it. side_by_side on "nano": 32, since two of them share a picture."""
-    out: str = "runs/reward"
+    out: FilePath = "runs/reward"
     """Local folder for the best model; the job's checkpoints lie beside it."""
 
     @model_validator(mode="after")
@@ -94,7 +94,7 @@ class RewardConfig(_Section):
 
     kind: Literal["model", "judge", "random"] = "model"
     """"model": the folder at `model`, of whichever form it is. "judge": a model behind an endpoint. "random": scores that know nothing."""
-    model: str = NANO
+    model: FilePath = NANO
     """Reward model folder (scorer, side_by_side, vam or cg4ctr), or "nano"."""
     architecture: str | None = None
     """For `--dry-run` where the folder is not on this machine: as `policy.architecture`."""

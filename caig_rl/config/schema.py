@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from caig_rl.config.pretrain import PretrainConfig
 from caig_rl.config.reward import ClicksConfig, RewardConfig
-from caig_rl.config.section import NANO, Share
+from caig_rl.config.section import NANO, FilePath, Share
 from caig_rl.config.section import Section as _Section
 from caig_rl.config.serve import ServeConfig
 from caig_rl.config.tracking import LogsConfig, TrackingConfig
@@ -19,7 +19,7 @@ class RunConfig(_Section):
 
     name: str = Field("demo", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")
     """Folder of the run under `root`."""
-    root: str = "runs"
+    root: FilePath = "runs"
     """Local path or fsspec URI that holds the run folders."""
     seed: int = Field(0, ge=0)
     """Seed of everything but the click world."""
@@ -28,7 +28,7 @@ class RunConfig(_Section):
 class CatalogConfig(_Section):
     """Where the products come from."""
 
-    path: str | None = None
+    path: FilePath | None = None
     """A CSV, JSONL or Parquet file, or a folder of images. Empty: products of the click world."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our column name -> the file's: {"product_id": "sku", "image": "photo"}."""
@@ -67,11 +67,18 @@ class ImagingConfig(_Section):
     canny: tuple[int, int] = (100, 200)
     """Lower and upper threshold of the Canny control."""
 
+    @model_validator(mode="after")
+    def _thresholds_are_in_order(self) -> ImagingConfig:
+        lower, upper = self.canny
+        if not 0 <= lower <= upper:
+            raise ValueError(f"imaging.canny = [{lower}, {upper}]: give the lower threshold first, then the upper, neither below 0")
+        return self
+
 
 class PolicyConfig(_Section):
     """The prompt model and its vLLM engine."""
 
-    model: str = NANO
+    model: FilePath = NANO
     """Model folder (Hugging Face layout, safetensors), or "nano"."""
     architecture: str | None = None
     """For `--dry-run` where the folder is not on this machine: "llava-1.6-vicuna-7b", "qwen2.5-vl-7b" or "smolvlm-500m"."""
@@ -89,11 +96,20 @@ class PolicyConfig(_Section):
     kv_cache_gib: int = Field(1, ge=1)
     """CPU only: room for the KV cache."""
 
+    @model_validator(mode="after")
+    def _the_answer_leaves_room_for_the_question(self) -> PolicyConfig:
+        if self.max_tokens >= self.max_model_len:
+            raise ValueError(
+                f"policy.max_tokens ({self.max_tokens}) must be less than policy.max_model_len ({self.max_model_len}), "
+                "which holds picture, question and answer"
+            )
+        return self
+
 
 class RendererConfig(_Section):
     """The diffusion pipeline."""
 
-    model: str = NANO
+    model: FilePath = NANO
     """Folder of a StableDiffusionControlNetInpaintPipeline, or "nano"."""
     architecture: str | None = None
     """For `--dry-run` where the folder is not on this machine: "sd1.5-controlnet"."""
@@ -206,6 +222,15 @@ class LearnerConfig(_Section):
     checkpoint_every: int = Field(1, ge=1)
     """Rounds between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _a_pass_is_no_larger_than_a_step(self) -> LearnerConfig:
+        if self.micro_batch_size > self.batch_size:
+            raise ValueError(
+                f"learner.micro_batch_size ({self.micro_batch_size}) is more than learner.batch_size ({self.batch_size}): "
+                "a step has no more pairs for a forward pass; set both"
+            )
+        return self
 
 
 class EvaluationConfig(_Section):

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from caig_rl.config.section import Section, Share
+from caig_rl.config.section import FilePath, Section, Share
 
 
 class ServeLimits(Section):
@@ -54,7 +54,7 @@ class ServeChoice(Section):
 class ServeConfig(Section):
     """The service: creatives on demand, the studio page, and the clicks that flow back."""
 
-    root: str = "serving"
+    root: FilePath = "serving"
     """Folder on storage that every node shares (a file system, not an object store: events are synced to it before they are
     acknowledged)."""
     host: str = "127.0.0.1"

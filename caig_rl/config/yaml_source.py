@@ -39,14 +39,23 @@ def read_config_file(path: Path) -> dict[Any, Any]:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ConfigError(f"{path}: not a UTF-8 text (byte {error.start}); save it as UTF-8") from error
+    return read_config_text(text, str(path))
+
+
+def read_config_text(text: str, origin: str) -> dict[Any, Any]:
+    """The mapping in the text of a YAML file, which messages call `origin`; an empty text is an empty mapping.
+
+    Raises:
+        ConfigError: malformed (with the line), a key given twice, or not a mapping.
+    """
     try:
         content = parse_yaml(text)
     except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from error
+        raise ConfigError(f"{origin}: {error}") from error
     if content is None:
         return {}
     if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds {type(content).__name__} {content!r:.60}, but a mapping of sections is needed (learner: ...)")
+        raise ConfigError(f"{origin}: holds {type(content).__name__} {content!r:.60}, but a mapping of sections is needed (learner: ...)")
     return content
 
 

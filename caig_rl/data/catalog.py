@@ -6,19 +6,20 @@ Every row becomes a product or a `Rejected` with its reason. The catalog holds p
 from __future__ import annotations
 
 import logging
+import unicodedata
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from caig_rl.config.schema import CatalogConfig
-from caig_rl.data.columns import map_columns
-from caig_rl.data.row_images import RowRefused, image_folder, resolve_image
+from caig_rl.data.columns import ignored_columns, map_columns
+from caig_rl.data.row_images import RowRefused, brief, image_folder, resolve_image
 from caig_rl.data.rows import Row, read_rows
 from caig_rl.errors import CatalogError
 from caig_rl.imaging.cutout import MAX_SIDE, NoProductFound, make_cutout
 from caig_rl.imaging.loading import ImageRefused, load_rgba
-from caig_rl.types import Cutout, Product, Rejected
+from caig_rl.types import Cutout, Note, Product, Rejected
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +41,8 @@ class FileCatalog:
     """Product id -> its image."""
     max_pixels: int
     max_side: int
+    notes: tuple[Note, ...] = ()
+    """What was not taken as it stood, without costing a row: columns that are not read, titles that were shortened."""
 
     def cutouts(self, product_ids: Sequence[str]) -> list[Cutout]:
         """Load and cut out these products' images, in this order.
@@ -57,10 +60,11 @@ class FileCatalog:
             raise CatalogError(f"the image of {product_id!r} changed since the catalog was read: {error}") from error
 
 
-def load_catalog(config: CatalogConfig, imaging_size: int = MAX_SIDE) -> FileCatalog:
+def load_catalog(config: CatalogConfig, imaging_size: int = MAX_SIDE, *, log: bool = True) -> FileCatalog:
     """Read the catalog at `config.path`, decode and cut out each image once to see that it can be used.
 
-    `imaging_size` is the longest side of a cut-out in pixels. Raises CatalogError when the catalog cannot be read or holds nothing
+    `imaging_size` is the longest side of a cut-out in pixels. Without `log` the rejections and notes are not logged, for a caller that
+    prints them itself. Raises CatalogError when the catalog cannot be read or holds nothing
     usable, ConfigError for a wrong key in `config.columns`.
     """
     assert config.path is not None, "catalog.path is empty: products come from the click world"
@@ -68,13 +72,26 @@ def load_catalog(config: CatalogConfig, imaging_size: int = MAX_SIDE) -> FileCat
     present, rows = read_rows(path)
     if not rows:
         raise CatalogError(f"{path} holds no rows" if path.is_file() else f"{path} holds no files")
-    reader = _RowReader(config, image_folder(path), map_columns(path.name, present, config.columns), imaging_size)
+    columns = map_columns(path.name, present, config.columns)
+    reader = _RowReader(config, image_folder(path), columns, imaging_size)
+    ignored = ignored_columns(path.name, present, columns)
+    if ignored:
+        reader.notes.append(Note(path.name, "columns_not_read", ignored))
     for row in rows[: config.max_products]:
         reader.take(row)
+    if log or not reader.products:
+        _log(path, reader)
     if not reader.products:
         raise CatalogError(f"{path} holds no usable product; {_counts(reader.rejected)}. First: {_first(reader.rejected)}")
+    products, rejected, notes = tuple(reader.products), tuple(reader.rejected), tuple(reader.notes)
+    return FileCatalog(products, rejected, reader.images, config.max_pixels, imaging_size, notes)
+
+
+def _log(path: Path, reader: _RowReader) -> None:
+    told: list[Note | Rejected] = [*reader.notes, *reader.rejected]
+    for one in told:
+        logger.warning("%s (%s)", one.message, one.reason)
     logger.info("%s: %d products, %d rows rejected", path, len(reader.products), len(reader.rejected))
-    return FileCatalog(tuple(reader.products), tuple(reader.rejected), reader.images, config.max_pixels, imaging_size)
 
 
 class _RowReader:
@@ -83,18 +100,20 @@ class _RowReader:
     def __init__(self, config: CatalogConfig, folder: Path, columns: Mapping[str, str], max_side: int) -> None:
         self.products: list[Product] = []
         self.rejected: list[Rejected] = []
+        self.notes: list[Note] = []
         self.images: dict[str, Path] = {}
         self._config, self._folder, self._columns, self._max_side = config, folder, columns, max_side
 
     def take(self, row: Row) -> None:
         """Accept or reject one row."""
+        noted = len(self.notes)
         try:
             product, image = self._read(row)
             self._check_cutout(image)
         except (RowRefused, ImageRefused) as refusal:
             message = f"{row.where}: {refusal}"
-            logger.warning("%s (%s)", message, refusal.reason)
             self.rejected.append(Rejected(where=row.where, reason=refusal.reason, message=message))
+            del self.notes[noted:]
             return
         self.products.append(product)
         self.images[product.product_id] = image
@@ -107,20 +126,29 @@ class _RowReader:
             if theirs in row.nested:
                 raise RowRefused("row_unreadable", f"column {theirs!r} holds a list, an object or bytes, not text")
         text = {ours: " ".join(value.split()) for ours, value in cells.items()}
+        product_id = text.pop("product_id", "") or f"row-{row.number}"
+        if _without_controls(product_id) != product_id:
+            raise RowRefused("id_unusable", f"product_id {brief(product_id)} holds control characters; it must be plain text")
+        text = {ours: " ".join(_without_controls(value).split()) for ours, value in text.items()}
         if not text["title"]:
             raise RowRefused("title_empty", "the title is empty")
-        product_id = text.get("product_id") or f"row-{row.number}"
         if product_id in self.images:
             first = next(product.source for product in self.products if product.product_id == product_id)
             raise RowRefused("duplicate_id", f"product_id {product_id!r} was used before, in {first}")
         product = Product(
             product_id=product_id,
-            title=_shorten(text["title"], row.where),
+            title=self._shorten(text["title"], row.where),
             category=text.get("category") or UNKNOWN_CATEGORY,
             description=text.get("description", ""),
             source=row.where,
         )
         return product, resolve_image(self._folder, cells["image"].strip())
+
+    def _shorten(self, title: str, where: str) -> str:
+        if len(title) <= MAX_TITLE:
+            return title
+        self.notes.append(Note(where, "title_shortened", f"{where}: title of {len(title)} characters shortened to {MAX_TITLE}"))
+        return title[:MAX_TITLE].rstrip()
 
     def _check_cutout(self, image: Path) -> None:
         try:
@@ -135,11 +163,9 @@ class _RowReader:
             )
 
 
-def _shorten(title: str, where: str) -> str:
-    if len(title) <= MAX_TITLE:
-        return title
-    logger.warning("%s: title of %d characters shortened to %d", where, len(title), MAX_TITLE)
-    return title[:MAX_TITLE].rstrip()
+def _without_controls(text: str) -> str:
+    """Without NUL and its like, which no reader of the report, no terminal and no tokenizer should meet."""
+    return "".join(sign for sign in text if unicodedata.category(sign) != "Cc")
 
 
 def _counts(rejected: Sequence[Rejected]) -> str:

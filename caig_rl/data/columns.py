@@ -38,6 +38,17 @@ def map_columns(
     return {ours: theirs for ours, theirs in mapping.items() if theirs in present}
 
 
+def ignored_columns(name: str, present: Sequence[str], mapping: Mapping[str, str]) -> str:
+    """A line that names the columns of the file `name` that are not read, each with the one of ours it may stand for; empty where all are.
+
+    `mapping` is what `map_columns` gave.
+    """
+    read = set(mapping.values())
+    free = [ours for ours in COLUMNS if ours not in mapping]
+    ignored = [f"{theirs!r}{nearest_name(theirs, free)}" for theirs in dict.fromkeys(present) if theirs not in read]
+    return f"{name}: columns that are not read: {', '.join(ignored)}; catalog.columns.OURS=THEIRS reads one" if ignored else ""
+
+
 def _missing(name: str, key: str, theirs: str, present: Sequence[str]) -> str:
     if len(present) == 1 and ";" in present[0]:
         return f"{name} has no column {theirs!r}: its cells seem to be separated by semicolons. Save it with commas"

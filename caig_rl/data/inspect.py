@@ -3,25 +3,37 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from caig_rl.interfaces import ProductSource
+from caig_rl.types import Note, Rejected
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 1.0)
 """The quantiles of cut-out confidence that a summary holds."""
-_EXAMPLES = 3
 _BATCH = 32
 
 
 @dataclass(frozen=True, slots=True)
-class RejectionSummary:
-    """The rows rejected for one reason."""
+class ReasonSummary:
+    """The rows rejected, or noted, for one reason."""
 
     count: int
-    examples: tuple[str, ...]
-    """Messages of the first three."""
+    messages: tuple[str, ...]
+    """One a row, in the catalog's order."""
+
+
+@dataclass(frozen=True, slots=True)
+class MadeCutout:
+    """A product that was cut out of a plain ground, and how well."""
+
+    confidence: float
+    """0-1."""
+    product_id: str
+    source: str
+    """Where the product was read: "products.csv row 12"."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,34 +43,42 @@ class CatalogSummary:
     num_products: int
     categories: dict[str, int]
     """Products by category, the largest first."""
-    rejected: dict[str, RejectionSummary]
+    rejected: dict[str, ReasonSummary]
     """Rows by reason, the most frequent first."""
+    notes: dict[str, ReasonSummary]
+    """Notes by reason, the most frequent first: what was changed or left out without costing a row."""
     methods: dict[str, int]
     """Products by how they were cut out: "alpha" or "plain_ground"."""
     confidence: dict[float, float]
     """Quantile -> cut-out confidence, over the products cut out of a plain ground; empty where there are none."""
+    made: tuple[MadeCutout, ...]
+    """The products cut out of a plain ground, the least sure first."""
 
 
-def inspect_catalog(source: ProductSource) -> CatalogSummary:
-    """Summarise `source`, loading each product's cut-out once."""
+def inspect_catalog(source: ProductSource, notes: Sequence[Note] = ()) -> CatalogSummary:
+    """Summarise `source`, loading each product's cut-out once. `notes` are the catalog's own."""
     methods: Counter[str] = Counter()
-    confidences: list[float] = []
-    ids = [product.product_id for product in source.products]
-    for start in range(0, len(ids), _BATCH):
-        for cutout in source.cutouts(ids[start : start + _BATCH]):
+    made: list[MadeCutout] = []
+    products = source.products
+    for start in range(0, len(products), _BATCH):
+        batch = products[start : start + _BATCH]
+        for product, cutout in zip(batch, source.cutouts([one.product_id for one in batch]), strict=True):
             methods[cutout.method] += 1
             if cutout.method == "plain_ground":
-                confidences.append(cutout.confidence)
+                made.append(MadeCutout(cutout.confidence, product.product_id, product.source))
+    confidences = [one.confidence for one in made]
     return CatalogSummary(
-        num_products=len(ids),
-        categories=dict(Counter(product.category for product in source.products).most_common()),
-        rejected=_rejections(source),
+        num_products=len(products),
+        categories=dict(Counter(product.category for product in products).most_common()),
+        rejected=_by_reason(source.rejected),
+        notes=_by_reason(notes),
         methods=dict(methods.most_common()),
         confidence={q: float(np.quantile(confidences, q)) for q in QUANTILES} if confidences else {},
+        made=tuple(sorted(made, key=lambda one: one.confidence)),
     )
 
 
-def _rejections(source: ProductSource) -> dict[str, RejectionSummary]:
-    counts = Counter(row.reason for row in source.rejected)
-    messages = {reason: [row.message for row in source.rejected if row.reason == reason] for reason in counts}
-    return {reason: RejectionSummary(count, tuple(messages[reason][:_EXAMPLES])) for reason, count in counts.most_common()}
+def _by_reason(rows: Sequence[Rejected] | Sequence[Note]) -> dict[str, ReasonSummary]:
+    counts = Counter(row.reason for row in rows)
+    messages = {reason: tuple(row.message for row in rows if row.reason == reason) for reason in counts}
+    return {reason: ReasonSummary(count, messages[reason]) for reason, count in counts.most_common()}

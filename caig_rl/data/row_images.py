@@ -27,19 +27,20 @@ def resolve_image(folder: Path, image: str) -> Path:
     if not image:
         raise RowRefused("image_missing", "no image is named")
     if "://" in image:
-        raise RowRefused("image_missing", f"{_brief(image)} is an address; images are read from files, so download it first")
+        raise RowRefused("image_missing", f"{brief(image)} is an address; images are read from files, so download it first")
     try:
         path = (folder / image).resolve()
         inside = path.is_relative_to(folder)
         exists = inside and path.is_file()
     except (OSError, RuntimeError, ValueError) as error:
-        raise RowRefused("image_missing", f"{_brief(image)} is no usable path ({type(error).__name__})") from error
+        raise RowRefused("image_missing", f"{brief(image)} is no usable path ({type(error).__name__})") from error
     if not inside:
-        raise RowRefused("path_escapes", f"{_brief(image)} leaves the catalog's folder; put the image inside it")
+        raise RowRefused("path_escapes", f"{brief(image)} leaves the catalog's folder; put the image inside it")
     if not exists:
-        raise RowRefused("image_missing", f"there is no file {_brief(image)}")
+        raise RowRefused("image_missing", f"there is no file {brief(image)}")
     return path
 
 
-def _brief(text: str) -> str:
+def brief(text: str) -> str:
+    """For a message: quoted, and cut where it is long."""
     return repr(text if len(text) <= 120 else text[:117] + "...")

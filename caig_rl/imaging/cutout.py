@@ -16,6 +16,7 @@ MAX_SIDE = 512
 MARGIN_PX = 2
 """Room for the soft edge around the product's solid pixels."""
 _SOLID = 128
+_LEAST_SIDE = 16
 _REAL_TRANSPARENCY = 0.005
 # Shares of the image. A product that fills nearly all of it left no ground to learn from.
 _MIN_AREA, _MAX_AREA = 0.01, 0.92
@@ -45,7 +46,10 @@ def make_cutout(rgba: ImageArray, max_side: int = MAX_SIDE) -> Cutout:
         if not (alpha >= _SOLID).any():
             raise NoProductFound("every pixel is transparent")
         return Cutout(rgba=crop_to_product(rgba, max_side), confidence=1.0, method="alpha")
-    return _from_plain_ground(shrink(rgba, max_side)[..., :3], max_side)
+    small = shrink(rgba, max_side)[..., :3]
+    if min(small.shape[:2]) < _LEAST_SIDE:
+        raise NoProductFound(_too_narrow(rgba, small))
+    return _from_plain_ground(small, max_side)
 
 
 def crop_to_product(rgba: ImageArray, max_side: int) -> ImageArray:
@@ -59,8 +63,6 @@ def crop_to_product(rgba: ImageArray, max_side: int) -> ImageArray:
 
 
 def _from_plain_ground(rgb: ImageArray, max_side: int) -> Cutout:
-    if min(rgb.shape[:2]) < 16:
-        raise NoProductFound(f"the image is only {rgb.shape[1]} x {rgb.shape[0]} pixels")
     ground = find_ground(rgb)
     if ground.border_share < MIN_BORDER_SHARE:
         raise NoProductFound(f"no plain ground: only {ground.border_share:.0%} of the border has one colour")
@@ -71,6 +73,11 @@ def _from_plain_ground(rgb: ImageArray, max_side: int) -> Cutout:
     alpha = _soft_edge(to_lab(rgb), ground, product)
     rgba = np.dstack([_colour_from_inside(rgb, alpha >= 0.5), np.rint(alpha * 255.0).astype(np.uint8)])
     return Cutout(rgba=crop_to_product(rgba, max_side), confidence=_confidence(ground, alpha >= 0.5), method="plain_ground")
+
+
+def _too_narrow(original: ImageArray, small: ImageArray) -> str:
+    shrunk = "" if small.shape[:2] == original.shape[:2] else f", shrunk to {small.shape[1]} x {small.shape[0]} to be read"
+    return f"the image is only {original.shape[1]} x {original.shape[0]} pixels{shrunk}; at least {_LEAST_SIDE} each way are needed"
 
 
 def _clean(mask: Mask, shadow: Mask) -> Mask:

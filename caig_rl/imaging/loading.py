@@ -53,14 +53,14 @@ def decode_rgba(data: bytes, name: str, max_pixels: int) -> ImageArray:
     except UnidentifiedImageError as error:
         raise _unidentified(data, name) from error
     except _DECODING_FAULTS as error:
-        raise _undecodable(data, name, error) from error
+        raise _undecodable(data, name, error, max_pixels) from error
     with image:
         _check_size(name, image.width, image.height, max_pixels)
         try:
             image.load()
             upright = ImageOps.exif_transpose(image)
         except _DECODING_FAULTS as error:
-            raise _undecodable(data, name, error) from error
+            raise _undecodable(data, name, error, max_pixels) from error
         return _to_rgba(upright)
 
 
@@ -75,7 +75,7 @@ def _check_size(name: str, width: int, height: int, max_pixels: int) -> None:
         raise ImageRefused("image_zero_size", f"{name} is {width} x {height} pixels")
     if width * height > max_pixels:
         raise ImageRefused(
-            "image_too_large", f"{name} is {width} x {height} pixels; at most {max_pixels:,} are decoded (catalog.max_pixels)"
+            "image_too_large", f"{name} is {width} x {height} pixels; at most {max_pixels:,} are decoded (catalog.max_pixels); shrink it"
         )
 
 
@@ -94,9 +94,11 @@ def _unidentified(data: bytes, name: str) -> ImageRefused:
     return ImageRefused("image_unreadable", f"{name} is no {', '.join(FORMATS)} image")
 
 
-def _undecodable(data: bytes, name: str, error: Exception) -> ImageRefused:
+def _undecodable(data: bytes, name: str, error: Exception, max_pixels: int) -> ImageRefused:
     if isinstance(error, Image.DecompressionBombError):
-        return ImageRefused("image_too_large", f"{name}: {error}")
+        # Pillow stops by itself at twice its own limit, before our check sees the size.
+        most = min(max_pixels, 2 * (Image.MAX_IMAGE_PIXELS or max_pixels))
+        return ImageRefused("image_too_large", f"{name} has more pixels than the {most:,} that are decoded (catalog.max_pixels); shrink it")
     said = str(error).lower()
     if _ends_early(data) or any(word in said for word in ("truncated", "unexpected end", "not enough", "broken data", "incomplete")):
         return ImageRefused("image_truncated", f"{name} is cut short ({error}); export or upload it again")

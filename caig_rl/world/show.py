@@ -15,16 +15,18 @@ from caig_rl.evaluation.contact_sheet import Tile, contact_sheet
 from caig_rl.imaging.composition import compose
 from caig_rl.imaging.placement import place
 from caig_rl.imaging.views import judge_view, save_png
-from caig_rl.types import Product
+from caig_rl.types import Judgement, Product
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import click_log
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import draw_scene
-from caig_rl.world.vocabulary import caption, draw_spec
+from caig_rl.world.vocabulary import SceneSpec, caption, draw_spec
 
 _COLUMNS = 6
 _IMPRESSIONS = 5000
 _MOST_TILES = 48
+CAPTION_LINES = 7
+"""Room for the longest title and scene there are."""
 _PICTURE_SIDE = 128
 """Twice what shoppers and models of the world see."""
 PICTURES, PHOTOS = "creatives", "products"
@@ -35,7 +37,7 @@ CATALOG, CAPTIONS = "products.csv", "captions.csv"
 
 def show_world(folder: Path, seed: int, num_products: int, creatives_per_product: int = 1) -> list[Path]:
     """Write `world.png`, `clicks.parquet`, `products.csv`, `captions.csv` and the pictures that they name to `folder`; returns those four
-    paths.
+    paths, and those of the pictures' two folders.
 
     The log has the world's own columns, and the creative's picture, its product's title and category, as a platform's export would.
     """
@@ -55,7 +57,7 @@ def show_world(folder: Path, seed: int, num_products: int, creatives_per_product
         products = [product] * creatives_per_product
         if len(tiles) < _MOST_TILES:
             tiles += [
-                Tile(creative, f"{product.title}: {caption(spec)}. CTR {one.ctr:.2%}, relevance {one.relevance:.2f}")
+                Tile(creative, tile_caption(product.title, spec, one))
                 for creative, spec, one in zip(creatives, specs, judge.judge(products, creatives), strict=True)
             ]
         ids = [f"c{number * creatives_per_product + index:06d}" for index in range(creatives_per_product)]
@@ -65,20 +67,26 @@ def show_world(folder: Path, seed: int, num_products: int, creatives_per_product
         log = click_log(judge, products, creatives, ids, _IMPRESSIONS, seed + 7919 * number)
         logs.append(_described(log, product))
     picture, log_path = folder / "world.png", folder / "clicks.parquet"
-    Image.fromarray(contact_sheet([tiles[k : k + _COLUMNS] for k in range(0, len(tiles), _COLUMNS)])).save(picture)
+    rows = [tiles[k : k + _COLUMNS] for k in range(0, len(tiles), _COLUMNS)]
+    Image.fromarray(contact_sheet(rows, caption_lines=CAPTION_LINES)).save(picture)
     pq.write_table(pa.concat_tables(logs), log_path)
     catalog = [
         {"product_id": p.product_id, "title": p.title, "category": p.category, "description": p.description, "image": _photo(p)}
         for p in source.products
     ]
     tables = {folder / CATALOG: catalog, folder / CAPTIONS: captions}
-    for path, rows in tables.items():
-        pacsv.write_csv(pa.Table.from_pylist(rows), path)
-    return [picture, log_path, *tables]
+    for path, content in tables.items():
+        pacsv.write_csv(pa.Table.from_pylist(content), path)
+    return [picture, log_path, *tables, folder / PICTURES, folder / PHOTOS]
 
 
 def _photo(product: Product) -> str:
     return f"{PHOTOS}/{product.product_id}.png"
+
+
+def tile_caption(title: str, spec: SceneSpec, judged: Judgement) -> str:
+    """The words under a picture: what it earns first, then what is in it."""
+    return f"CTR {judged.ctr:.2%}, relevance {judged.relevance:.2f}. {title}: {caption(spec)}"
 
 
 def _described(log: pa.Table, product: Product) -> pa.Table:

@@ -130,7 +130,7 @@ def config_of(folder: Path) -> Config:
             "run": {"name": "elastic", "root": str(folder)},
             "reward": {"margin": 0.0},
             "rollout": {"rounds": ROUNDS, "products_per_round": 24, "candidates": 2, "shard_size": 2},
-            "learner": {"batch_size": 4, **small},
+            "learner": {"batch_size": 4, "micro_batch_size": 4, **small},
             "pools": {
                 "policy": small,
                 "scorer": small,

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from caig_rl.config import Config, config_yaml, load_config, write_config
+from caig_rl.config.load import load_config_text
 from caig_rl.errors import ConfigError
 
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
@@ -187,3 +188,35 @@ def test_event_rows_are_never_taken_for_arms():
 def test_products_kept_from_training_leave_some_to_train_on():
     with pytest.raises(ConfigError, match=r"add up to 1\.00"):
         load_config(None, ["clicks.validation_share=0.5", "clicks.heldout_share=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["imaging.canny=[200,100]"], "imaging.canny = [200, 100]: give the lower threshold first"),
+        (["imaging.canny=[-1,100]"], "neither below 0"),
+        (["policy.max_tokens=256"], "policy.max_tokens (256) must be less than policy.max_model_len (256)"),
+        (["learner.batch_size=8"], "learner.micro_batch_size (16) is more than learner.batch_size (8)"),
+    ],
+)
+def test_settings_that_contradict_each_other_are_named(overrides: list[str], told: str) -> None:
+    assert told in message(None, *overrides)
+
+
+def test_a_tilde_is_the_home_folder_in_every_path(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    keys = ["run.root", "catalog.path", "clicks.path", "clicks.images", "clicks.out", "policy.model", "renderer.model", "reward.model"]
+    keys += ["reward.train.backbone", "reward.train.out", "serve.root", "pretrain.backbone", "pretrain.creatives", "pretrain.out"]
+    found = load_config(None, [f"{key}=~/x" for key in keys]).model_dump()
+    for key in keys:
+        value = found
+        for part in key.split("."):
+            value = value[part]
+        assert value == f"{tmp_path}/x", key
+    assert load_config(None, ["run.root=s3://bucket/~x"]).run.root == "s3://bucket/~x"
+
+
+def test_a_config_that_was_read_from_elsewhere_is_named_by_its_address() -> None:
+    assert load_config_text("learner: {epochs: 3}", "s3://runs/demo/config.yaml", ["rollout.rounds=2"]).learner.epochs == 3
+    with pytest.raises(ConfigError, match=r"learner\.lrr \(s3://runs/demo/config\.yaml\)"):
+        load_config_text("learner: {lrr: 3}", "s3://runs/demo/config.yaml")

@@ -182,6 +182,45 @@ def test_a_title_of_10000_characters_is_shortened_and_said_so(folder: Path, capl
     assert "row 3: title of 10000 characters shortened to 300" in caplog.text
 
 
+def test_a_shortened_title_of_a_rejected_row_is_no_note(folder: Path) -> None:
+    catalog = load(folder, f"long,{'x' * 1000},,,images/none.png\n")
+    assert reasons(catalog) == ["image_missing"]
+    assert catalog.notes == ()
+
+
+def test_columns_that_are_not_read_are_named_once_with_the_one_they_may_stand_for(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    catalog = load_catalog(write(folder, "title,image,categroy,price\nA,images/good.png,Discs,9\nB,images/good.png,Discs,9\n"))
+    (note,) = catalog.notes
+    assert "'categroy' (nearest: 'category'), 'price'; " in note.message
+    assert [record.message for record in caplog.records] == [f"{note.message} (columns_not_read)"]
+    assert len(catalog.products) == 2
+
+
+def test_a_catalog_whose_every_column_is_read_has_no_notes(folder: Path) -> None:
+    assert load(folder, "").notes == ()
+
+
+def test_rows_are_not_logged_for_a_caller_that_prints_them_unless_none_is_usable(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    config = write(folder, HEADER + GOOD + "b,T,,,nowhere.png\n")
+    load_catalog(config, log=False)
+    assert caplog.records == []
+    load_catalog(config)
+    assert ["nowhere.png" in record.message for record in caplog.records] == [True]
+    caplog.clear()
+    with pytest.raises(CatalogError):
+        load_catalog(write(folder, HEADER + "b,T,,,nowhere.png\n"), log=False)
+    assert len(caplog.records) == 1
+
+
+def test_control_characters_are_dropped_from_text_and_refused_in_ids(folder: Path) -> None:
+    catalog = load(folder, "a,Re\0d \x1bdisc,Di\x07scs,,images/good.png\nb\0c,T,,,images/good.png\n../../d,T,,,images/good.png\n")
+    assert (catalog.products[1].title, catalog.products[1].category) == ("Red disc", "Discs")
+    # Ids are never file names: this one is odd, but harms nothing.
+    assert ids(catalog) == ["good", "a", "../../d"]
+    assert reasons(catalog) == ["id_unusable"]
+    assert "'b\\x00c'" in catalog.rejected[0].message
+
+
 def test_unreadable_csv_rows_are_rejected_and_the_rest_goes_on(folder: Path) -> None:
     too_long = "y" * 200_000
     catalog = load(folder, f'a,few\nb,"stray"quote,,,images/good.png\nc,{too_long},,,images/good.png\nd,T,,,images/good.png\n')

@@ -90,6 +90,13 @@ def test_an_image_of_ground_alone_has_no_product() -> None:
         make_cutout(np.full((128, 128, 4), (240, 240, 240, 255), dtype=np.uint8))
 
 
+def test_an_image_that_is_too_narrow_to_be_read_is_named_by_its_own_size() -> None:
+    with pytest.raises(NoProductFound, match="only 20 x 2000 pixels, shrunk to 5 x 512"):
+        make_cutout(np.full((2000, 20, 4), 240, dtype=np.uint8) | np.array((0, 0, 0, 255), np.uint8))
+    with pytest.raises(NoProductFound, match="only 15 x 64 pixels; at least 16"):
+        make_cutout(np.full((64, 15, 4), 255, dtype=np.uint8))
+
+
 def test_an_image_of_noise_has_no_plain_ground_or_earns_no_confidence() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (128, 128, 4), dtype=np.uint8)
     noise[..., 3] = 255

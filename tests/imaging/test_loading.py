@@ -99,6 +99,12 @@ def test_a_decompression_bomb_is_refused_by_its_header(tmp_path: Path, side: int
     assert reason_for(tmp_path / "bomb.png") == "image_too_large"
 
 
+@pytest.mark.parametrize("side", [1_001, 60_000])
+def test_a_bomb_is_told_the_limit_that_holds_and_what_to_do(side: int) -> None:
+    with pytest.raises(ImageRefused, match=r"1,000,000 (that )?are decoded \(catalog\.max_pixels\); shrink it"):
+        decode_rgba(png_header(side, side), "bomb.png", MAX_PIXELS)
+
+
 @pytest.mark.parametrize("content", [b"<html>not an image</html>", b"GIF89a" + bytes(40), bytes(100)])
 def test_anything_but_an_image_is_image_unreadable(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "page.png").write_bytes(content)
