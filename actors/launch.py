@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 from functools import partial
-from pathlib import Path
 
 import ray
 from rich.console import Console
@@ -125,13 +124,12 @@ def known_facts(config: Config, judge: Judge | None) -> KnownFacts:
     )
 
 
-def evaluate_run(config: Config, run_path: Path, evaluation: ProductSource, judge: Judge, *, console: Console) -> PolicyComparison:
+def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, judge: Judge, *, console: Console) -> PolicyComparison:
     """Measure initial and final policy of a finished run on `evaluation`'s products, and write `evaluation.json` to its folder.
 
     Raises:
         CheckpointError: the run has no complete checkpoint.
     """
-    folder = RunFolder(str(run_path.parent), run_path.name)
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):

@@ -31,8 +31,7 @@ def evaluate_policy(
     from actors.launch import evaluate_run
 
     with explained():
-        address = run_address(run)
-        folder = address.folder()
+        folder = run_address(run).folder()
         if not folder.exists(CONFIG):
             raise UserError(f"{run} is not a run folder: it holds no {CONFIG}.")
         given = overrides or []
@@ -42,8 +41,7 @@ def evaluate_policy(
         _, evaluation, judge = sources(settings)
         if judge is None:
             raise UserError("world.judge is false: without a judge there is no true CTR to measure.")
-        # Of the address it takes the parent and the name alone, and a Path would break a URI.
-        evaluate_run(settings, address, evaluation, judge, console=console)  # type: ignore[arg-type]
+        evaluate_run(settings, folder, evaluation, judge, console=console)
 
 
 @app.command("ab")
