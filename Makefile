@@ -40,8 +40,8 @@ format: setup
 	.venv/bin/ruff check --fix .
 	.venv/bin/ruff format .
 
-test: PYTEST_ARGS := -m "not slow"
-test-all: PYTEST_ARGS :=
+test: PYTEST_ARGS := -m "not slow and not trackers"
+test-all: PYTEST_ARGS := -m "not trackers"
 test test-all: lint
 	@# Engines may still log while they go down: pytest's closing line is said again, so that it stands last.
 	@mkdir -p build; status=0; \

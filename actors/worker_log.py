@@ -37,7 +37,7 @@ def begin_worker_log(config: Config, role: str) -> None:
     if folder.is_local and Path(folder.url).is_dir():
         RunLog(folder, role, config.logs.model_copy(update={"stdout": False}), stream=sys.stderr)
     else:
-        listen(json_lines(logging.StreamHandler(sys.stderr), config.run.name, role), config.logs.level)
+        listen([json_lines(logging.StreamHandler(sys.stderr), config.run.name, role)], config.logs.level)
 
 
 def logged(method: Callable[..., Any]) -> Callable[..., Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from types import MappingProxyType
@@ -55,8 +55,8 @@ def json_lines(handler: logging.Handler, run: str, role: str) -> logging.Handler
     return handler
 
 
-def listen(handler: logging.Handler, level: str) -> None:
-    """Send this process's lines to `handler`, too: our own from `level` ("debug", "info", "warning") up, others' from warning up."""
+def listen(handlers: Sequence[logging.Handler], level: str) -> None:
+    """Send this process's lines to `handlers`, too: our own from `level` ("debug", "info", "warning") up, others' from warning up."""
     root = logging.getLogger()
     # Handlers that were there before show what they showed before, though our loggers now let more through.
     for other in root.handlers:
@@ -64,4 +64,5 @@ def listen(handler: logging.Handler, level: str) -> None:
             other.setLevel(root.level)
     for name in OWN_LOGGERS:
         logging.getLogger(name).setLevel(level.upper())
-    root.addHandler(handler)
+    for handler in handlers:
+        root.addHandler(handler)

@@ -21,7 +21,7 @@ def stream() -> Iterator[io.StringIO]:
     levels = {name: logging.getLogger(name).level for name in names}
     others = {handler: handler.level for handler in root.handlers}
     handler = json_lines(logging.StreamHandler(written), "mugs", "renderer")
-    listen(handler, "info")
+    listen([handler], "info")
     yield written
     root.removeHandler(handler)
     for name, level in levels.items():
@@ -97,7 +97,7 @@ def test_a_handler_that_was_there_before_shows_no_more_than_before():
     root.addHandler(plain)
     root.setLevel("WARNING")
     try:
-        listen(handler, "info")
+        listen([handler], "info")
         LOGGER.info("for the file")
         LOGGER.warning("for both")
     finally:

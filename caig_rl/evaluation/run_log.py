@@ -35,8 +35,7 @@ class RunLog:
         self._file.parent.mkdir(parents=True, exist_ok=True)
         self._handlers: list[logging.Handler] = [logging.FileHandler(self._file, encoding="utf-8")]
         self._handlers += [logging.StreamHandler(one) for one in (stream, sys.stdout if config.stdout else None) if one is not None]
-        for handler in self._handlers:
-            listen(json_lines(handler, folder.name, role), config.level)
+        listen([json_lines(handler, folder.name, role) for handler in self._handlers], config.level)
 
     def upload(self) -> None:
         """Bring the run folder's copy up to date; nothing to do on local disks."""

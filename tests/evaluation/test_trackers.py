@@ -3,7 +3,6 @@
 import json
 import sys
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -102,7 +101,7 @@ def test_a_tracker_that_refuses_the_run_is_one_clear_line(folder: RunFolder, ins
         open_trackers(WANDB, folder)
 
 
-@pytest.mark.skipif(find_spec("mlflow") is None, reason="mlflow is not installed")
+@pytest.mark.trackers
 def test_the_real_mlflow_keeps_what_it_was_told(folder: RunFolder, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
     uri = (tmp_path / "mlruns").as_uri()
@@ -118,8 +117,7 @@ def test_the_real_mlflow_keeps_what_it_was_told(folder: RunFolder, tmp_path: Pat
     assert run.data.params["learner.lr"] == str(Config().learner.lr)
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(find_spec("wandb") is None, reason="wandb is not installed")
+@pytest.mark.trackers
 def test_the_real_wandb_takes_a_run_offline(folder: RunFolder, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WANDB_SILENT", "true")
     config = Config.model_validate({"tracking": {"wandb": {"project": "mugs", "mode": "offline"}}})

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import multiprocessing
 import pickle
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -74,11 +76,18 @@ def test_a_stage_run_alone_replaces_its_old_result_and_nothing_else(tmp_path: Pa
     ]
 
 
-def test_the_reward_stage_learns_by_the_shared_trainer_and_writes_a_folder_that_loads(tmp_path: Path):
-    creatives, seen = drawn_creatives(12, 3), []
+def train_reward(folder: Path) -> tuple[dict[str, float], list[tuple[object, ...]]]:
+    """Metrics and steps. In a process of its own: another test's vLLM may have closed the process group that DeepSpeed knows of."""
+    seen: list[tuple[object, ...]] = []
     config = RewardTrainConfig(epochs=2, patience=2, batch_size=4, zero_stage=0)
-    reader = make_tiny_policy(tmp_path / "reader")
-    metrics = train_nano_reward(reader, creatives, 0, config, 0, tmp_path / "out", lambda *step: seen.append(step[:3]))
+    reader = make_tiny_policy(folder / "reader")
+    metrics = train_nano_reward(reader, drawn_creatives(12, 3), 0, config, 0, folder / "out", lambda *step: seen.append(step[:3]))
+    return metrics, seen
+
+
+def test_the_reward_stage_learns_by_the_shared_trainer_and_writes_a_folder_that_loads(tmp_path: Path):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        metrics, seen = pool.submit(train_reward, tmp_path).result()
     assert seen == [("reward", 1, 2), ("reward", 2, 2)]
     assert isinstance(load_reward(resolve_model_folder(str(tmp_path / "out"), "reward")), RewardScorer)
     assert metrics["heldout_pairs"] <= 3
