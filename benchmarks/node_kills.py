@@ -100,8 +100,8 @@ class Saboteur:
             await asyncio.sleep(self.every_s / 2)
             await self._until_a_node_is_dead()
             for node in [one for one in self.cluster.worker_nodes if one.dead_processes()]:
-                await asyncio.to_thread(self.cluster.remove_node, node, False)
-            await asyncio.to_thread(self.cluster.add_node, **SPOT)
+                self.cluster.remove_node(node, allow_graceful=False)
+            self.cluster.add_node(**SPOT)  # sets signal handlers, which only the main thread may
         await asyncio.Event().wait()
 
     async def _until_a_node_is_dead(self) -> None:

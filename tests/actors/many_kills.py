@@ -88,8 +88,8 @@ class Striker:
         while time.monotonic() < limit:
             await asyncio.sleep(0.2)
             for node in [one for one in self._cluster.worker_nodes if one.dead_processes()]:
-                await asyncio.to_thread(self._cluster.remove_node, node, False)
-                await asyncio.to_thread(self._cluster.add_node, **SPOT)
+                self._cluster.remove_node(node, allow_graceful=False)
+                self._cluster.add_node(**SPOT)  # sets signal handlers, which only the main thread may
                 return
 
 
