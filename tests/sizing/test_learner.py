@@ -1,8 +1,6 @@
 """The learner's estimate against a real learner step on this CPU: shrunk production architectures, random weights, real DeepSpeed."""
 
 import math
-import multiprocessing
-from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 
 import pytest
@@ -12,13 +10,6 @@ from caig_rl.sizing.learner import learner_memory
 from tests.sizing.cases import CASES, case_config
 from tests.sizing.measured import measure_learner
 from tests.sizing.shrunk import shrunk
-
-
-@pytest.fixture(scope="module")
-def process_of_its_own() -> Iterator[ProcessPoolExecutor]:
-    """What is measured is every tensor of a process: other tests' engines must not be among them."""
-    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
-        yield pool
 
 
 @pytest.mark.parametrize(("name", "stage", "dtype", "finetune"), CASES)

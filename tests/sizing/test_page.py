@@ -1,5 +1,6 @@
 """docs/sizing.md says what the code says."""
 
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -18,11 +19,11 @@ def test_the_sizing_page_is_the_one_made_from_the_configs_and_the_measurements()
 
 
 @pytest.mark.skipif(not MEASURED, reason="benchmarks/sizing.json is written by benchmarks/sizing.py")
-def test_every_case_is_in_the_table_with_the_estimates_that_the_code_makes_now():
+def test_every_case_is_in_the_table_with_the_estimates_that_the_code_makes_now(process_of_its_own: ProcessPoolExecutor):
     assert [(row["architecture"], row["zero_stage"], row["dtype"], row["finetune"]) for row in MEASURED] == CASES
     for row in MEASURED:
         settings = case_config(row["zero_stage"], row["dtype"], row["finetune"])
-        estimated = learner_memory(settings, shrunk(row["architecture"]), row["architecture"])
+        estimated = process_of_its_own.submit(learner_memory, settings, shrunk(row["architecture"]), row["architecture"]).result()
         assert row["estimated"] == {part: estimated.part(part) for part in row["estimated"]}
 
 
