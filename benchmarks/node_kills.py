@@ -4,13 +4,15 @@
 
 One node has the driver and the learner; two have the rollout workers. Every two minutes a rollout node is killed, with its workers and
 its objects, and a new one comes; a learner rank is killed once, and a scorer once. Prints what the run's promises came to, and ends with 1
-where one is broken. `--undisturbed`: folders of runs of this configuration on other seeds, whose lifts the run's own is compared with.
+where one is broken. `--undisturbed`: run folders of `benchmarks/study.py --arms pcpo`, the same training on several seeds: the lift, on the
+same 96 products, must be among theirs, and the weights those of the undisturbed run of the same seed, bit for bit.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import statistics
 import sys
@@ -55,6 +57,8 @@ PLACED = [
     "learner.node_labels={market: on-demand}",
     "recovery.learner_restarts=5",
     "rollout.max_attempts=4",
+    "evaluation.products=96",
+    "evaluation.gallery=4",
 ]
 
 
@@ -80,9 +84,10 @@ class Watcher(Silent):
 
 @dataclass
 class Saboteur:
-    """Kills by the clock, from the first round on."""
+    """Kills by the clock, from the first scored product on."""
 
     cluster: Cluster
+    watcher: Watcher
     minutes: float
     every_s: float
     kills: list[tuple[str, float]] = field(default_factory=list)
@@ -91,9 +96,9 @@ class Saboteur:
     async def run(self, loop: OnlineLoop) -> None:
         """Until the minutes are over; then wait for the run's end."""
         self.loop = loop
-        while loop.book.rounds_admitted == 0:
+        while not self.watcher.scored_at:
             await asyncio.sleep(0.5)
-        for number in range(int(self.minutes * 60 / self.every_s)):
+        for number in range(self.nodes_to_kill):
             await asyncio.sleep(self.every_s / 2)
             if number in (1, 3):
                 await self._until_killed(("rank", strikes.kill_rank) if number == 1 else ("scorer", _kill_scorer))
@@ -103,6 +108,11 @@ class Saboteur:
                 self.cluster.remove_node(node, allow_graceful=False)
             self.cluster.add_node(**SPOT)  # sets signal handlers, which only the main thread may
         await asyncio.Event().wait()
+
+    @property
+    def nodes_to_kill(self) -> int:
+        """How many in all."""
+        return int(self.minutes * 60 / self.every_s)
 
     async def _until_a_node_is_dead(self) -> None:
         """The order travels through a worker of the node, which may be lost before it carries it out."""
@@ -155,14 +165,23 @@ def _is_in_lineage(number: int, version: PolicyVersion | None, loop: OnlineLoop)
     return version is not None and version.number == number + 1 and loop.book.lineage.survives(version)
 
 
-def lift_in_range(summary: RunSummary, undisturbed: Sequence[Path]) -> dict[str, bool]:
-    """Whether the lift is among those of undisturbed runs; empty without any."""
-    others = [read_summary(RunFolder(str(path.parent), path.name)).ctr for path in undisturbed]
-    lifts = [ctr.lift for ctr in others if ctr is not None]
+def like_undisturbed(summary: RunSummary, undisturbed: Sequence[Path]) -> dict[str, bool]:
+    """Whether lift and weights are those of undisturbed runs; empty without any.
+
+    Raises:
+        FileNotFoundError: a run of which `caig-rl evaluate policy` has not measured the 96 products.
+    """
+    lifts = [json.loads((path / "evaluation.json").read_text(encoding="utf-8"))["ctr"]["lift"] for path in undisturbed]
     if not lifts or summary.ctr is None:
         return {}
-    text = f"lift {summary.ctr.lift:+.1%}, undisturbed {min(lifts):+.1%} to {max(lifts):+.1%} ({len(lifts)} runs)"
-    return {text: min(lifts) <= summary.ctr.lift <= max(lifts)}
+    text = f"lift {summary.ctr.lift:+.2%}, undisturbed {min(lifts):+.2%} to {max(lifts):+.2%} ({len(lifts)} runs)"
+    found = {text: min(lifts) <= summary.ctr.lift <= max(lifts)}
+    for other in (read_summary(RunFolder(str(path.parent), path.name)) for path in undisturbed):
+        if other.seed == summary.seed:
+            found[f"weights are those of the undisturbed run of seed {other.seed}, bit for bit"] = (
+                other.policy.sha256 == summary.policy.sha256
+            )
+    return found
 
 
 def show_recovery(kills: Sequence[tuple[str, float]], scored_at: Sequence[float], window_s: float) -> None:
@@ -190,14 +209,16 @@ def main() -> int:
         cluster.add_node(**SPOT)
     try:
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-        watcher, saboteur = Watcher(), Saboteur(cluster, options.minutes, options.every)
+        watcher = Watcher()
+        saboteur = Saboteur(cluster, watcher, options.minutes, options.every)
         summary = _run(config, watcher, saboteur)
     finally:
         ray.shutdown()
         cluster.shutdown()
     assert saboteur.loop is not None
-    found = promises(summary, saboteur.loop) | lift_in_range(summary, options.undisturbed)
     counts = {name: sum(one == name for one, _ in saboteur.kills) for name in ("node", "rank", "scorer")}
+    found = {f"killed {counts['node']} of {saboteur.nodes_to_kill} nodes": counts["node"] == saboteur.nodes_to_kill}
+    found |= promises(summary, saboteur.loop) | like_undisturbed(summary, options.undisturbed)
     print(f"\n{summary.time.total_s / 60:.1f} minutes, killed {counts}, {summary.fleet}")
     for text, is_kept in found.items():
         print(f"  {'kept  ' if is_kept else 'BROKEN'}  {text}")
