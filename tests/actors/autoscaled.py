@@ -39,6 +39,7 @@ TRACE = "trace.json"
 MOST = 3
 BUSY_ROUNDS, ROUNDS = 4, 9
 HEAD_ID = "f" * 51 + "00000"
+HEAD_TYPE = "ray.head.default"  # the fake provider knows its head by this name only
 START_LIMIT_S = 120.0
 
 
@@ -75,8 +76,8 @@ def cluster_config(address: str) -> dict[str, Any]:
         "cluster_name": "fake",
         "provider": provider,
         "max_workers": MOST,
-        "head_node_type": "head",
-        "available_node_types": {"head": {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0}, "rollout": rollout},
+        "head_node_type": HEAD_TYPE,
+        "available_node_types": {HEAD_TYPE: {"resources": {"CPU": 1}, "node_config": {}, "max_workers": 0}, "rollout": rollout},
         "upscaling_speed": 1.0,
         "idle_timeout_minutes": 0.05,
         "file_mounts_sync_continuously": False,
