@@ -98,15 +98,16 @@ class Saboteur:
         self.loop = loop
         while not self.watcher.scored_at:
             await asyncio.sleep(0.5)
+        began = time.monotonic()
         for number in range(self.nodes_to_kill):
-            await asyncio.sleep(self.every_s / 2)
-            if number in (1, 3):
-                await self._until_killed(("rank", strikes.kill_rank) if number == 1 else ("scorer", _kill_scorer))
-            await asyncio.sleep(self.every_s / 2)
+            await asyncio.sleep(max(0.0, began + (number + 0.5) * self.every_s - time.monotonic()))
             await self._until_a_node_is_dead()
             for node in [one for one in self.cluster.worker_nodes if one.dead_processes()]:
                 self.cluster.remove_node(node, allow_graceful=False)
             self.cluster.add_node(**SPOT)  # sets signal handlers, which only the main thread may
+            if number in (1, 3):
+                await asyncio.sleep(self.every_s / 2)
+                await self._until_killed(("rank", strikes.kill_rank) if number == 1 else ("scorer", _kill_scorer))
         await asyncio.Event().wait()
 
     @property
