@@ -34,6 +34,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from actors.beforehand import refuse_before_ray
 from actors.book import RunBook
 from actors.checkpoint import CheckpointStore, RunState
 from actors.evaluation import Evaluation, MeasuredPolicy
@@ -63,7 +64,6 @@ from caig_rl.evaluation.summary import RunSummary, write_summary
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.learning.preference import RoundMetrics
 from caig_rl.logs import about
-from caig_rl.models.folders import resolve_model_folder
 
 logger = logging.getLogger(__name__)
 
@@ -115,21 +115,6 @@ async def run(
             watch.cancel()
             await end_watch(metrics)
             await loop.close()
-
-
-def refuse_before_ray(config: Config, source: ProductSource, run_folder: RunFolder, *, resume: bool) -> None:
-    """Refuse what needs no cluster to be seen, and make the run's folder.
-
-    Raises:
-        UserError: nothing to train on, a model folder that is none, a run folder that is taken, missing or cannot be written.
-    """
-    if not source.products:
-        raise UserError(f"no usable product to train on; {len(source.rejected)} catalog rows were rejected")
-    resolve_model_folder(config.policy.model, "policy", config.policy.trust_remote_code)
-    resolve_model_folder(config.renderer.model, "renderer")
-    if config.reward.kind == "model":
-        resolve_model_folder(config.reward.model, "reward")
-    run_folder.prepare(resume=resume)
 
 
 Beside = Callable[["OnlineLoop"], Coroutine[Any, Any, None]]
