@@ -51,6 +51,7 @@ def connect(config: ClusterConfig) -> None:
         num_cpus=config.num_cpus,
         object_store_memory=int(config.object_store_gib * 2**30),
         include_dashboard=False,
+        _metrics_export_port=config.metrics_port,
         # By default Ray ends an idle task's process after a second where actors outnumber cores, and the next task imports torch anew.
         _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
         **options,
