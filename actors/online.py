@@ -37,6 +37,7 @@ from ray.exceptions import RayError, RayTaskError
 from actors.beforehand import refuse_before_ray
 from actors.book import RunBook
 from actors.checkpoint import CheckpointStore, RunState
+from actors.cluster import TASK_CPUS
 from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.faults import cancelled, first_fault, one_line
 from actors.fingerprint import run_fingerprint
@@ -54,6 +55,7 @@ from actors.shards import Shard
 from actors.stopping import StopRequest
 from actors.tasks import judge_creatives
 from actors.teaching import Teacher
+from actors.waiting import spoken_of
 from caig_rl.config import config_yaml
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
@@ -313,7 +315,9 @@ class OnlineLoop:
 
     async def _close_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
         try:
-            await asyncio.gather(*self._judging.pop(number))
+            judged = asyncio.gather(*self._judging.pop(number))
+            what = f"the judges of round {number + 1}, whose tasks need {TASK_CPUS:g} CPU each"
+            await spoken_of(judged, what, self._config.cluster.wait_note_s, self._progress.note)
         finally:  # told to stop now, the round has its row all the same
             self._write_round(number, metrics, seconds)
         rounds, learner = self._config.rollout.rounds, self._config.learner
