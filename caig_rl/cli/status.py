@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -116,7 +117,8 @@ def _numbers(live: dict[str, Any]) -> Table:
 
 
 def _rounds(rounds: list[dict[str, object]]) -> Table:
-    table = Table("round", *(name.replace("_", " ") for name in _ROUND_COLUMNS))
+    # Nine columns of numbers within 80 characters: a number that is cut off says nothing.
+    table = Table("round", *(name.replace("_", " ") for name in _ROUND_COLUMNS), box=box.SIMPLE_HEAD, padding=0)
     for row in rounds:
         cells = [_cell(row.get(name)) for name in _ROUND_COLUMNS]
         table.add_row(str(int(str(row["round"])) + 1), *cells)
@@ -124,7 +126,7 @@ def _rounds(rounds: list[dict[str, object]]) -> Table:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _failures(rows: list[dict[str, Any]]) -> Table:

@@ -1,5 +1,6 @@
 """`caig-rl status ADDRESS`: the jobs of a cluster, told by a fake of Ray's job server."""
 
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -9,6 +10,7 @@ from typer.testing import CliRunner
 from caig_rl.cli import app
 from caig_rl.cli.status import _cluster
 from caig_rl.errors import UserError
+from caig_rl.evaluation.run_folder import RunFolder
 
 ADDRESS = "http://head:8265"
 
@@ -45,3 +47,15 @@ def test_the_table_is_renewed_until_every_job_has_ended(jobs: list[SimpleNamespa
 def test_a_cluster_without_jobs_says_how_to_start_one(jobs: list[SimpleNamespace]):
     with pytest.raises(UserError, match="caig-rl submit CONFIG --address http://head:8265"):
         _cluster(ADDRESS)()
+
+
+def test_no_number_of_a_round_is_cut_off_in_a_terminal_of_eighty_characters(tmp_path: Path):
+    row = {"pairs": 2048, "reward_score": -0.27345678, "relevance": 0.59412345, "ctr": 0.0181234, "kl": 0.000361234, "loss": 2.3571234}
+    row |= {"distinct_prompts": 0.98765432, "seconds": 1234.5678}
+    folder = RunFolder(str(tmp_path), "run")
+    folder.write_text("config.yaml", "run: {}\n")
+    folder.append_metrics({"round": 99, **row})
+    done = CliRunner().invoke(app, ["status", str(tmp_path / "run")], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    assert "…" not in done.stdout
+    assert all(text in done.stdout for text in ("100", "2048", "-0.273", "0.594", "0.0181", "0.000361", "2.36", "0.988", "1.23e+03"))
