@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import ray
 
 from caig_rl.config.schema import ClusterConfig, PoolConfig
+from caig_rl.errors import UserError
 
 TASK_CPUS = 0.1
 """What Ray reserves for the short tasks that load products, judge, and write samples: they must fit beside the pools on two CPUs."""
@@ -30,12 +32,16 @@ def ray_cluster(config: ClusterConfig) -> Iterator[None]:
 
 
 def connect(config: ClusterConfig) -> None:
-    """`ray.init`: `config.address`, else the job's own cluster (RAY_ADDRESS), else a local one as configured."""
+    """`ray.init`: `config.address`, else the job's own cluster (RAY_ADDRESS), else a local one as configured.
+
+    Raises:
+        UserError: the named cluster cannot be reached, or is of another version.
+    """
     # Without it Ray hides every GPU from actors that ask for none, and its warning about that on each start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
     if config.address or os.environ.get("RAY_ADDRESS"):
-        ray.init(address=config.address or "auto", **options)
+        _join(config.address or os.environ["RAY_ADDRESS"], options)
         return
     # Token authentication guards a cluster that others can reach; this one listens on this machine alone and needs no token file.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
@@ -45,10 +51,34 @@ def connect(config: ClusterConfig) -> None:
         num_cpus=config.num_cpus,
         object_store_memory=int(config.object_store_gib * 2**30),
         include_dashboard=False,
+        _metrics_export_port=config.metrics_port,
         # By default Ray ends an idle task's process after a second where actors outnumber cores, and the next task imports torch anew.
         _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
         **options,
     )
+
+
+def _join(address: str, options: dict[str, Any]) -> None:
+    advice = "cluster.address (or RAY_ADDRESS) is the head's own port, HOST:6379 unless changed; for jobs use `caig-rl submit --address`"
+    if "://" not in address and ":" in address and (fault := silence(address)):
+        raise UserError(f"no Ray cluster at {address}: {fault}. {advice}")
+    try:
+        ray.init(address=address, **options)
+    except (ConnectionError, RuntimeError, ValueError) as error:
+        first = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise UserError(f"the Ray cluster at {address} cannot be joined: {first}. {advice}") from error
+
+
+def silence(address: str) -> OSError | None:
+    """Why nothing answers at "HOST:PORT"; None where something does. Ray itself would go on trying for minutes, and not in one line."""
+    host, _, port = address.rpartition(":")
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), timeout=5).close()
+    except OSError as error:
+        return error
+    except ValueError as error:
+        return OSError(str(error))
+    return None
 
 
 def worker_options(pool: PoolConfig, extra_environment: dict[str, str] | None = None) -> dict[str, Any]:

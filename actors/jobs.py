@@ -13,6 +13,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from caig_rl.config.schema import Config
+from caig_rl.config.section import NANO
 from caig_rl.errors import UserError
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
@@ -74,17 +75,16 @@ def job_request(config_file: Path | None, overrides: Sequence[str], config: Conf
         address: of the dashboard; says whether the cluster sees this machine's disk.
 
     Raises:
-        UserError: a working directory, config, catalog or run folder that the cluster could not see.
+        UserError: a working directory, config, catalog, model or run folder that the cluster could not see.
     """
     folder = _working_folder(options.working_dir)
     command = ["python", "-m", "caig_rl.cli", "train"]
     if config_file is not None:
         command.append(_inside(folder, config_file, "the config"))
-    if folder is not None and config.catalog.path and "://" not in config.catalog.path and not Path(config.catalog.path).is_absolute():
-        _inside(folder, Path(config.catalog.path), "catalog.path")
     root = _run_root(config, folder, address)
+    paths = [] if folder is None else _paths(config, folder, address)
     # A job always runs on the cluster that it was sent to, whatever cluster the config names for runs from a terminal.
-    command += [*overrides, f"run.root={root}", "cluster.address=null"]
+    command += [*overrides, *paths, f"run.root={root}", "cluster.address=null"]
     if options.resume:
         command.append("--resume")
     environment = {"RAY_JOB_STOP_WAIT_TIME_S": str(options.stop_wait_s), **(options.env or {})}
@@ -116,6 +116,28 @@ def _inside(folder: Path | None, path: Path, what: str) -> str:
             f"{what} {path} is not below the working directory {folder}, which is all that is sent; move it, or give --working-dir"
         )
     return str(full.relative_to(folder))
+
+
+def _paths(config: Config, folder: Path, address: str) -> list[str]:
+    """Overrides that say where the job finds the catalog and the models that are given by relative paths."""
+    named = {"catalog.path": config.catalog.path, "policy.model": config.policy.model, "renderer.model": config.renderer.model}
+    if config.reward.kind == "model":
+        named["reward.model"] = config.reward.model
+    relative = {key: path for key, path in named.items() if path and path != NANO and "://" not in path and not Path(path).is_absolute()}
+    return [f"{key}={_as_the_job_finds_it(folder, path, key, address)}" for key, path in relative.items()]
+
+
+def _as_the_job_finds_it(folder: Path, path: str, key: str, address: str) -> str:
+    full = Path(path).resolve()
+    if urlsplit(address).hostname in _LOCAL_HOSTS:
+        return str(full)
+    inside = full.relative_to(folder) if full.is_relative_to(folder) else None
+    if inside is None or f"/{inside.parts[0]}/" in EXCLUDES:
+        raise UserError(
+            f"{key} = {path} is not among the files that are sent along (the working directory {folder}, without "
+            f"{', '.join(name.strip('/') for name in EXCLUDES[:-1])}); move it, or name a place that every node reaches"
+        )
+    return str(inside)
 
 
 def _run_root(config: Config, folder: Path | None, address: str) -> str:

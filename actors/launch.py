@@ -10,13 +10,14 @@ from functools import partial
 import ray
 from rich.console import Console
 
+from actors.beforehand import refuse_before_ray
 from actors.capacity import refuse_what_the_cluster_lacks
 from actors.checkpoint import CheckpointStore
 from actors.cluster import ray_cluster
 from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.fingerprint import weights_fingerprint
 from actors.learner import LearnerGroup
-from actors.online import Beside, refuse_before_ray, run
+from actors.online import Beside, run
 from actors.pipeline import RolloutPipeline
 from actors.reporting import KnownFacts, mean_ceiling
 from actors.stopping import StopRequest

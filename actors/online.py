@@ -34,8 +34,10 @@ from typing import Any
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from actors.beforehand import refuse_before_ray
 from actors.book import RunBook
 from actors.checkpoint import CheckpointStore, RunState
+from actors.cluster import TASK_CPUS
 from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.faults import cancelled, first_fault, one_line
 from actors.fingerprint import run_fingerprint
@@ -53,6 +55,7 @@ from actors.shards import Shard
 from actors.stopping import StopRequest
 from actors.tasks import judge_creatives
 from actors.teaching import Teacher
+from actors.waiting import spoken_of
 from caig_rl.config import config_yaml
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
@@ -63,7 +66,6 @@ from caig_rl.evaluation.summary import RunSummary, write_summary
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.learning.preference import RoundMetrics
 from caig_rl.logs import about
-from caig_rl.models.folders import resolve_model_folder
 
 logger = logging.getLogger(__name__)
 
@@ -115,21 +117,6 @@ async def run(
             watch.cancel()
             await end_watch(metrics)
             await loop.close()
-
-
-def refuse_before_ray(config: Config, source: ProductSource, run_folder: RunFolder, *, resume: bool) -> None:
-    """Refuse what needs no cluster to be seen, and make the run's folder.
-
-    Raises:
-        UserError: nothing to train on, a model folder that is none, a run folder that is taken, missing or cannot be written.
-    """
-    if not source.products:
-        raise UserError(f"no usable product to train on; {len(source.rejected)} catalog rows were rejected")
-    resolve_model_folder(config.policy.model, "policy", config.policy.trust_remote_code)
-    resolve_model_folder(config.renderer.model, "renderer")
-    if config.reward.kind == "model":
-        resolve_model_folder(config.reward.model, "reward")
-    run_folder.prepare(resume=resume)
 
 
 Beside = Callable[["OnlineLoop"], Coroutine[Any, Any, None]]
@@ -328,7 +315,9 @@ class OnlineLoop:
 
     async def _close_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
         try:
-            await asyncio.gather(*self._judging.pop(number))
+            judged = asyncio.gather(*self._judging.pop(number))
+            what = f"the judges of round {number + 1}, whose tasks need {TASK_CPUS:g} CPU each"
+            await spoken_of(judged, what, self._config.cluster.wait_note_s, self._progress.note)
         finally:  # told to stop now, the round has its row all the same
             self._write_round(number, metrics, seconds)
         rounds, learner = self._config.rollout.rounds, self._config.learner

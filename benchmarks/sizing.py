@@ -14,7 +14,7 @@ from pathlib import Path
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT))  # the shrunk architectures are the tests' own
 
-from caig_rl.sizing.learner import learner_memory  # noqa: E402
+from caig_rl.sizing.learner import bucket_bytes, learner_memory  # noqa: E402
 from tests.sizing.cases import CASES, case_config  # noqa: E402
 from tests.sizing.measured import measure_learner  # noqa: E402
 from tests.sizing.shrunk import shrunk  # noqa: E402
@@ -29,7 +29,7 @@ def main() -> None:
         with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
             measured = pool.submit(measure_learner, settings, shrunk(name)).result()
         # ZeRO 3 keeps its gradient bucket between steps, ZeRO 1 and 2 only within one; it is a constant, and would drown the rest.
-        beyond = measured.optimiser + measured.step_peak - estimated.part("buckets")
+        beyond = measured.optimiser + measured.step_peak - bucket_bytes(settings.learner)
         rows.append(
             {
                 "architecture": name,

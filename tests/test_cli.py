@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import Result
 from PIL import Image
 from typer.testing import CliRunner
 
@@ -62,11 +63,72 @@ def test_data_inspect_takes_a_catalog_where_a_config_stands_and_names_every_row_
     assert "--all" not in full.stdout
 
 
-def test_a_dry_run_prints_the_resolved_config_and_the_actors():
-    result = runner.invoke(app, ["train", "configs/demo.yaml", "learner.lr=0.5", "--dry-run"])
+def dry_run(root: Path, *arguments: str) -> Result:
+    return runner.invoke(app, ["train", *arguments, f"run.root={root}", "--dry-run"])
+
+
+def test_a_dry_run_prints_the_resolved_config_and_the_actors_and_makes_nothing(tmp_path: Path):
+    result = dry_run(tmp_path / "runs", "configs/demo.yaml", "learner.lr=0.5")
     assert result.exit_code == 0, result.output
     assert "lr: 0.5" in result.stdout
     assert "renderer" in result.stdout
+    assert "512 to train on" in result.stdout
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_dry_run_without_gpus_speaks_of_main_memory_and_one_with_them_of_theirs(tmp_path: Path):
+    small = dry_run(tmp_path, "configs/demo.yaml").stdout
+    assert "of main memory" in small and "main memory: learner 1 x" in small and "object store 1 GiB =" in small
+    assert "GPU memory" not in small and "CUDA" not in small
+    large = dry_run(tmp_path, "configs/smolvlm-500m.yaml").stdout
+    assert "of GPU memory" in large and "CUDA" in large and "main memory" not in large
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        ("catalog.path={}/none.csv", "none.csv"),
+        ("catalog.path={}/all_bad.csv", "image_missing"),
+        ("policy.model={}/none", "there is no folder"),
+        ("policy.model={}", "no config.json"),
+        ("reward.model={}/none", "give the folder of a reward model"),
+        ("renderer.model={}/none", "give the folder of a renderer model"),
+        ("run.name=taken", "already holds a run"),
+    ],
+)
+def test_a_dry_run_refuses_what_the_run_would_refuse_in_the_same_words(tmp_path: Path, override: str, said: str):
+    (tmp_path / "all_bad.csv").write_text("title,image\nMug,none.png\n")
+    (tmp_path / "taken").mkdir()
+    (tmp_path / "taken" / "config.yaml").touch()
+    given = override.format(tmp_path)
+    rehearsed = dry_run(tmp_path, "configs/demo.yaml", given)
+    real = runner.invoke(app, ["train", "configs/demo.yaml", f"run.root={tmp_path}", given])
+    assert (rehearsed.exit_code, real.exit_code) == (1, 1)
+    assert said in rehearsed.stderr
+    assert rehearsed.stderr == real.stderr
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["all_bad.csv", "taken"]
+
+
+@pytest.mark.parametrize("name", ["llava16-7b-paper", "qwen25-vl-7b", "smolvlm-500m"])
+def test_a_production_config_is_planned_on_a_machine_without_its_models_and_says_what_it_will_need(tmp_path: Path, name: str):
+    result = dry_run(tmp_path, f"configs/{name}.yaml")
+    assert result.exit_code == 0, result.output
+    for kind in ("policy", "renderer", "reward"):
+        assert f"{kind}.model = /models/" in result.stdout
+    real = runner.invoke(app, ["train", f"configs/{name}.yaml", f"run.root={tmp_path}"])
+    assert real.exit_code == 1 and "give the folder of a policy model" in real.stderr
+
+
+def test_a_model_folder_that_is_there_and_wrong_is_refused_though_its_architecture_is_named(tmp_path: Path):
+    result = dry_run(tmp_path, "configs/smolvlm-500m.yaml", f"policy.model={tmp_path}")
+    assert result.exit_code == 1 and "no config.json" in result.stderr
+
+
+def test_a_run_in_a_store_of_no_known_kind_is_an_error_of_one_line():
+    for more in ([], ["--dry-run"]):
+        result = runner.invoke(app, ["train", "run.root=nowhere://runs", *more])
+        assert result.exit_code == 1
+        assert "nowhere://runs/demo cannot be reached" in result.stderr and "Traceback" not in result.output
 
 
 def test_world_draws_a_picture_and_a_log(tmp_path: Path):

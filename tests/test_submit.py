@@ -18,7 +18,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from tests.cluster.test_dashboard import queried
 from tests.ray_head import REPOSITORY, free_ports, ray_head
-from tests.test_end_to_end import CAIG, SMALL
+from tests.test_end_to_end import CAIG, SMALL, train
 
 pytestmark = pytest.mark.slow
 
@@ -35,15 +35,15 @@ def address() -> Iterator[str]:
 
 
 @contextmanager
-def scraping() -> Iterator[set[str]]:
-    """Names of all series that the head's metrics port shows at any time inside the block."""
+def scraping(port: int) -> Iterator[set[str]]:
+    """Names of all series that a metrics port of this machine shows at any time inside the block."""
     names: set[str] = set()
     over = threading.Event()
 
     def scrape() -> None:
         while not over.wait(1.0):
             try:
-                text = requests.get(f"http://127.0.0.1:{METRICS_PORT}/metrics", timeout=30).text
+                text = requests.get(f"http://127.0.0.1:{port}/metrics", timeout=30).text
             except requests.RequestException:  # the agent opens its port some time after the dashboard
                 continue
             names.update(line.partition("{")[0].split(" ")[0] for line in text.splitlines() if not line.startswith("#"))
@@ -81,7 +81,7 @@ def log_holding(client: JobSubmissionClient, job_id: str, text: str, limit_s: fl
 
 def test_the_demo_runs_as_a_job_its_log_reaches_the_submitter_and_a_scrape_holds_what_the_dashboard_queries(address: str, tmp_path: Path):
     labels = ["learner.node_labels.role=everything", "pools.renderer.node_labels.role=everything"]
-    with scraping() as scraped:
+    with scraping(METRICS_PORT) as scraped:
         # Two rounds: the numbers of the first are on the metrics port while the second is under way.
         done = submit(address, f"run.root={tmp_path}", "run.name=job", *SMALL, *labels)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
@@ -90,6 +90,13 @@ def test_the_demo_runs_as_a_job_its_log_reaches_the_submitter_and_a_scrape_holds
     assert live["rounds_done"] == 2 and live["pools"]["renderer"]["desired"] == 2
     assert "round 1" in done.stdout and "report:" in done.stdout
     assert json.loads((tmp_path / "job" / "summary.json").read_text())["status"] == "done"
+
+
+def test_a_scrape_while_the_demo_runs_on_its_own_holds_what_the_dashboard_queries(tmp_path: Path):
+    (port,) = free_ports(1)
+    with scraping(port) as scraped:
+        train(tmp_path, "run.name=alone", f"cluster.metrics_port={port}")
+    assert queried() <= scraped, sorted(queried() - scraped)
 
 
 def plain_command(address: str, root: Path) -> list[str]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +17,7 @@ from ray import serve
 from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
-from actors.cluster import connect, ray_cluster
+from actors.cluster import connect, ray_cluster, silence
 from actors.serve.application import NAME, deployment_plan
 from caig_rl.config.schema import ClusterConfig, Config
 from caig_rl.errors import UserError
@@ -117,13 +116,10 @@ def check_listening(address: str, path: Path) -> None:
 
     `path`: of the note that names it.
     """
-    host, _, port = address.rpartition(":")
-    try:
-        socket.create_connection((host, int(port)), timeout=5).close()
-    except OSError as error:
+    if fault := silence(address):
         raise UserError(
-            f"the service that {path} names is gone: nothing answers at {address} ({error}). Start it again with `caig-rl serve run`."
-        ) from error
+            f"the service that {path} names is gone: nothing answers at {address} ({fault}). Start it again with `caig-rl serve run`."
+        )
 
 
 def _why(status: Any) -> str:

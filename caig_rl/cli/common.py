@@ -23,8 +23,9 @@ from caig_rl.interfaces import Judge, ProductSource
 console = Console()
 errors = Console(stderr=True)
 
+# Text, not a path: where CONFIG is left out the first override stands here, and a `Path` would turn its "s3://" into "s3:/".
 ConfigFile = Annotated[
-    Path | None, typer.Argument(metavar="CONFIG", help="YAML file; see configs/. Nothing: the defaults.", show_default=False)
+    str | None, typer.Argument(metavar="CONFIG", help="YAML file; see configs/. Nothing: the defaults.", show_default=False)
 ]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Dotted overrides, like learner.lr=1e-4.", show_default=False)
@@ -54,17 +55,22 @@ def run_console(config: Config) -> Console:
     return Console(quiet=True)
 
 
-def resolved_config(config: Path | None, overrides: list[str] | None) -> Config:
+def file_and_overrides(config: str | None, overrides: list[str] | None) -> tuple[Path | None, list[str]]:
     """CONFIG may be left out: a first argument with "=" in it is an override."""
     given = list(overrides or [])
-    if config is not None and "=" in str(config):
-        given.insert(0, str(config))
-        config = None
-    if config is not None and config.suffix.lower() in FILE_KINDS:
+    if config is None or "=" in config:
+        return None, [*([] if config is None else [config]), *given]
+    file = Path(config)
+    if file.suffix.lower() in FILE_KINDS:
         raise ConfigError(
             f"{config} is no configuration: did you mean catalog.path={config}, a catalog, or clicks.path={config}, a click log?"
         )
-    return load_config(config, given)
+    return file, given
+
+
+def resolved_config(config: str | None, overrides: list[str] | None) -> Config:
+    """The configuration that the command line names."""
+    return load_config(*file_and_overrides(config, overrides))
 
 
 class RunAddress(NamedTuple):
@@ -75,12 +81,8 @@ class RunAddress(NamedTuple):
     name: str
 
     def folder(self) -> RunFolder:
-        """The folder there. Raises UserError for an address of a kind that cannot be read on this machine."""
-        try:
-            return RunFolder(self.parent, self.name)
-        except (ImportError, ValueError) as error:
-            # fsspec: the package for this kind of store is not installed, or there is no such kind.
-            raise UserError(f"{self.parent}/{self.name} cannot be read: {error}") from error
+        """The folder there. Raises UserError for an address of a kind that cannot be reached from this machine."""
+        return RunFolder(self.parent, self.name)
 
 
 def run_address(run: str) -> RunAddress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -34,7 +35,7 @@ def data_inspect(
     With clicks.path, read the click log and say what `data pairs` would find in it; the catalog too where catalog.path names one.
     """
     with explained():
-        if config is not None and "=" not in str(config) and (config.suffix.lower() in FILE_KINDS or config.is_dir()):
+        if config is not None and "=" not in config and (Path(config).suffix.lower() in FILE_KINDS or Path(config).is_dir()):
             config, overrides = None, [f"catalog.path={config}", *(overrides or [])]
         settings = resolved_config(config, overrides)
         if settings.clicks.path:

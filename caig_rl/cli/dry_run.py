@@ -6,9 +6,11 @@ import logging
 
 from rich.table import Table
 
-from caig_rl.cli.common import console
+from caig_rl.cli.common import console, sources
 from caig_rl.config.load import config_yaml
 from caig_rl.config.schema import Config
+from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.trackers import refuse_missing_trackers
 from caig_rl.sizing import RoleMemory, check_fit, estimate, place
 from caig_rl.sizing.memory import GIB, in_gib
 from caig_rl.sizing.placement import Gpu, role_sizes
@@ -21,7 +23,7 @@ def show_plan(config: Config) -> None:
     console.print(_actors(config))
     memory = estimate(config)
     console.print(_parts(memory))
-    missing = [role for role in role_sizes(config) if role not in memory and not (role == "scorer" and config.reward.kind == "random")]
+    missing = [role for role in role_sizes(config) if role not in memory and not (role == "scorer" and config.reward.kind != "model")]
     if missing:
         console.print(
             f"not estimated, for want of a model folder or an architecture: {', '.join(missing)}", style="yellow", highlight=False
@@ -29,6 +31,8 @@ def show_plan(config: Config) -> None:
     gpus = place(config)
     if gpus:
         console.print(_gpus(config, memory, gpus))
+    if line := _main_memory(config, memory):
+        console.print(line, highlight=False, soft_wrap=True)
     check_fit(config, memory, gpus)
 
 
@@ -38,6 +42,25 @@ def refuse_what_cannot_fit(config: Config) -> None:
     if gpus and config.cluster.gpu_memory_gib is not None:
         logging.getLogger("diffusers").setLevel(logging.ERROR)
         check_fit(config, estimate(config), gpus)
+
+
+def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = False) -> None:
+    """What a run looks at before Ray starts: trackers, catalog, models, run folder. Leaves no trace.
+
+    Raises:
+        UserError: what the run would refuse, but for model folders that are elsewhere and sized by their architecture: these are named.
+    """
+    from actors.beforehand import rehearse_before_ray
+
+    refuse_missing_trackers(config)
+    source, _, _ = sources(config)
+    folder = RunFolder(config.run.root, config.run.name)
+    elsewhere = rehearse_before_ray(config, source, folder, resume=resume or (resume_if_any and folder.has_begun))
+    products = f"{len(source.products)} to train on, {len(source.rejected)} rejected"
+    console.print(f"products: {products}; run folder: {folder.url}", highlight=False, soft_wrap=True)
+    for model in elsewhere:
+        named = f"{model.kind}.model = {model.name} is not on this machine"
+        console.print(f"{named}: sized by {model.kind}.architecture, and needed where the run starts", style="yellow", soft_wrap=True)
 
 
 def _actors(config: Config) -> Table:
@@ -58,11 +81,11 @@ def _labels(labels: dict[str, str]) -> str:
 
 
 def _parts(memory: dict[str, RoleMemory]) -> Table:
-    table = Table("worker", "part", "estimate", "how", title="memory of one worker on a GPU")
+    table = Table("worker", "part", "estimate", "how", title="memory of one worker")
     for role in memory.values():
         for index, part in enumerate(role.parts):
             table.add_row(role.role if index == 0 else "", part.name, in_gib(part.num_bytes), part.how)
-        table.add_row("", "[bold]sum[/]", f"[bold]{in_gib(role.needed_bytes)}[/]", role.model, end_section=True)
+        table.add_row("", "[bold]sum[/]", f"[bold]{in_gib(role.needed_bytes)}[/]", f"of {role.where}; {role.model}", end_section=True)
     return table
 
 
@@ -74,3 +97,17 @@ def _gpus(config: Config, memory: dict[str, RoleMemory], gpus: list[Gpu]) -> Tab
         taken = f"at least {in_gib(needed)}" if size is None else f"{in_gib(gpu.taken_bytes(memory, size))} of {in_gib(size)}"
         table.add_row(str(index), gpu.counted() or "free", taken)
     return table
+
+
+def _main_memory(config: Config, memory: dict[str, RoleMemory]) -> str:
+    """The workers without a GPU, added up; empty where there are none."""
+    counted = [(role, workers) for role, (workers, _) in role_sizes(config).items() if role in memory and not memory[role].on_gpu]
+    if not counted:
+        return ""
+    parts = [f"{role} {workers} x {in_gib(memory[role].needed_bytes)}" for role, workers in counted]
+    total = sum(memory[role].needed_bytes * workers for role, workers in counted)
+    beside = "beside it: the controller, its short tasks, and Ray"
+    if not config.cluster.address:
+        total += int(config.cluster.object_store_gib * GIB)
+        parts.append(f"object store {config.cluster.object_store_gib:g} GiB")
+    return f"main memory: {' + '.join(parts)} = {in_gib(total)}; {beside}"

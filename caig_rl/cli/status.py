@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 import typer
+from rich import box
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
@@ -13,8 +15,10 @@ from rich.table import Table
 
 from caig_rl.cli.common import console, explained, run_address
 from caig_rl.errors import UserError
+from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.run_status import RunStatus, read_status
 
+_MOST_JOBS = 20
 _ENDED = ("done", "stopped", "failed")
 _COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "failed": "red"}
 _ROUND_COLUMNS = ("pairs", "reward_score", "relevance", "ctr", "kl", "loss", "distinct_prompts", "seconds")
@@ -25,21 +29,44 @@ def status(
     once: Annotated[bool, typer.Option("--once", help="Print once and end.")] = False,
     every_s: Annotated[float, typer.Option(min=0.2, help="Seconds between looks.")] = 2.0,
 ) -> None:
-    """Show how a run stands, until it ends: rounds, rates, pools, staleness, versions, the last failures."""
+    """Show how a run stands, until it ends: rounds, rates, pools, staleness, versions, the last failures. Or a cluster's jobs."""
     with explained():
-        if target.startswith(("http://", "https://")):
-            console.print(_jobs(target))
-            return
-        folder = run_address(target).folder()
-        current = read_status(folder)
+        look = _cluster(target) if target.startswith(("http://", "https://")) else _run(run_address(target).folder())
+        table, ended = look()
         if once or not console.is_terminal:
-            console.print(table_of(current))
+            console.print(table)
             return
-        with Live(table_of(current), console=console, auto_refresh=False) as live:
-            while current.state not in _ENDED:
+        with Live(table, console=console, auto_refresh=False) as live:
+            while not ended:
                 time.sleep(every_s)
-                current = read_status(folder)
-                live.update(table_of(current), refresh=True)
+                table, ended = look()
+                live.update(table, refresh=True)
+
+
+Look = Callable[[], tuple[RenderableType, bool]]
+"""What to show now, and whether nothing will change any more."""
+
+
+def _run(folder: RunFolder) -> Look:
+    def look() -> tuple[RenderableType, bool]:
+        current = read_status(folder)
+        return table_of(current), current.state in _ENDED
+
+    return look
+
+
+def _cluster(address: str) -> Look:
+    from actors.job_client import JobClient
+
+    client = JobClient(address.rstrip("/"))
+
+    def look() -> tuple[RenderableType, bool]:
+        jobs = [job for job in client.jobs() if job.submission_id][:_MOST_JOBS]
+        if not jobs:
+            raise UserError(f"{address} knows of no job; start one: caig-rl submit CONFIG --address {address}")
+        return jobs_table(jobs), all(job.status.is_terminal() for job in jobs)
+
+    return look
 
 
 def table_of(run: RunStatus) -> RenderableType:
@@ -90,7 +117,8 @@ def _numbers(live: dict[str, Any]) -> Table:
 
 
 def _rounds(rounds: list[dict[str, object]]) -> Table:
-    table = Table("round", *(name.replace("_", " ") for name in _ROUND_COLUMNS))
+    # Nine columns of numbers within 80 characters: a number that is cut off says nothing.
+    table = Table("round", *(name.replace("_", " ") for name in _ROUND_COLUMNS), box=box.SIMPLE_HEAD, padding=0)
     for row in rounds:
         cells = [_cell(row.get(name)) for name in _ROUND_COLUMNS]
         table.add_row(str(int(str(row["round"])) + 1), *cells)
@@ -98,7 +126,7 @@ def _rounds(rounds: list[dict[str, object]]) -> Table:
 
 
 def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
 
 
 def _failures(rows: list[dict[str, Any]]) -> Table:
@@ -108,15 +136,12 @@ def _failures(rows: list[dict[str, Any]]) -> Table:
     return table
 
 
-def _jobs(address: str) -> Table:
-    from actors.job_client import JobClient
+def jobs_table(jobs: Sequence[Any]) -> Table:
+    """Ray's records of jobs (`JobDetails`), a row each."""
     from actors.jobs import RUN_KEY
 
-    jobs = [job for job in JobClient(address.rstrip("/")).jobs() if job.submission_id]
-    if not jobs:
-        raise UserError(f"{address} knows of no job; start one: caig-rl submit CONFIG --address {address}")
     table = Table("job", "state", "minutes", "run folder", "message")
-    for job in jobs[:20]:
+    for job in jobs:
         end = (job.end_time or time.time() * 1000) / 1000
         minutes = f"{(end - job.start_time / 1000) / 60:.1f}" if job.start_time else ""
         folder = (job.metadata or {}).get(RUN_KEY, "")

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from caig_rl.cli.common import ConfigFile, Overrides, console, errors, explained, resolved_config
+from caig_rl.cli.common import ConfigFile, Overrides, console, errors, explained, file_and_overrides
+from caig_rl.config.load import load_config
 from caig_rl.errors import UserError
 
 
@@ -26,12 +27,9 @@ def submit(
     from actors.job_client import JobClient
     from actors.jobs import JobOptions, dashboard_address, job_request
 
-    given, config_file = list(overrides or []), config
-    if config_file is not None and "=" in str(config_file):
-        given.insert(0, str(config_file))
-        config_file = None
     with explained():
-        settings = resolved_config(config_file, given)
+        config_file, given = file_and_overrides(config, overrides)
+        settings = load_config(config_file, given)
         where = dashboard_address(address)
         options = JobOptions(working_dir, tuple(pip or ()), _variables(env or []), resume, stop_wait_s)
         request = job_request(config_file, given, settings, options, where)

@@ -8,6 +8,7 @@ import typer
 
 from caig_rl.cli.common import ConfigFile, Overrides, RunPath, console, explained, resolved_config, run_address, run_console, sources
 from caig_rl.errors import ConfigError
+from caig_rl.evaluation.run_folder import RunFolder
 
 
 def train(
@@ -15,10 +16,12 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest complete checkpoint.")] = False,
     resume_if_any: Annotated[bool, typer.Option("--resume-if-any", help="As --resume where the run has begun, else start.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print config, actors, placement and memory, and stop.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print config, actors, placement, memory; refuse what a run would; stop.")
+    ] = False,
 ) -> None:
     """Optimise the policy online: sample, render, score, learn, again; then write the report."""
-    from caig_rl.cli.dry_run import refuse_what_cannot_fit, show_plan
+    from caig_rl.cli.dry_run import refuse_what_cannot_fit, rehearse, show_plan
     from caig_rl.evaluation.trackers import refuse_missing_trackers
 
     with explained():
@@ -27,12 +30,12 @@ def train(
         settings = resolved_config(config, overrides)
         if dry_run:
             show_plan(settings)
+            rehearse(settings, resume=resume, resume_if_any=resume_if_any)
             return
         refuse_what_cannot_fit(settings)
         refuse_missing_trackers(settings)
         shown = run_console(settings)
         from actors.launch import run_online
-        from caig_rl.evaluation.run_folder import RunFolder
 
         resume = resume or (resume_if_any and RunFolder(settings.run.root, settings.run.name).has_begun)
         source, evaluation, judge = sources(settings)

@@ -254,6 +254,8 @@ class ClusterConfig(_Section):
     """CPUs of the local cluster; empty: all."""
     object_store_gib: float = Field(1.0, gt=0.07)
     """Shared memory for the object store of a local cluster."""
+    metrics_port: int | None = Field(None, ge=1, le=65535)
+    """Port of a local cluster that Prometheus scrapes. Empty: one that Ray chooses. A cluster that was there before has its own."""
     gpus: int | None = Field(None, ge=0)
     """GPUs of the cluster, for `--dry-run`: a config that asks for more is refused. Empty: as many as it asks for."""
     gpu_memory_gib: float | None = Field(None, gt=0.0)

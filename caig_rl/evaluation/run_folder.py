@@ -34,10 +34,17 @@ class RunFolder:
     """One run's files. Making the object touches nothing; `prepare` makes the folder. File names are relative to the folder, with "/"."""
 
     def __init__(self, root: str, name: str) -> None:
-        """`root`: local path or fsspec URI that holds the runs; `name`: the run's folder in it."""
+        """`root`: local path or fsspec URI that holds the runs; `name`: the run's folder in it.
+
+        Raises UserError for an address of a kind that cannot be reached from this machine.
+        """
         self.name = name
         self._root = root
-        self._fs, base = fsspec.core.url_to_fs(root)
+        try:
+            self._fs, base = fsspec.core.url_to_fs(root)
+        except (ImportError, ValueError) as error:
+            # fsspec: the package for this kind of store is not installed, or there is no such kind.
+            raise UserError(f"{root}/{name} cannot be reached: {error}") from error
         self._base = f"{base.rstrip('/')}/{name}"
         self._tensorboard: SummaryWriter | None = None
         self._staging: tempfile.TemporaryDirectory[str] | None = None
@@ -69,13 +76,9 @@ class RunFolder:
         """Make the folder.
 
         Raises:
-            UserError: it already holds a run and `resume` is not asked for, or holds none and it is, or it cannot be written.
+            UserError: see `refuse`, or it cannot be written.
         """
-        occupied = self.has_begun
-        if occupied and not resume:
-            raise UserError(f"{self.url} already holds a run. Go on with it by --resume, or give another run.name than {self.name!r}.")
-        if resume and not occupied:
-            raise UserError(f"there is no run to resume in {self.url}. Check run.root and run.name, or start without --resume.")
+        self.refuse(resume=resume)
         try:
             self._fs.makedirs(self._base, exist_ok=True)
             self._refuse_unwritable()
@@ -83,6 +86,18 @@ class RunFolder:
             raise UserError(
                 f"{self.url} cannot be written ({error.strerror or error}); give another run.root than {self._root!r}"
             ) from error
+
+    def refuse(self, *, resume: bool = False) -> None:
+        """Look whether a run may be written here, and leave no trace.
+
+        Raises:
+            UserError: it already holds a run and `resume` is not asked for, or holds none and it is.
+        """
+        occupied = self.has_begun
+        if occupied and not resume:
+            raise UserError(f"{self.url} already holds a run. Go on with it by --resume, or give another run.name than {self.name!r}.")
+        if resume and not occupied:
+            raise UserError(f"there is no run to resume in {self.url}. Check run.root and run.name, or start without --resume.")
 
     def _refuse_unwritable(self) -> None:
         """Raises OSError where a file cannot be written: better now than after the first round."""

@@ -16,7 +16,7 @@ from caig_rl.config.schema import Config, LearnerConfig
 from caig_rl.models.logprobs import AnswerBatch, batch_log_probs
 from caig_rl.models.policy import attach_lora
 from caig_rl.sizing.hollow import fused_attention, hollow_language_model
-from caig_rl.sizing.memory import RUNTIME_BYTES, Part, RoleMemory, in_count, in_gib
+from caig_rl.sizing.memory import Part, RoleMemory, in_count, in_gib, runtime_part
 from caig_rl.sizing.peak import MemoryCount, tensor_bytes
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16, "float16": torch.float16}
@@ -27,7 +27,7 @@ GATHERED_ELEMENTS = 1_000_000_000
 
 
 def learner_memory(config: Config, model_config: PreTrainedConfig, model_name: str) -> RoleMemory:
-    """One rank on its GPU. Sequences are taken to be as long as `policy.max_model_len`, the longest that the engine hands over."""
+    """One rank. Sequences are taken to be as long as `policy.max_model_len`, the longest that the engine hands over."""
     learner = config.learner
     dtype = DTYPES[learner.dtype]
     model: nn.Module = hollow_language_model(model_config, dtype)
@@ -38,8 +38,9 @@ def learner_memory(config: Config, model_config: PreTrainedConfig, model_name: s
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     weights = tensor_bytes(model.parameters())
     parts = [*_states(learner, weights, trained, frozen_copy, dtype), _activations(config, model, dtype, trained)]
-    parts.append(Part("runtime", RUNTIME_BYTES, "allowance for CUDA context, NCCL and fragmentation"))
-    return RoleMemory("learner", model_name, tuple(parts))
+    on_gpu = learner.num_gpus > 0
+    parts.append(runtime_part(on_gpu, "CUDA context, NCCL and fragmentation"))
+    return RoleMemory("learner", model_name, tuple(parts), on_gpu=on_gpu)
 
 
 def _states(learner: LearnerConfig, weights: int, trained: int, frozen_copy: int, dtype: torch.dtype) -> list[Part]:
@@ -57,11 +58,24 @@ def _states(learner: LearnerConfig, weights: int, trained: int, frozen_copy: int
         Part("optimiser", trained * each // optimiser_ranks, f"{in_count(trained)} trained x {each} bytes ({words}) / {optimiser_ranks}")
     )
     if stage:
-        parts.append(Part("buckets", BUCKET_ELEMENTS * size, f"DeepSpeed's gradient bucket, 5e8 x {size} bytes"))
+        parts.append(_buckets(learner, trained, size))
     if stage == 3 and ranks > 1:
         gathered = min(GATHERED_ELEMENTS * size, weights)
         parts.append(Part("gathered", gathered, "weights that ZeRO 3 holds whole at a time, at most 1e9"))
     return parts
+
+
+def bucket_bytes(learner: LearnerConfig) -> int:
+    """What DeepSpeed sets aside for gradients on their way, whatever the model's size."""
+    return BUCKET_ELEMENTS * DTYPES[learner.dtype].itemsize if learner.zero_stage else 0
+
+
+def _buckets(learner: LearnerConfig, trained: int, size: int) -> Part:
+    if learner.num_gpus > 0:
+        return Part("buckets", bucket_bytes(learner), f"DeepSpeed's gradient bucket, 5e8 x {size} bytes")
+    # The machine gives a process pages once they are written to, and no more gradients pass than there are.
+    written = min(bucket_bytes(learner), trained * size)
+    return Part("buckets", written, f"what {in_count(trained)} gradients touch of DeepSpeed's bucket of 5e8 x {size} bytes")
 
 
 def _optimiser_bytes(learner: LearnerConfig) -> tuple[int, str]:

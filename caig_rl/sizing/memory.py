@@ -1,4 +1,4 @@
-"""The records of an estimate: what one worker of a role keeps on its GPU, part by part, with the arithmetic in words."""
+"""The records of an estimate: what one worker of a role keeps on its GPU, or in main memory, part by part, with the arithmetic in words."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from dataclasses import dataclass
 GIB = 2**30
 RUNTIME_BYTES = int(1.2 * GIB)
 """An allowance, not an estimate: CUDA context, cuBLAS and NCCL workspaces, and what the allocator cannot use for fragmentation."""
+PROCESS_BYTES = int(0.6 * GIB)
+"""An allowance for a worker without a GPU: Python, torch, Ray and their libraries, of which 0.2 to 0.3 GiB were seen right after import."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,13 @@ class RoleMemory:
     parts: tuple[Part, ...]
     reserved_share: float | None = None
     """Share of the GPU that the worker takes whatever it needs (vLLM); None: what the parts add up to."""
+    on_gpu: bool = True
+    """False where the worker asks for no GPU: then all of it is main memory."""
+
+    @property
+    def where(self) -> str:
+        """ "GPU memory" or "main memory"."""
+        return "GPU memory" if self.on_gpu else "main memory"
 
     @property
     def needed_bytes(self) -> int:
@@ -43,6 +52,13 @@ class RoleMemory:
     def part(self, name: str) -> int:
         """Bytes of one part; 0 where the role has none of that name."""
         return sum(part.num_bytes for part in self.parts if part.name == name)
+
+
+def runtime_part(on_gpu: bool, beside: str = "CUDA context and fragmentation") -> Part:
+    """The allowance for what is there before any model is; `beside` says what for, on a GPU."""
+    if on_gpu:
+        return Part("runtime", RUNTIME_BYTES, f"allowance for {beside}")
+    return Part("runtime", PROCESS_BYTES, "allowance for Python, torch, Ray and their libraries")
 
 
 def in_gib(num_bytes: float) -> str:

@@ -15,8 +15,8 @@ from caig_rl.sizing.placement import place
 
 _INTRO = """# Sizing
 
-Made by `python -m caig_rl.sizing.page docs/sizing.md`; `caig-rl train CONFIG --dry-run` prints the same for any config, and
-refuses one that does not fit, with the arithmetic.
+Made by `python -m caig_rl.sizing.page docs/sizing.md`; `caig-rl train CONFIG --dry-run` prints the same for any config (main memory,
+added up, for workers without a GPU), and refuses one that does not fit on its GPUs, with the arithmetic.
 
 Weights are counted on the model itself and activations by its own forward and backward pass, both without memory behind them (torch's meta
 device). On a CPU, with these architectures shrunk, a real DeepSpeed step was within 10 % of the estimate for ZeRO 0 to 3, LoRA and full

@@ -1,4 +1,4 @@
-"""What one worker of the rollout pools holds on its GPU: vLLM with its KV cache, the diffusion pipeline, the reward model."""
+"""What one worker of the rollout pools holds: vLLM with its KV cache, the diffusion pipeline, the reward model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from caig_rl.config.schema import Config
 from caig_rl.models.policy import base_model
 from caig_rl.sizing.hollow import fused_attention, hollow_language_model
 from caig_rl.sizing.learner import DTYPES
-from caig_rl.sizing.memory import GIB, RUNTIME_BYTES, Part, RoleMemory, in_count, in_gib
+from caig_rl.sizing.memory import GIB, Part, RoleMemory, in_count, in_gib, runtime_part
 from caig_rl.sizing.peak import MemoryCount, tensor_bytes
 
 CUDA_GRAPH_BYTES = GIB
@@ -21,7 +21,6 @@ PREFILL_TOKENS = 8192
 """vLLM's default `max_num_batched_tokens`: the longest forward pass it makes room for."""
 DECODE_ROWS = 256
 """vLLM's default `max_num_seqs`: rows of logits it makes room for."""
-_RUNTIME = Part("runtime", RUNTIME_BYTES, "allowance for CUDA context and fragmentation")
 
 
 def kv_bytes_per_token(model_config: PreTrainedConfig, dtype: torch.dtype) -> int:
@@ -33,7 +32,10 @@ def kv_bytes_per_token(model_config: PreTrainedConfig, dtype: torch.dtype) -> in
 
 
 def policy_memory(config: Config, model_config: PreTrainedConfig, model_name: str) -> RoleMemory:
-    """A vLLM engine: it takes `policy.gpu_memory_utilization` of its GPU, of which weights and one sequence's cache are the least."""
+    """A vLLM engine: it takes `policy.gpu_memory_utilization` of its GPU, of which weights and one sequence's cache are the least.
+
+    Without a GPU its cache has `policy.kv_cache_gib`.
+    """
     policy = config.policy
     dtype = DTYPES[policy.dtype]
     model = hollow_language_model(model_config, dtype)
@@ -42,12 +44,19 @@ def policy_memory(config: Config, model_config: PreTrainedConfig, model_name: st
     forward = tokens * (2 * text.intermediate_size + 4 * text.hidden_size) * dtype.itemsize + 2 * rows * text.vocab_size * 4
     each = kv_bytes_per_token(model_config, dtype)
     weights = tensor_bytes(model.parameters())
-    parts = (
+    model_parts = (
         Part("parameters", weights, f"{in_gib(weights)}, {policy.dtype}"),
         Part("activations", int(forward), f"a forward pass of {tokens} tokens, and {rows} rows of logits over {text.vocab_size} tokens"),
+    )
+    if not config.pools.policy.num_gpus:
+        cache = policy.kv_cache_gib * GIB
+        kept = Part("kv cache", cache, f"policy.kv_cache_gib: {cache // each} tokens x {each} bytes")
+        return RoleMemory("policy", model_name, (*model_parts, kept, runtime_part(False)), on_gpu=False)
+    parts = (
+        *model_parts,
         Part("kv cache", each * policy.max_model_len, f"at least one sequence: {policy.max_model_len} tokens x {each} bytes"),
         Part("cuda graphs", CUDA_GRAPH_BYTES, "allowance"),
-        _RUNTIME,
+        runtime_part(True),
     )
     return RoleMemory("policy", model_name, parts, policy.gpu_memory_utilization)
 
@@ -60,7 +69,7 @@ def kv_cache_tokens(memory: RoleMemory, model_config: PreTrainedConfig, dtype: t
 
 def scorer_memory(config: Config, model_config: PreTrainedConfig, model_name: str) -> RoleMemory:
     """The reward model: its backbone without the vocabulary's head, and one forward pass of `reward.batch_size` creatives."""
-    dtype = DTYPES[config.reward.dtype]
+    dtype, on_gpu = DTYPES[config.reward.dtype], config.pools.scorer.num_gpus > 0
     backbone: nn.Module = base_model(hollow_language_model(model_config, dtype)).model
     size, length = config.reward.batch_size, config.policy.max_model_len
     weights = tensor_bytes(backbone.parameters())
@@ -71,14 +80,14 @@ def scorer_memory(config: Config, model_config: PreTrainedConfig, model_name: st
     parts = (
         Part("parameters", weights, f"{in_gib(weights)}, {config.reward.dtype}"),
         Part("activations", count.peak_bytes, f"one forward pass of {size} creatives of {length} tokens (reward.batch_size)"),
-        _RUNTIME,
+        runtime_part(on_gpu),
     )
-    return RoleMemory("scorer", model_name, parts)
+    return RoleMemory("scorer", model_name, parts, on_gpu=on_gpu)
 
 
 def renderer_memory(config: Config, networks: dict[str, nn.Module], model_name: str) -> RoleMemory:
     """The diffusion pipeline, and the larger of a denoising step and the decoding of a batch."""
-    renderer = config.renderer
+    renderer, on_gpu = config.renderer, config.pools.renderer.num_gpus > 0
     weights = {name: tensor_bytes(network.parameters()) for name, network in networks.items()}
     passes = 2 if renderer.guidance_scale > 1.0 else 1
     denoise = _denoising_peak(networks, renderer.batch_size * passes, renderer.size)
@@ -88,9 +97,9 @@ def renderer_memory(config: Config, networks: dict[str, nn.Module], model_name: 
     parts = (
         Part("parameters", sum(weights.values()), f"{listed}; {renderer.dtype}"),
         Part("activations", max(denoise, decode), f"{what} of {renderer.batch_size} pictures of {renderer.size} px (renderer.batch_size)"),
-        _RUNTIME,
+        runtime_part(on_gpu),
     )
-    return RoleMemory("renderer", model_name, parts)
+    return RoleMemory("renderer", model_name, parts, on_gpu=on_gpu)
 
 
 def _latent_side(vae: Any, size: int) -> tuple[int, int]:

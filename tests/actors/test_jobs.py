@@ -48,6 +48,25 @@ def test_a_relative_run_root_is_refused_for_a_cluster_elsewhere(folder: Path):
         request(folder, address=FAR)
 
 
+def named(entrypoint: str, key: str) -> str:
+    """The last value of `key` in the job's command, which is the one that counts."""
+    return [word for word in shlex.split(entrypoint) if word.startswith(f"{key}=")][-1].partition("=")[2]
+
+
+@pytest.mark.parametrize("key", ["catalog.path", "policy.model", "renderer.model", "reward.model"])
+def test_what_is_not_sent_along_is_named_in_full_on_this_machine_and_refused_elsewhere(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, key: str
+):
+    monkeypatch.chdir(folder)
+    assert named(request(folder, f"{key}=runs/mine").entrypoint, key) == f"{folder}/runs/mine"
+    far = {"address": FAR}
+    assert named(request(folder, f"{key}=/mnt/mine", "run.root=/mnt/runs", **far).entrypoint, key) == "/mnt/mine"
+    assert named(request(folder, f"{key}=data/mine", "run.root=/mnt/runs", **far).entrypoint, key) == "data/mine"
+    for elsewhere in ("runs/mine", "../mine"):
+        with pytest.raises(UserError, match=rf"{key} = {elsewhere} is not among the files that are sent along"):
+            request(folder, f"{key}={elsewhere}", "run.root=/mnt/runs", **far)
+
+
 def test_a_run_root_that_every_node_reaches_is_left_alone(folder: Path):
     assert request(folder, "run.root=s3://bucket/runs", address=FAR).metadata == {"caig_rl_run": "s3://bucket/runs/own"}
 

@@ -33,13 +33,17 @@ def test_a_run_in_a_store_is_read_from_there() -> None:
 
 
 def test_a_store_of_no_known_kind_is_an_error_with_its_address() -> None:
-    with pytest.raises(UserError, match="nowhere://runs/demo cannot be read"):
+    with pytest.raises(UserError, match="nowhere://runs/demo cannot be reached"):
         run_address("nowhere://runs/demo").folder()
 
 
 def test_a_catalog_where_a_config_belongs_is_asked_about() -> None:
     with pytest.raises(ConfigError, match=r"did you mean catalog\.path=products\.csv"):
-        resolved_config(Path("products.csv"), [])
+        resolved_config("products.csv", [])
+
+
+def test_the_address_of_a_store_stays_whole_where_an_override_stands_in_the_configs_place() -> None:
+    assert resolved_config("run.root=s3://bucket/runs", ["run.seed=1"]).run.root == "s3://bucket/runs"
 
 
 def test_a_folder_that_cannot_be_written_is_named_with_its_option(tmp_path: Path) -> None:

@@ -168,6 +168,12 @@ def test_what_a_run_or_a_service_keeps_lies_on_a_volume_of_every_pod():
         assert all(folder in found for found in mounts(CLUSTER / "kuberay" / name)), name
 
 
+def test_prometheus_scrapes_a_run_of_its_own_where_the_page_says_it_is():
+    (local,) = [job for job in load(CLUSTER / "prometheus.yml")["scrape_configs"] if "static_configs" in job]
+    (target,) = local["static_configs"][0]["targets"]
+    assert f"cluster.metrics_port={target.rpartition(':')[2]}`" in (REPOSITORY / "docs" / "clusters.md").read_text()
+
+
 @pytest.mark.parametrize("name", ["Dockerfile.cpu", "Dockerfile.gpu"])
 def test_an_image_is_pinned_runs_without_root_and_copies_only_what_there_is(name: str):
     text = (CLUSTER / name).read_text()

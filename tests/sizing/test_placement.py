@@ -77,6 +77,17 @@ def test_the_embedded_models_are_sized_from_their_own_folders():
     assert "unet 4.82 M" in memory["renderer"].parts[0].how
 
 
+def test_a_worker_without_a_gpu_has_its_cache_in_main_memory_and_only_the_pages_that_gradients_touch():
+    memory = estimate(load_config(CONFIGS / "demo.yaml", ["policy.kv_cache_gib=3"]))
+    assert not any(role.on_gpu for role in memory.values())
+    assert memory["policy"].part("kv cache") == 3 * GIB and memory["policy"].part("cuda graphs") == 0
+    assert memory["policy"].taken_bytes(80 * GIB) == memory["policy"].needed_bytes
+    assert memory["learner"].part("buckets") == memory["learner"].part("gradients")
+    shared = estimate(load_config(CONFIGS / "demo.yaml", ["learner.num_gpus=1"]))
+    assert [name for name, role in shared.items() if role.on_gpu] == ["learner"]
+    assert shared["learner"].part("buckets") == 5e8 * 4
+
+
 def test_a_model_that_is_nowhere_is_left_out():
     settings = load_config(CONFIGS / "llava16-7b-paper.yaml", ["policy.architecture=null"])
     assert set(estimate(settings)) == {"renderer", "scorer"}
