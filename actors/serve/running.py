@@ -19,11 +19,12 @@ from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from actors.cluster import connect, ray_cluster
-from actors.serve.application import NAME, deployment_plan
+from actors.serve.plan import NAME, deployment_plan
 from caig_rl.config.schema import ClusterConfig, Config
 from caig_rl.errors import UserError
 from caig_rl.serving.arms import Routing
 from caig_rl.serving.files import replace_file
+from caig_rl.serving.log import service_log
 from caig_rl.serving.versions import VersionStore
 
 logger = logging.getLogger(__name__)
@@ -43,9 +44,12 @@ def run_service(config: Config, ready: Callable[[str], None]) -> None:
         # Only now: Ray puts a SIGTERM handler of its own in place when it starts.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        with serving(config, stop):
-            ready(f"http://{config.serve.host}:{config.serve.port}")
+        with service_log(Path(config.serve.root), "service", config.logs.level), serving(config, stop):
+            address = f"http://{config.serve.host}:{config.serve.port}"
+            logger.info("serving at %s", address)
+            ready(address)
             stop.wait()
+            logger.info("stopping")
 
 
 @contextmanager
