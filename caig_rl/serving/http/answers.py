@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,8 @@ from caig_rl.serving.making import Made
 from caig_rl.serving.problems import Problem
 from caig_rl.serving.service import Service, Started
 from caig_rl.serving.store import Shelved
+
+logger = logging.getLogger(__name__)
 
 REPORT_ROWS = 200
 
@@ -62,8 +65,13 @@ async def ranked_answer(service: Service, messages: AsyncIterator[Started | Shel
     return answer
 
 
-async def streamed_answer(service: Service, first: Started, messages: AsyncIterator[Started | Shelved | Made]) -> AsyncIterator[str]:
-    """One JSON object a line: "start", then "creative" and "left_out" as they come, and at last "end" with the ranking, or "problem"."""
+async def streamed_answer(
+    service: Service, first: Started, messages: AsyncIterator[Started | Shelved | Made], request_id: str = ""
+) -> AsyncIterator[str]:
+    """One JSON object a line: "start", then "creative" and "left_out" as they come, and at last "end" with the ranking, or "problem".
+
+    `request_id` is for the log.
+    """
     scores: dict[str, float] = {}
     left_out: list[LeftOut] = []
     product_id = first.request.product.product_id
@@ -82,6 +90,10 @@ async def streamed_answer(service: Service, first: Started, messages: AsyncItera
             raise nothing_usable(left_out)
     except Problem as problem:
         yield _line("problem", {"problem": problem.document()})
+        return
+    except Exception:  # the status line is out: the answer itself must say that it ends too soon
+        logger.exception("an answer failed while it was sent", extra={"request": request_id})
+        yield _line("problem", {"problem": Problem(500, "failed", "the service failed on this request; it is in its log").document()})
         return
     yield _line("end", {"ranking": sorted(scores, key=lambda creative_id: -scores[creative_id])})
 
