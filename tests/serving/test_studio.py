@@ -10,7 +10,7 @@ from PIL import Image
 
 from caig_rl.serving.events import Event
 from caig_rl.serving.impressions import read_impression
-from tests.serving.chromium import Page, find_browser, open_page
+from benchmarks.chromium import Page, find_browser, open_page
 from tests.serving.http.test_app import World, photo
 from tests.serving.local_server import served
 
