@@ -165,10 +165,10 @@ def nudged_run(folder: Path, seed: int) -> Path:
     shutil.copytree(resolve_model_folder("nano", "policy"), policy)
     draw = torch.Generator().manual_seed(seed)
     for file in sorted(policy.glob("model*.safetensors")):
-        weights = {
-            name: tensor * (1.0 + NOISE * torch.randn(tensor.shape, generator=draw).to(tensor.dtype)) if tensor.is_floating_point() else tensor
-            for name, tensor in load_file(file).items()
-        }
+        weights = load_file(file)
+        for name, tensor in weights.items():
+            if tensor.is_floating_point():
+                weights[name] = tensor * (1.0 + NOISE * torch.randn(tensor.shape, generator=draw).to(tensor.dtype))
         save_file(weights, file, metadata={"format": "pt"})
     digests = {f"policy/{path.name}": hashlib.sha256(path.read_bytes()).hexdigest() for path in policy.iterdir() if path.is_file()}
     (policy.parent / "manifest.json").write_text(json.dumps({"format": 1, "files": digests}))
@@ -180,12 +180,12 @@ def switch(traffic: Traffic, root: Path, *words: str) -> tuple[Switched, str]:
     before, started, seen = traffic.live(), time.time(), 0.0
     print("$ caig-rl serve", *words, flush=True)
     command = subprocess.Popen([*CAIG, "serve", *words, "--root", str(root)], cwd=REPOSITORY)
-    while command.poll() is None:
+    while command.poll() is None or not (seen or command.returncode):
         if not seen and traffic.live() != before:
             seen = time.time()
         time.sleep(0.05)
-    if command.returncode or not seen:
-        raise RuntimeError(f"`caig-rl serve {' '.join(words)}` ended with {command.returncode}; the switch was {'' if seen else 'not '}seen")
+    if command.returncode:
+        raise RuntimeError(f"`caig-rl serve {' '.join(words)}` ended with {command.returncode}")
     at = (root / "routing.json").stat().st_mtime
     traffic.wait_for(2 * AROUND)
     new = traffic.live()
@@ -228,7 +228,8 @@ def judge(promises: Promises, traffic: Traffic, switches: Sequence[Switched], pr
     failed += sum(number for status, number in traffic.shown.items() if status != 200)
     words = f"{failed} failed; creatives {dict(statuses)}, what to show {dict(traffic.shown)}"
     promises.check(f"no request fails while {len(switches)} commands switch", failed == 0, words)
-    for what, values in (("/healthz says so", [one.seen_s for one in switches]), ("old version's last", [one.last_old_s for one in switches])):
+    moments = {"/healthz says so": [one.seen_s for one in switches], "the old version's last": [one.last_old_s for one in switches]}
+    for what, values in moments.items():
         words = f"median {np.median(values):.2f} s, longest {max(values):.2f} s"
         promises.check(f"switch seen within {LATEST_S:.0f} s ({what})", max(values) <= LATEST_S, words)
     mixed = sum(len({one.version, *one.named}) > 1 for one in traffic.asked if one.status == 200)

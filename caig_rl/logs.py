@@ -46,7 +46,7 @@ def json_lines(handler: logging.Handler, run: str, role: str, **more: str) -> lo
     Args:
         handler: any of the standard library's.
         run: name of the run.
-        role: what the process is: "controller", "learner", "policy", "renderer", "scorer"; of a service "ingress", "service", "operator" too.
+        role: what the process is: "controller", "learner", "policy", "renderer", "scorer"; of a service `caig_rl.serving.log` has more.
         more: what else each line says of its origin.
     """
     origin = {"run": run, "role": role, "host": socket.gethostname(), "pid": os.getpid(), **more}

@@ -41,9 +41,7 @@ class Painter:
 
     def _run(self, _: str, jobs: Sequence[PaintJob]) -> list[list[Painted]]:
         with self._watch.working(), batch_done("painted", jobs, sum(len(job.prompts) for job in jobs)):
-            rendered = self._renderer.render(
-                [job.cutout for job in jobs], [job.prompts for job in jobs], [job.noise_seed for job in jobs]
-            )
+            rendered = self._renderer.render([job.cutout for job in jobs], [job.prompts for job in jobs], [job.noise_seed for job in jobs])
             return [[self._painted(one) for one in creatives] for creatives in rendered]
 
     def _painted(self, one: RenderedCreative) -> Painted:

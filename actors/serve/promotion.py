@@ -1,4 +1,4 @@
-"""A new policy version goes live: taken in whole, verified on the service's own engines, compared on held-out products, then switched to."""
+"""A new policy version goes live: taken in whole, verified on the service's own engines, compared on held-out products, switched to."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import numpy as np

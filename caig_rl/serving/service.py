@@ -31,7 +31,6 @@ from caig_rl.serving.store import CreativeStore, Shelved, StoredCreative
 from caig_rl.serving.tally import Tally
 from caig_rl.types import Cutout, Product
 
-
 logger = logging.getLogger(__name__)
 
 

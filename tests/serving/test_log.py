@@ -65,7 +65,7 @@ def test_impressions_events_decisions_and_versions_are_named_by_their_ids(tmp_pa
     found = lines(tmp_path)
     nonce = read_impression(shown, world.service.signer).nonce
     assert [line["creative"] for line in found if line.get("impression") == nonce] == [creative]
-    assert [line["message"] for line in found if "creative" in line][0] == f"approved creative {creative}"
+    assert next(line["message"] for line in found if "creative" in line) == f"approved creative {creative}"
     (taken,) = [line for line in found if "accepted" in line]
     assert (taken["accepted"], taken["refused"]) == (1, {"bad_signature": 1})
     assert found[-1]["policy_version"] == "v2"

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.chromium import Page, find_browser, open_page
 from caig_rl.serving.events import Event
 from caig_rl.serving.impressions import read_impression
-from benchmarks.chromium import Page, find_browser, open_page
 from tests.serving.http.test_app import World, photo
 from tests.serving.local_server import served
 

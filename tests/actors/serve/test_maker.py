@@ -49,9 +49,7 @@ class Handles:
 
     def _paint(self, job: PaintJob) -> list[Painted]:
         views = [np.full((4, 4, 3), int(prompt.split()[-1]), np.uint8) for prompt in job.prompts]
-        return [
-            Painted(prompt.encode(), view, self._left_out.get(prompt, "")) for prompt, view in zip(job.prompts, views, strict=True)
-        ]
+        return [Painted(prompt.encode(), view, self._left_out.get(prompt, "")) for prompt, view in zip(job.prompts, views, strict=True)]
 
     def _score(self, job: ScoreJob) -> list[Scored]:
         return [Scored(math.nan if view[0, 0, 0] == 3 else float(view[0, 0, 0]), 0.01) for view in job.views]
