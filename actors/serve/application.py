@@ -45,6 +45,8 @@ def build(args: dict[str, Any]) -> Application:
         max_queued_requests=_INGRESS_REQUESTS,
         # A dead replica is noticed at its next check: until then requests wait for it.
         health_check_period_s=2,
+        # A replica that is scaled away ends what it began.
+        graceful_shutdown_timeout_s=config.serve.limits.request_timeout_s,
         user_config=user_config(VersionStore(Path(config.serve.root)).routing()),
         ray_actor_options={"num_cpus": _INGRESS_CPUS, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}}},
         **_replicas(config.serve.replicas.min_ingress, config.serve.replicas.max_ingress, config.serve.limits.max_concurrent / 2),

@@ -33,6 +33,9 @@ class Ingress:
         """A new policy version: requests that start from now on follow it."""
         self._service.set_routing(routing_from_json(user_config["routing"]))
 
+    async def check_health(self) -> None:
+        """Answered by the event loop that answers requests: one that is stuck says nothing, and Serve replaces the replica."""
+
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._service)
 

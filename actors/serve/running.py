@@ -40,6 +40,7 @@ def run_service(config: Config, ready: Callable[[str], None]) -> None:
         UserError: it did not come up; the message says why.
     """
     stop = threading.Event()
+    check_free(config.serve.host, config.serve.port)
     with ray_cluster(config.cluster):
         # Only now: Ray puts a SIGTERM handler of its own in place when it starts.
         for number in (signal.SIGINT, signal.SIGTERM):
@@ -114,6 +115,20 @@ def deploy(settings: dict[str, Any], routing: Routing, timeout_s: float, stop: t
             raise UserError(f"the service did not come up: {_why(status)}")
         time.sleep(0.1)
     raise UserError(f"the service was not up within {timeout_s:.0f} s (cluster.start_timeout_s), or was stopped before.")
+
+
+def check_free(host: str, port: int) -> None:
+    """Raise UserError where the address is taken, before minutes of starting: Serve's proxy would try it again and again."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as one:
+        # Connections of a service that just ended do not count.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"cannot listen on {host}:{port} ({error.strerror}): does a service run there already? Else give another serve.port."
+            ) from error
 
 
 def check_listening(address: str, path: Path) -> None:

@@ -13,6 +13,7 @@ from caig_rl.serving.making import Made
 from caig_rl.serving.problems import Problem
 from caig_rl.serving.service import Service, Started
 from caig_rl.serving.store import Shelved
+from caig_rl.serving.tally import Counts
 
 logger = logging.getLogger(__name__)
 
@@ -107,24 +108,24 @@ def nothing_usable(left_out: list[LeftOut]) -> Problem:
 def report_answer(service: Service, tenant: str) -> Report:
     """CTR of the creatives that may be shown, or were."""
     service.chooser.refresh()
-    rows = []
-    for shelved in service.store.all(tenant):
-        counts = service.tally.of(shelved.creative.creative_id)
-        if shelved.status == "approved" or counts.impressions:
-            interval = wilson_interval(counts.clicks, counts.impressions) if counts.impressions else None
-            rows.append(
-                ReportRow(
-                    creative=creative_answer(service, shelved),
-                    impressions=counts.impressions,
-                    clicks=counts.clicks,
-                    ctr=counts.clicks / counts.impressions if counts.impressions else None,
-                    low=None if interval is None else interval.low,
-                    high=None if interval is None else interval.high,
-                )
-            )
-    rows.sort(key=lambda row: (-row.impressions, -row.creative.created))
+    counted = [(shelved, service.tally.of(shelved.creative.creative_id)) for shelved in service.store.all(tenant)]
+    running = [(shelved, counts) for shelved, counts in counted if shelved.status == "approved" or counts.impressions]
+    running.sort(key=lambda one: (-one[1].impressions, -one[0].creative.created))
+    rows = [_report_row(service, shelved, counts) for shelved, counts in running[:REPORT_ROWS]]
     routing = service.routing
-    return Report(rows=rows[:REPORT_ROWS], live=routing.live, candidate=routing.candidate, traffic=routing.traffic)
+    return Report(rows=rows, live=routing.live, candidate=routing.candidate, traffic=routing.traffic)
+
+
+def _report_row(service: Service, shelved: Shelved, counts: Counts) -> ReportRow:
+    interval = wilson_interval(counts.clicks, counts.impressions) if counts.impressions else None
+    return ReportRow(
+        creative=creative_answer(service, shelved),
+        impressions=counts.impressions,
+        clicks=counts.clicks,
+        ctr=counts.clicks / counts.impressions if counts.impressions else None,
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
+    )
 
 
 def _left_out(made: Made) -> LeftOut:

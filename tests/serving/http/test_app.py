@@ -142,7 +142,7 @@ def test_too_much_is_refused_before_it_is_read(world: World):
     chunks = iter([bytes(200_000)] * 3)
     answer = world.client.post("/v1/creatives", content=chunks, headers={"Content-Type": "application/json"})
     refusal(answer, 413, "body_too_large", "image")
-    refusal(world.client.post("/v1/events", content=bytes(100_000)), 413, "body_too_large", "events")
+    refusal(world.client.post("/v1/events", content=bytes(300_000)), 413, "body_too_large", "events")
 
 
 @pytest.mark.parametrize(
