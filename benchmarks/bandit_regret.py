@@ -1,10 +1,11 @@
 """Regret of the service's choice in the click world: warm-started Thompson sampling against no warm start and against uniform.
 
-    python benchmarks/bandit_regret.py [--seeds 5] [--impressions 100000] [--out build/bandit_regret.json]
+    python -m benchmarks.bandit_regret [--seeds 5] [--impressions 100000] [--out build/bandit_regret.json]
 
 Each seed draws products, K scenes for each (drawn directly, not rendered), and visitors of three segments, one impression at a time. All
 three ways meet the same products, creatives and visitors. Predictions are those of the embedded reward model; the truth is the world's.
-Regret of an impression: true CTR, in the visitor's segment, of the product's best creative minus that of the one that was shown.
+Regret of an impression: true CTR, in the visitor's segment, of the product's best creative minus that of the one that was shown. The
+exit code is 1 unless the regret of the service's choice is the lower one against both, paired intervals over the seeds excluding 0.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from benchmarks.promises import Promises
 from caig_rl.config.schema import ImagingConfig
 from caig_rl.config.serve import ServeChoice
 from caig_rl.evaluation.statistics import paired_interval
@@ -99,7 +101,7 @@ def probabilities(shelf: Shelf, counts: np.ndarray, segment: int, way: str, conf
     return choice_probabilities(evidence, config.prior_impressions, config.exploration, rng)
 
 
-def main(note: Callable[[str], None] = print) -> None:
+def main(note: Callable[[str], None] = print) -> int:
     """Run all seeds and say the paired intervals."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=5)
@@ -117,15 +119,18 @@ def main(note: Callable[[str], None] = print) -> None:
             totals[way].append(float(run(shelves, way, given.impressions, seed).sum()))
         note(f"seed {seed}: clicks lost in {given.impressions:,} impressions: " + ", ".join(f"{way} {totals[way][-1]:.1f}" for way in WAYS))
     result = {"regret": totals, **{name: getattr(given, name) for name in ("impressions", "products", "candidates")}}
-    for way in ("uniform", "cold"):
+    promises = Promises(note)
+    for way, name in (("uniform", "uniform's"), ("cold", "no warm start's")):
         low, high = paired_interval(totals["warm"], totals[way])
         mean = float(np.subtract(totals[way], totals["warm"]).mean())
         result[f"{way}_minus_warm"] = {"mean": mean, "ci95": [low, high]}
-        note(f"{way} loses {mean:.1f} clicks more than warm (95 % {low:.1f} to {high:.1f}, {given.seeds} seeds, paired)")
+        words = f"{mean:.1f} clicks less lost (95 % {low:.1f} to {high:.1f}, {given.seeds} seeds, paired)"
+        promises.check(f"regret at {given.impressions:,} impressions below {name}", low > 0.0, words)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(result, indent=1) + "\n")
     note(f"wrote {given.out}")
+    return promises.exit_code
 
 
 if __name__ == "__main__":
-    main()
+    raise SystemExit(main())

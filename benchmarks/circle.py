@@ -1,6 +1,6 @@
 """The circle, walked once: serve -> clicks -> reward -> policy -> serve, through the commands and the HTTP calls that an operator uses.
 
-    python -m benchmarks.circle [--products 96] [--impressions 1000] [--rounds 8] [--folder build/circle] [--out build/circle.json]
+    python -m benchmarks.circle [--products 96] [--impressions 1000] [--rounds 8] [--folder FOLDER] [--out build/circle.json]
     python -m benchmarks.circle --quick          # every step, too small to find a difference
 
 1. A service with the embedded models makes creatives for the shop's products, all by the first policy.
@@ -8,6 +8,9 @@
    hands out, clicks or does not by their taste, and both are reported to the service.
 3. `serve log`, `data pairs`, `reward train`: a reward model from those clicks alone. `train`: a policy by that reward model alone.
 4. `serve promote`: live, without a restart. The service makes creatives for the same products again, and shows them to as many shoppers.
+
+The exit code is 1 unless the true CTR of what is served is higher in the end, interval excluding 0. What is made lies in --folder, which is
+kept; without it in a folder of its own, kept only where the walk failed.
 
 Compared by product: the true CTR of the first impressions of either policy, when the service knew as little of its creatives.
 """
@@ -19,7 +22,9 @@ import asyncio
 import base64
 import io
 import json
+import shutil
 import subprocess
+import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -28,6 +33,7 @@ import httpx
 import numpy as np
 from PIL import Image
 
+from benchmarks.promises import Promises
 from benchmarks.service_process import CAIG, REPOSITORY, ServiceProcess
 from caig_rl.evaluation.statistics import paired_interval
 from caig_rl.serving.keys import KeyRing
@@ -38,6 +44,7 @@ from caig_rl.world.tastes import SEGMENT_SHARES, SEGMENTS
 
 WORLD_SEED = 0
 CANDIDATES = 4
+SEEDS_TRIED = 6
 SHOPPERS_AT_ONCE = 16
 EVENTS_AT_ONCE = 100
 EXPLORATION = 0.3
@@ -77,8 +84,11 @@ class Shop:
             body = {name: getattr(product, name) for name in ("product_id", "title", "category", "description")}
             body |= {"image": base64.b64encode(picture).decode(), "candidates": CANDIDATES, "seed": seed + number}
             answer = await self._http.post("/v1/creatives", json=body)
-            if answer.status_code == 502:  # none of the candidates can be shown: asked again, as the answer advises
-                answer = await self._http.post("/v1/creatives", json=body | {"seed": seed + number + 1_000_000})
+            for turn in range(1, SEEDS_TRIED):
+                if answer.status_code != 502:
+                    break
+                # None of the candidates can be shown: asked again with another seed, as the answer advises.
+                answer = await self._http.post("/v1/creatives", json=body | {"seed": seed + number + turn * 1_000_000})
             versions.add(answer.raise_for_status().json()["policy_version"])
         return versions
 
@@ -206,21 +216,30 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--quick", action="store_true", help="24 products, 200 impressions, 2 rounds")
-    parser.add_argument("--folder", type=Path, default=Path("build/circle"))
+    parser.add_argument("--folder", type=Path, help="where all that is made is kept; without it, none of it is")
     parser.add_argument("--out", type=Path, default=Path("build/circle.json"))
     given = parser.parse_args()
     if given.quick:
         given.products, given.impressions, given.compared, given.rounds = 24, 200, 40, 2
-    folder = given.folder.resolve()
-    if folder.exists():
-        parser.error(f"{folder} is there already; remove it, or name another --folder")
+    if given.folder is not None and given.folder.exists():
+        parser.error(f"{given.folder} is there already; remove it, or name another --folder")
+    folder = given.folder.resolve() if given.folder else Path(tempfile.mkdtemp(prefix="caig-rl-circle-"))
+    print(f"in {folder}", flush=True)
     found = walk(folder, given.products, given.impressions, given.compared, given.rounds, given.seed)
+    if given.folder is None:
+        shutil.rmtree(folder)
     given.out.parent.mkdir(parents=True, exist_ok=True)
     given.out.write_text(json.dumps(asdict(found), indent=1) + "\n")
     lift = found.after / found.before - 1.0
     print(f"true CTR of what is served: {found.before:.3%} by {found.versions[0]}, {found.after:.3%} by {found.versions[1]} ({lift:+.1%})")
-    print(f"difference {found.interval[0]:+.3%} to {found.interval[1]:+.3%} (95 %, paired by product); wrote {given.out}")
-    return 0 if given.quick or found.interval[0] > 0.0 else 1
+    promises = Promises()
+    words = f"{found.interval[0]:+.3%} to {found.interval[1]:+.3%} (95 %, paired by product)"
+    if given.quick:
+        print(f"difference {words}: too small to judge by")
+    else:
+        promises.check("the true CTR of what is served is higher than under the first policy", found.interval[0] > 0.0, words)
+    print(f"wrote {given.out}")
+    return promises.exit_code
 
 
 if __name__ == "__main__":

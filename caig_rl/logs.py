@@ -40,15 +40,16 @@ class _AddFacts(logging.Filter):
         return True
 
 
-def json_lines(handler: logging.Handler, run: str, role: str) -> logging.Handler:
+def json_lines(handler: logging.Handler, run: str, role: str, **more: str) -> logging.Handler:
     """`handler`, made to write JSON lines: time (UTC), level, logger, message, run, role, host, pid, and the facts of each line.
 
     Args:
         handler: any of the standard library's.
         run: name of the run.
-        role: what the process is: "controller", "learner", "policy", "renderer", "scorer".
+        role: what the process is: "controller", "learner", "policy", "renderer", "scorer"; of a service `caig_rl.serving.log` has more.
+        more: what else each line says of its origin.
     """
-    origin = {"run": run, "role": role, "host": socket.gethostname(), "pid": os.getpid()}
+    origin = {"run": run, "role": role, "host": socket.gethostname(), "pid": os.getpid(), **more}
     renamed = {"levelname": "level", "name": "logger"}
     handler.setFormatter(JsonFormatter("%(levelname)s %(name)s %(message)s", rename_fields=renamed, static_fields=origin, timestamp="time"))
     handler.addFilter(_AddFacts())

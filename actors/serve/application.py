@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from ray.serve.config import AutoscalingConfig
 from actors.cluster import worker_options
 from actors.serve.ingress import Ingress
 from actors.serve.painter import Painter
+from actors.serve.plan import ROUTED, user_config
 from actors.serve.policy import Policy
 from actors.serve.scorer import Scorer
 from caig_rl.config.load import load_config
@@ -21,13 +21,8 @@ from caig_rl.config.schema import Config, PoolConfig
 from caig_rl.models.engine import prepare_environment
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward_backbone import SPEC_FILE
-from caig_rl.serving.arms import Routing
 from caig_rl.serving.versions import VersionStore
 
-NAME = "caig-rl"
-IMPORT_PATH = "actors.serve.application:build"
-ROUTED = ("Ingress", "Policy")
-"""Deployments whose `user_config` holds the routing."""
 _INGRESS_CPUS = 0.1
 _INGRESS_REQUESTS = 512
 """Requests one ingress replica holds at once. Its own limits refuse what is too much, with a problem document and at once; Serve's
@@ -50,23 +45,13 @@ def build(args: dict[str, Any]) -> Application:
         max_queued_requests=_INGRESS_REQUESTS,
         # A dead replica is noticed at its next check: until then requests wait for it.
         health_check_period_s=2,
+        # A replica that is scaled away ends what it began.
+        graceful_shutdown_timeout_s=config.serve.limits.request_timeout_s,
         user_config=user_config(VersionStore(Path(config.serve.root)).routing()),
         ray_actor_options={"num_cpus": _INGRESS_CPUS, "runtime_env": {"env_vars": {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}}},
         **_replicas(config.serve.replicas.min_ingress, config.serve.replicas.max_ingress, config.serve.limits.max_concurrent / 2),
     )
     return ingress.bind(config, policy, painter, scorer)
-
-
-def deployment_plan(config: dict[str, Any] | str, host: str, port: int, routing: Routing | None = None) -> dict[str, Any]:
-    """What `serve deploy` takes: the application by import path, so that a changed `user_config` alone keeps every process."""
-    overrides = [] if routing is None else [{"name": name, "user_config": user_config(routing)} for name in ROUTED]
-    application = {"name": NAME, "route_prefix": "/", "import_path": IMPORT_PATH, "args": {"config": config}, "deployments": overrides}
-    return {"proxy_location": "HeadOnly", "http_options": {"host": host, "port": port}, "applications": [application]}
-
-
-def user_config(routing: Routing) -> dict[str, Any]:
-    """The part of the application that changes while it runs."""
-    return {"routing": json.loads(json.dumps(asdict(routing)))}
 
 
 def reward_view_side(config: Config) -> int:
@@ -77,6 +62,7 @@ def reward_view_side(config: Config) -> int:
 def _model(config: Config, kind: type, pool: PoolConfig, environment: dict[str, str] | None = None) -> Any:
     serving, options = config.serve, worker_options(pool, environment)
     # What the ingress lets in fits here: it is the one place that refuses. The queue is the fuse behind it.
+    # An order is a few jobs at most; one a candidate where the renderer paints them one by one.
     most = serving.replicas.max_ingress * serving.limits.max_concurrent * serving.limits.max_candidates
     routed = {"user_config": user_config(VersionStore(Path(serving.root)).routing())} if kind.__name__ in ROUTED else {}
     return serve.deployment(kind).options(
@@ -88,7 +74,7 @@ def _model(config: Config, kind: type, pool: PoolConfig, environment: dict[str, 
         graceful_shutdown_timeout_s=serving.limits.request_timeout_s,
         ray_actor_options={name: options[name] for name in ("num_cpus", "num_gpus", "runtime_env")},
         **routed,
-        **_replicas(serving.replicas.min_models, serving.replicas.max_models, 2.0 * config.renderer.batch_size),
+        **_replicas(serving.replicas.min_models, serving.replicas.max_models, serving.limits.max_concurrent / 2),
     )
 
 

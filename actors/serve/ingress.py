@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
 from actors.serve.maker import RayMaker
+from actors.serve.replica_log import begin_replica_log
 from caig_rl.config.schema import Config
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.serving.http.app import create_app
@@ -21,12 +23,18 @@ class Ingress:
     """The HTTP surface. Every replica has the whole service over the same storage."""
 
     def __init__(self, config: Config, policy: DeploymentHandle, painter: DeploymentHandle, scorer: DeploymentHandle) -> None:
-        maker = RayMaker(policy, painter, scorer, config.policy.image_size, models_digest(config))
+        begin_replica_log(config, "ingress")
+        # Threads that decode pictures give way to the event loop after 1 ms, not 5: a refusal must not wait for them.
+        sys.setswitchinterval(0.001)
+        maker = RayMaker(policy, painter, scorer, config, models_digest(config))
         self._service = Service(config, maker, VersionStore(Path(config.serve.root)).routing())
 
     def reconfigure(self, user_config: dict[str, Any]) -> None:
         """A new policy version: requests that start from now on follow it."""
         self._service.set_routing(routing_from_json(user_config["routing"]))
+
+    async def check_health(self) -> None:
+        """Answered by the event loop that answers requests: one that is stuck says nothing, and Serve replaces the replica."""
 
     def __serve_build_asgi_app__(self) -> FastAPI:
         return create_app(self._service)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from caig_rl.types import ImageArray
+from caig_rl.types import Cutout, ImageArray, Product
 
-BATCH_WAIT_S = 0.02
-"""How long renderer and scorer wait for a batch to fill."""
+NO_VERSION = ""
+"""What renderer and scorer batch under: their weights never change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +19,8 @@ class PromptJob:
     """(image_size, image_size, 3)."""
     seed: int
     num: int
+    request_id: str = ""
+    """For the log, here and in the other jobs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,17 @@ class Prompts:
 
 
 @dataclass(frozen=True, slots=True)
+class PaintJob:
+    """Creatives of one product, as many as prompts: the cut-out travels and is placed once for all of them."""
+
+    cutout: Cutout
+    prompts: tuple[str, ...]
+    noise_seed: int
+    """One noise for all, as in training: they differ by their prompt alone."""
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Painted:
     """One creative on its way from renderer to scorer."""
 
@@ -38,3 +51,21 @@ class Painted:
     """(side, side, 3): all that the reward model looks at."""
     left_out: str
     """The usability gate's reason; empty where it may be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreJob:
+    """Creatives of one product that want a score."""
+
+    product: Product
+    views: tuple[ImageArray, ...]
+    request_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """What the reward model says of one creative."""
+
+    score: float
+    """Log-odds; NaN where none could be computed."""
+    predicted_ctr: float

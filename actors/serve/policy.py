@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Sequence
 from itertools import groupby
@@ -12,6 +13,7 @@ import torch
 from safetensors.torch import load_file
 
 from actors.serve.messages import PromptJob, Prompts
+from actors.serve.replica_log import batch_done, begin_replica_log
 from actors.weights import CANARY_INSTRUCTION, CANARY_TOLERANCE, canary_view, largest_gap
 from caig_rl.config.schema import Config
 from caig_rl.models.engine import PolicyEngine
@@ -19,6 +21,8 @@ from caig_rl.models.folders import resolve_model_folder
 from caig_rl.serving.batcher import VersionedBatcher
 from caig_rl.serving.progress import ProgressWatch
 from caig_rl.serving.versions import BASE, VersionStore, folder_digest, routing_from_json
+
+logger = logging.getLogger(__name__)
 
 POLICY_BATCH = 32
 """Requests in one call of vLLM; each has a few candidates."""
@@ -32,6 +36,7 @@ class Policy:
     """A vLLM engine that holds one version's weights at a time and knows where all others lie."""
 
     def __init__(self, config: Config) -> None:
+        begin_replica_log(config, "policy")
         self._config = config
         self._base = resolve_model_folder(config.policy.model, "policy", config.policy.trust_remote_code)
         self._engine = PolicyEngine(self._base, config.policy, config.pools.policy.threads)
@@ -62,8 +67,10 @@ class Policy:
                 self._load(version)
             answers: list[Prompts] = [Prompts()] * len(jobs)
             asked = [(index, job) for index, job in enumerate(jobs) if job is not None]
-            for num, group in groupby(sorted(asked, key=lambda one: one[1].num), key=lambda one: one[1].num):
-                self._sample(num, list(group), answers)
+            if asked:
+                with batch_done("prompted", [job for _, job in asked], sum(job.num for _, job in asked)):
+                    for num, group in groupby(sorted(asked, key=lambda one: one[1].num), key=lambda one: one[1].num):
+                        self._sample(num, list(group), answers)
             return answers
 
     def _sample(self, num: int, asked: list[tuple[int, PromptJob]], answers: list[Prompts]) -> None:
@@ -81,7 +88,7 @@ class Policy:
 
     def _load(self, version: str) -> None:
         # Named first: should loading fail half-way, the next batch loads again.
-        self._version = ""
+        self._version, started = "", time.perf_counter()
         folder = self._base if version == BASE else self._versions.policy_folder(version)
         if version != BASE and folder_digest(folder) != self._versions.record(version).sha256:
             raise VersionMismatch(f"version {version}: the files in {folder} are not those that were taken in")
@@ -89,6 +96,7 @@ class Policy:
         if version != BASE:
             self._check_canary(version)
         self._version = version
+        logger.info("holds version %s after %.2f s", version, time.perf_counter() - started, extra={"policy_version": version})
 
     def _check_canary(self, version: str) -> None:
         record = self._versions.record(version)

@@ -1,23 +1,16 @@
-"""A new policy version goes live: taken in whole, verified on the service's own engines, compared on held-out products, then switched to.
-
-Nothing restarts: the running replicas are told the new routing (`user_config`), and requests under way end with the version they began
-with. Going back is the same switch to the version before.
-"""
+"""A new policy version goes live: taken in whole, verified on the service's own engines, compared on held-out products, switched to."""
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
 import json
+import logging
 import tempfile
-import time
-import urllib.error
-import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import fsspec
 import numpy as np
@@ -25,9 +18,10 @@ import torch
 from ray import serve
 
 from actors.checkpoint import MANIFEST, CheckpointStore
-from actors.serve.application import NAME
 from actors.serve.maker import RayMaker
-from actors.serve.running import connected, deploy
+from actors.serve.plan import NAME
+from actors.serve.running import connected
+from actors.serve.switching import Switch, switch
 from actors.weights import CANARY_ANSWER, CANARY_INSTRUCTION, canary_view
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError, UserError
@@ -37,11 +31,12 @@ from caig_rl.interfaces import ProductSource
 from caig_rl.models.logprobs import answer_log_probs
 from caig_rl.models.policy import load_policy
 from caig_rl.models.prompting import chat_prompt
-from caig_rl.serving.arms import Routing
+from caig_rl.serving.log import service_log
 from caig_rl.serving.making import Order
-from caig_rl.serving.versions import VersionRecord, VersionStore, check_name, folder_digest, promoted, rolled_back
+from caig_rl.serving.versions import VersionRecord, VersionStore, check_name, folder_digest, promoted
 
-SWITCH_TIMEOUT_S = 60.0
+logger = logging.getLogger(__name__)
+
 _COMPARED_AT_ONCE = 3
 _CANDIDATES = 2
 
@@ -59,18 +54,15 @@ class Comparison:
 
 
 @dataclass(frozen=True, slots=True)
-class Switch:
-    """What changed."""
+class Promoted(Switch):
+    """What changed, and what it was allowed by."""
 
-    routing: Routing
-    seconds: float
-    """From the decision until the service answered with the new routing."""
-    comparison: Comparison | None = None
+    comparison: Comparison
 
 
 def promote(
     root: Path, run: str, name: str | None, traffic: float, source: Callable[[Config], ProductSource], note: Callable[[str], None]
-) -> Switch:
+) -> Promoted:
     """Bring RUN[@STEP] live for `traffic` of the visitors.
 
     Args:
@@ -84,7 +76,7 @@ def promote(
     Raises:
         UserError: no service runs; the checkpoint is cut short or damaged; the version does not verify, or is worse on held-out products.
     """
-    with connected(root) as settings:
+    with connected(root) as settings, service_log(root, "operator", settings["logs"]["level"]):
         config = Config.model_validate(settings)
         versions = VersionStore(root)
         routing = versions.routing()
@@ -92,24 +84,16 @@ def promote(
         new_routing = promoted(routing, record.name, traffic)
         note(f"verifying {record.name} on the service's policy")
         comparison = asyncio.run(_verified(config, source(config), routing.live, record.name, note))
+        facts = {"policy_version": record.name, "live": routing.live, "reward": comparison.new, "live_reward": comparison.live}
+        logger.info("compared %s with %s on %d products", record.name, routing.live, comparison.products, extra=facts)
         if comparison.new < comparison.live - config.serve.promotion_margin:
             raise UserError(
                 f"version {record.name} is not promoted: on {comparison.products} held-out products its mean reward is "
                 f"{comparison.new:+.3f}, {routing.live} has {comparison.live:+.3f}; that is more than serve.promotion_margin "
                 f"({config.serve.promotion_margin:g}) worse."
             )
-        return Switch(new_routing, _switch(root, settings, new_routing), comparison)
-
-
-def rollback(root: Path) -> Switch:
-    """Drop the candidate, or bring back the version that was live before.
-
-    Raises:
-        UserError: no service runs, or there is nothing to go back to.
-    """
-    with connected(root) as settings:
-        routing = rolled_back(VersionStore(root).routing())
-        return Switch(routing, _switch(root, settings, routing))
+        switched = switch(root, settings, new_routing)
+        return Promoted(switched.routing, switched.seconds, comparison)
 
 
 def take_in(versions: VersionStore, run: str, name: str | None, config: Config, note: Callable[[str], None]) -> VersionRecord:
@@ -177,7 +161,7 @@ async def _verified(config: Config, source: ProductSource, live: str, new: str, 
         await policy.verify.remote(new)
     except Exception as error:  # whatever the replica raised comes wrapped by Ray; nothing was switched yet
         raise UserError(f"version {new} does not verify on the service's policy: {_last_line(error)}") from error
-    maker = RayMaker(policy, painter, scorer, config.policy.image_size, "")
+    maker = RayMaker(policy, painter, scorer, config, "")
     products = list(source.products)
     order = np.random.default_rng([config.run.seed, len(products)]).permutation(len(products))[: config.serve.promotion_products]
     chosen = [products[int(index)] for index in order]
@@ -205,28 +189,6 @@ async def _mean_rewards(maker: RayMaker, orders: Sequence[Order]) -> list[float 
         return float(np.mean(scores)) if scores else None
 
     return list(await asyncio.gather(*(one(order) for order in orders)))
-
-
-def _switch(root: Path, settings: dict[str, Any], routing: Routing) -> float:
-    started = time.monotonic()
-    # First what a restart would read: a replica that starts now must not start on the old version.
-    VersionStore(root).set_routing(routing)
-    deploy(settings, routing, SWITCH_TIMEOUT_S)
-    address = f"http://{settings['serve']['host']}:{settings['serve']['port']}/healthz"
-    while time.monotonic() - started < SWITCH_TIMEOUT_S:
-        if _live_at(address) == (routing.live, routing.candidate):
-            return time.monotonic() - started
-        time.sleep(0.1)
-    raise UserError(f"the service does not answer with {routing.live} after {SWITCH_TIMEOUT_S:.0f} s; see its log.")
-
-
-def _live_at(address: str) -> tuple[str, str | None] | None:
-    try:
-        with urllib.request.urlopen(address, timeout=5) as answer:
-            content = json.load(answer)
-    except (urllib.error.URLError, TimeoutError, json.JSONDecodeError):  # asked again until the time-out
-        return None
-    return content["policy_version"], content["candidate"]
 
 
 def _last_line(error: BaseException) -> str:

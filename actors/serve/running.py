@@ -18,11 +18,12 @@ from ray.serve.context import _get_global_client
 from ray.serve.schema import ApplicationStatus, ServeDeploySchema
 
 from actors.cluster import connect, ray_cluster, silence
-from actors.serve.application import NAME, deployment_plan
+from actors.serve.plan import NAME, deployment_plan
 from caig_rl.config.schema import ClusterConfig, Config
 from caig_rl.errors import UserError
 from caig_rl.serving.arms import Routing
 from caig_rl.serving.files import replace_file
+from caig_rl.serving.log import service_log
 from caig_rl.serving.versions import VersionStore
 
 logger = logging.getLogger(__name__)
@@ -38,13 +39,17 @@ def run_service(config: Config, ready: Callable[[str], None]) -> None:
         UserError: it did not come up; the message says why.
     """
     stop = threading.Event()
+    check_free(config.serve.host, config.serve.port)
     with ray_cluster(config.cluster):
         # Only now: Ray puts a SIGTERM handler of its own in place when it starts.
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, lambda *_: stop.set())
-        with serving(config, stop):
-            ready(f"http://{config.serve.host}:{config.serve.port}")
+        with service_log(Path(config.serve.root), "service", config.logs.level), serving(config, stop):
+            address = f"http://{config.serve.host}:{config.serve.port}"
+            logger.info("serving at %s", address)
+            ready(address)
             stop.wait()
+            logger.info("stopping")
 
 
 @contextmanager
@@ -109,6 +114,20 @@ def deploy(settings: dict[str, Any], routing: Routing, timeout_s: float, stop: t
             raise UserError(f"the service did not come up: {_why(status)}")
         time.sleep(0.1)
     raise UserError(f"the service was not up within {timeout_s:.0f} s (cluster.start_timeout_s), or was stopped before.")
+
+
+def check_free(host: str, port: int) -> None:
+    """Raise UserError where the address is taken, before minutes of starting: Serve's proxy would try it again and again."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family) as one:
+        # Connections of a service that just ended do not count.
+        one.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            one.bind((host, port))
+        except OSError as error:
+            raise UserError(
+                f"cannot listen on {host}:{port} ({error.strerror}): does a service run there already? Else give another serve.port."
+            ) from error
 
 
 def check_listening(address: str, path: Path) -> None:

@@ -1,19 +1,20 @@
-"""The reward model behind the service; Serve puts creatives of different requests into one batch."""
+"""The reward model behind the service; creatives of different requests are scored in one batch."""
 
 from __future__ import annotations
 
-import asyncio
 import time
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
-from ray import serve
 
-from actors.serve.messages import BATCH_WAIT_S
+from actors.serve.messages import NO_VERSION, Scored, ScoreJob
+from actors.serve.replica_log import batch_done, begin_replica_log
 from caig_rl.config.schema import Config
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward import RewardError, RewardScorer
+from caig_rl.serving.batcher import VersionedBatcher
 from caig_rl.serving.progress import ProgressWatch
 from caig_rl.types import ImageArray, Product
 
@@ -22,29 +23,32 @@ class Scorer:
     """A Serve deployment."""
 
     def __init__(self, config: Config) -> None:
+        begin_replica_log(config, "scorer")
         torch.set_num_threads(config.pools.scorer.threads)
         folder = resolve_model_folder(config.reward.model, "reward")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._scorer = RewardScorer.load(folder, getattr(torch, config.reward.dtype)).to(device)
         self._watch = ProgressWatch("the scorer", config.serve.limits.stall_timeout_s, time.monotonic)
-        batched: Any = self.score
-        batched.set_max_batch_size(config.reward.batch_size)
+        self._batcher: VersionedBatcher[ScoreJob, list[Scored]] = VersionedBatcher(
+            self._run, config.reward.batch_size, lambda job: len(job.views)
+        )
 
-    @serve.batch(max_batch_size=16, batch_wait_timeout_s=BATCH_WAIT_S)
-    async def score(self, products: list[Product], views: list[ImageArray]) -> list[tuple[float, float]]:
-        """Score in log-odds and predicted CTR of one creative a job; NaN where none could be computed."""
-        return await asyncio.to_thread(self._score, products, views)
+    async def score(self, job: ScoreJob) -> list[Scored]:
+        """One score a creative, in order."""
+        return await self._batcher.submit(NO_VERSION, job)
 
     def check_health(self) -> None:
         """Raises Stalled where a batch hangs."""
         self._watch.check()
 
-    def _score(self, products: list[Product], views: list[ImageArray]) -> list[tuple[float, float]]:
-        with self._watch.working():
-            scores = self._finite_scores(products, views)
-            return [(float(score), float(ctr)) for score, ctr in zip(scores, self._scorer.ctr(scores), strict=True)]
+    def _run(self, _: str, jobs: Sequence[ScoreJob]) -> list[list[Scored]]:
+        views = [view for job in jobs for view in job.views]
+        with self._watch.working(), batch_done("scored", jobs, len(views)):
+            scores = self._finite_scores([job.product for job in jobs for _ in job.views], views)
+            scored = iter([Scored(float(score), float(ctr)) for score, ctr in zip(scores, self._scorer.ctr(scores), strict=True)])
+            return [[next(scored) for _ in job.views] for job in jobs]
 
-    def _finite_scores(self, products: list[Product], views: list[ImageArray]) -> np.ndarray:
+    def _finite_scores(self, products: list[Product], views: list[ImageArray]) -> npt.NDArray[np.float32]:
         try:
             return self._scorer.score(products, views, len(views))
         except RewardError:  # one creative without a reward must not cost the others theirs

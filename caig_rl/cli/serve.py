@@ -28,7 +28,7 @@ def serve_run(
         if dry_run:
             import yaml
 
-            from actors.serve.application import deployment_plan
+            from actors.serve.plan import deployment_plan
 
             plan = deployment_plan(settings.model_dump(mode="json"), settings.serve.host, settings.serve.port)
             console.print(yaml.safe_dump(plan, sort_keys=False), markup=False, highlight=False, soft_wrap=True)
@@ -69,7 +69,6 @@ def serve_promote(
     with explained():
         switch = promote(root, run, name, traffic, held_out, lambda text: console.print(escape(text), highlight=False, soft_wrap=True))
         found = switch.comparison
-        assert found is not None, "a promotion compares"
         console.print(
             f"mean reward on {found.products} held-out products: {found.live:+.3f} -> {found.new:+.3f} "
             f"(difference {found.interval.low:+.3f} to {found.interval.high:+.3f}, 95 %)\n"
@@ -82,7 +81,7 @@ def serve_promote(
 @app.command("rollback")
 def serve_rollback(root: Root = Path("serving")) -> None:
     """Go back: drop the version that is being tried, or bring back the one that was live before."""
-    from actors.serve.promotion import rollback
+    from actors.serve.switching import rollback
 
     with explained():
         switch = rollback(root)

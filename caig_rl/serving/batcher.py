@@ -15,9 +15,14 @@ Answer = TypeVar("Answer")
 class VersionedBatcher(Generic[Request, Answer]):
     """Runs one batch at a time in a thread of its own; what arrives meanwhile waits for the next. It adds no waiting of its own."""
 
-    def __init__(self, run: Callable[[str, Sequence[Request]], Sequence[Answer]], max_batch: int) -> None:
-        """`run(version, requests)` gives one answer a request; `max_batch`: most requests in a batch."""
-        self._run, self._max_batch = run, max_batch
+    def __init__(
+        self, run: Callable[[str, Sequence[Request]], Sequence[Answer]], max_batch: int, size: Callable[[Request], int] = lambda _: 1
+    ) -> None:
+        """`run(version, requests)` gives one answer a request; `max_batch`: most that a batch holds, where a request counts `size`.
+
+        A request that is larger than `max_batch` makes a batch of its own.
+        """
+        self._run, self._max_batch, self._size = run, max_batch, size
         self._waiting: deque[tuple[str, Request, asyncio.Future[Answer]]] = deque()
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="batch")
         self._worker: asyncio.Task[None] | None = None
@@ -38,14 +43,20 @@ class VersionedBatcher(Generic[Request, Answer]):
                 await self._answer(version, batch)
 
     def _take(self, version: str) -> list[tuple[Request, asyncio.Future[Answer]]]:
-        """The oldest requests for `version`; those whose caller has gone are dropped."""
+        """The oldest requests for `version` that fit together; those whose caller has gone are dropped."""
         taken: list[tuple[Request, asyncio.Future[Answer]]] = []
         kept: deque[tuple[str, Request, asyncio.Future[Answer]]] = deque()
+        room, full = self._max_batch, False
         for wanted, request, answer in self._waiting:
-            if wanted != version or len(taken) == self._max_batch:
+            if answer.done():
+                continue
+            # Once one does not fit, none overtakes it: a large request would wait for ever behind small ones.
+            full = full or bool(wanted == version and taken and self._size(request) > room)
+            if wanted != version or full:
                 kept.append((wanted, request, answer))
-            elif not answer.done():
+            else:
                 taken.append((request, answer))
+                room -= self._size(request)
         self._waiting = kept
         return taken
 

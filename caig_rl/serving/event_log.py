@@ -79,7 +79,7 @@ class EventReader:
         self._offsets: dict[str, int] = {}
         self._seen: set[str] = set()
         self.damaged = 0
-        """Whole lines that cannot be read: a disk fault, not a kill. They are skipped and counted."""
+        """Whole lines that cannot be read: a disk fault or another release's, not a kill. They are skipped and counted."""
 
     def new_events(self) -> Iterator[Event]:
         """Every event not yet handed out, each once, files in order of name."""
@@ -92,9 +92,13 @@ class EventReader:
 
     def _read(self, name: str) -> Iterator[Event]:
         path, start = self._folder / name, self._offsets.get(name, 0)
-        if path.stat().st_size <= start:
+        try:
+            if path.stat().st_size <= start:
+                return
+            file = path.open("rb")
+        except FileNotFoundError:  # the operator archived it since the folder was listed
             return
-        with path.open("rb") as file:
+        with file:
             file.seek(start)
             for line in file:
                 if not line.endswith(b"\n"):
@@ -115,8 +119,11 @@ def encode_line(event: Event) -> bytes:
 
 
 def decode_line(line: bytes) -> Event | None:
-    """The event of one line; None where its CRC is wrong."""
+    """The event of one line; None where its CRC is wrong, or where another release wrote other fields."""
     crc, _, body = line.rstrip(b"\n").partition(b" ")
     if crc != b"%08x" % zlib.crc32(body):
         return None
-    return Event.from_json(body.decode())
+    try:
+        return Event.from_json(body.decode())
+    except (KeyError, TypeError, ValueError):  # whole, and not ours: one such line must not cost the rest of the log
+        return None

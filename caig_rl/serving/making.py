@@ -19,6 +19,8 @@ class Order:
     seed: int
     """Instruction wording, prompts and noise derive from it: the same order gives the same creatives."""
     version: str
+    request_id: str = ""
+    """For the log."""
 
 
 @dataclass(frozen=True, slots=True)

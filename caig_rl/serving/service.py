@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import math
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,6 +30,8 @@ from caig_rl.serving.slots import Slots
 from caig_rl.serving.store import CreativeStore, Shelved, StoredCreative
 from caig_rl.serving.tally import Tally
 from caig_rl.types import Cutout, Product
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,43 +71,65 @@ class Service:
 
     def set_routing(self, routing: Routing) -> None:
         """Requests that start from now on follow `routing`; those under way end as they began."""
+        if routing != self.routing:
+            facts = {"policy_version": routing.live, "candidate": routing.candidate, "traffic": routing.traffic}
+            logger.info("requests follow %s from now on", routing.live, extra=facts)
         self.routing = routing
 
-    async def make(self, tenant: str, request: Callable[[], Awaitable[CreativeRequest]]) -> AsyncIterator[Started | Shelved | Made]:
+    async def make(
+        self, tenant: str, request: Callable[[], Awaitable[CreativeRequest]], request_id: str = ""
+    ) -> AsyncIterator[Started | Shelved | Made]:
         """Creatives for one product: first `Started`, then each candidate as it is finished, kept (`Shelved`) or left out (`Made`).
 
-        `request` reads and checks the request; it is called only when there is a place for it.
+        `request` reads and checks the request; it is called only when there is a place for it. `request_id` is for the log.
 
         Raises:
             Problem: 429 and 503 where there is no place, 504 after `request_timeout_s`, and whatever `request` and the models raise.
         """
-        deadline = time.monotonic() + self.config.serve.limits.request_timeout_s
+        started = time.monotonic()
+        deadline = started + self.config.serve.limits.request_timeout_s
         with self._slots.place(tenant):
             asked = await _before(deadline, request())
             # Read once: a promotion in the middle of an answer changes nothing in it.
             version = self._version(asked.arm)
             yield Started(asked, version)
             cutout = await asyncio.to_thread(self.store.save_cutout, tenant, asked.product, asked.cutout)
-            making = self._maker.make(Order(asked.product, asked.cutout, asked.candidates, asked.seed, version))
+            making = self._maker.make(Order(asked.product, asked.cutout, asked.candidates, asked.seed, version, request_id))
+            kept: list[str] = []
             while (made := await _before(deadline, anext(making, None))) is not None:
-                yield made if made.left_out else await asyncio.to_thread(self._keep, tenant, asked, made, version, cutout)
+                if made.left_out:
+                    yield made
+                    continue
+                shelved = await asyncio.to_thread(self._keep, tenant, asked, made, version, cutout)
+                kept.append(shelved.creative.creative_id)
+                yield shelved
+            seconds = time.monotonic() - started
+            facts = {"request": request_id, "tenant": tenant, "policy_version": version, "seed": asked.seed, "creatives": kept}
+            logger.info("made %d of %d creatives in %.2f s", len(kept), asked.candidates, seconds, extra=facts)
 
-    async def take_events(self, tenant: str, items: Sequence[dict[str, Any]]) -> list[Verdict]:
-        """Answer each item; when this returns, every accepted one is durable.
+    async def take_events(self, tenant: str, items: Sequence[dict[str, Any]], request_id: str = "") -> list[Verdict]:
+        """Answer each item; when this returns, every accepted one is durable. `request_id` is for the log.
 
         Raises:
             Problem: 503 where they could not be made durable: nothing is acknowledged, and the client may send all again.
         """
-        verdicts = judge_events(items, tenant, self.signer, self._clock())
+        # A full batch is some 20 ms of signatures: time in which the event loop could not refuse anybody.
+        verdicts = await asyncio.to_thread(judge_events, items, tenant, self.signer, self._clock())
         try:
             await self._events.append([verdict.event for verdict in verdicts if verdict.event is not None])
         except OSError as error:
             raise Problem(503, "not_durable", f"the events could not be kept ({error.strerror}); send them again", retry_after=5) from error
+        refused = Counter(verdict.code for verdict in verdicts if verdict.event is None)
+        facts = {"request": request_id, "tenant": tenant, "accepted": len(verdicts) - refused.total(), "refused": dict(refused)}
+        logger.info("took %d events", facts["accepted"], extra=facts)
         return verdicts
 
     def choose(self, place: Place) -> tuple[StoredCreative, str, float]:
         """The creative for a visitor, a signed impression id, and the probability of this choice. Raises Problem as `Chooser.choose`."""
         chosen, impression = self.chooser.choose(place, self.routing, np.random.default_rng())
+        # One line an impression is much; what was seen is in the event log in any case.
+        facts = {"tenant": place.tenant, "creative": chosen.creative_id, "arm": impression.arm, "policy_version": chosen.version}
+        logger.debug("chose for impression %s", impression.nonce, extra={"impression": impression.nonce, **facts})
         return chosen, mint(impression, self.signer), impression.propensity
 
     def decide(self, tenant: str, creative_id: str, approved: bool, by: str) -> Shelved:
@@ -111,7 +137,9 @@ class Service:
         creative = self.store.get(tenant, creative_id).creative
         if approved and (objection := self._rules.objection(tenant, creative.category, creative.prompt)):
             raise Problem(409, "refused_by_rule", f"creative_id: {objection}; no person can approve it", "creative_id")
-        return self.store.decide(tenant, creative_id, "approved" if approved else "rejected", by)
+        shelved = self.store.decide(tenant, creative_id, "approved" if approved else "rejected", by)
+        logger.info("%s creative %s", shelved.status, creative_id, extra={"tenant": tenant, "creative": creative_id})
+        return shelved
 
     def image_token(self, creative: StoredCreative) -> str:
         """Opens the picture without a key: shops put it into their pages."""

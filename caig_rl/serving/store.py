@@ -86,9 +86,10 @@ class CreativeStore:
 
     def save_cutout(self, tenant: str, product: Product, cutout: Cutout) -> str:
         """Keep the product's pixels; returns their hash."""
-        data = encode_png(cutout.rgba)
         name = hashlib.sha256(np.ascontiguousarray(cutout.rgba).tobytes()).hexdigest()[:32]
-        create_file(self._folder(tenant, product.product_id) / f"cutout-{name}.png", data)
+        path = self._folder(tenant, product.product_id) / f"cutout-{name}.png"
+        if not path.is_file():  # of the same picture only the first request pays for encoding it
+            create_file(path, encode_png(cutout.rgba))
         return name
 
     def save(self, creative: StoredCreative, png: bytes) -> None:
@@ -168,7 +169,7 @@ class CreativeStore:
 def encode_png(image: np.ndarray) -> bytes:
     """(height, width, 3 or 4) as PNG, compressed lightly: the time counts more than the bytes."""
     out = io.BytesIO()
-    Image.fromarray(image).save(out, "PNG", compress_level=3)
+    Image.fromarray(image).save(out, "PNG", compress_level=1)
     return out.getvalue()
 
 

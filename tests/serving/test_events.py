@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -120,6 +121,22 @@ def test_after_a_failed_write_later_events_go_to_a_new_file(tmp_path: Path, monk
     reader = EventReader(tmp_path)
     assert sorted(event.impression.nonce for event in reader.new_events()) == ["n000000", "n000002"]
     assert reader.damaged == 0
+
+
+def test_a_line_of_another_release_is_counted_and_a_file_that_was_archived_meanwhile_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    EventLog(tmp_path).append([Event("impression", impression(0), 1000.0)])
+    (path,) = (tmp_path / "events").iterdir()
+    body = b'{"kind": "impression", "time": 1.0, "at": 1.0, "colour": "red"}'
+    path.write_bytes(b"%08x %s\n" % (zlib.crc32(body), body) + path.read_bytes())
+    reader = EventReader(tmp_path)
+    assert [event.impression.nonce for event in reader.new_events()] == ["n000000"]
+    assert reader.damaged == 1
+    listed = list(os.scandir(tmp_path / "events"))
+    path.unlink()
+    monkeypatch.setattr("caig_rl.serving.event_log.os.scandir", lambda _: listed)
+    assert list(EventReader(tmp_path).new_events()) == []
 
 
 def test_a_full_file_is_followed_by_another(tmp_path: Path):

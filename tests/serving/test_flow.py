@@ -88,6 +88,29 @@ def test_requests_that_wait_share_a_batch_and_versions_never_do():
     assert batches == [("old", [0]), ("old", [1, 3, 5]), ("new", [2, 4]), ("old", [6])]
 
 
+def test_requests_of_several_parts_share_a_batch_that_has_room_for_all_of_them_and_none_is_overtaken():
+    batches: list[list[int]] = []
+    first_runs, go_on = threading.Event(), threading.Event()
+
+    def run(version: str, requests: list[int]) -> list[int]:
+        batches.append(list(requests))
+        first_runs.set()
+        go_on.wait(10)
+        return list(requests)
+
+    async def scenario() -> None:
+        batcher: VersionedBatcher[int, int] = VersionedBatcher(run, max_batch=8, size=lambda parts: parts)
+        waiting = [asyncio.create_task(batcher.submit("", 1))]
+        await asyncio.to_thread(first_runs.wait)
+        waiting += [asyncio.create_task(batcher.submit("", parts)) for parts in (4, 3, 5, 1, 20, 2)]
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(*waiting)
+
+    asyncio.run(scenario())
+    assert batches == [[1], [4, 3], [5, 1], [20], [2]]
+
+
 def test_a_request_that_fails_its_batch_fails_alone():
     def run(version: str, requests: list[int]) -> list[int]:
         if 13 in requests:

@@ -1,6 +1,7 @@
 """The studio page as a person uses it, in the system's Chromium: by mouse, by keyboard alone, and on a phone."""
 
 import io
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from benchmarks.chromium import Page, find_browser, open_page
 from caig_rl.serving.events import Event
 from caig_rl.serving.impressions import read_impression
-from tests.serving.chromium import Page, find_browser, open_page
 from tests.serving.http.test_app import World, photo
 from tests.serving.local_server import served
 
@@ -115,6 +116,72 @@ def test_everything_works_by_keyboard_alone(page: Page, world: World, tmp_path: 
     page.press(*ENTER, text="\r")
     page.wait("document.querySelectorAll('#rows tr').length === 1")
     assert [one.status for one in world.service.store.all("acme")].count("approved") == 1
+
+
+def test_after_a_decision_in_the_queue_the_focus_is_on_its_neighbour(page: Page, world: World, tmp_path: Path):
+    upload(page, tmp_path)
+    page.run("document.getElementById('submit').click()")
+    finished(page, 4)
+    page.wait("document.querySelectorAll('#queue-cards .card').length === 3")
+    page.run("document.querySelector('#queue-cards .card .reject').focus()")
+    page.press(*ENTER, text="\r")
+    page.wait("document.querySelectorAll('#queue-cards .card').length === 2")
+    assert page.run("Boolean(document.activeElement.closest('#queue-cards'))")
+    for left in (1, 0):
+        page.run("document.querySelector('#queue-cards .card .reject').focus()")
+        page.press(*ENTER, text="\r")
+        page.wait(f"document.querySelectorAll('#queue-cards .card').length === {left}")
+    assert page.run("document.activeElement.id") == "queue"
+    assert [one.status for one in world.service.store.all("acme")].count("rejected") == 3
+
+
+def test_a_running_creative_is_stopped_and_runs_again_from_the_table(page: Page, world: World):
+    creative_id = world.make(candidates="1").json()["creatives"][0]["creative_id"]
+    world.approve(creative_id)
+    world.events({"impression_id": world.choose("v").json()["impression_id"], "kind": "impression"})
+    world.now += 5
+    page.wait("document.querySelector('#rows tr .reject')")
+    page.run("document.querySelector('#rows tr .reject').click()")
+    page.wait("document.querySelector('#rows tr .approve')?.textContent === 'Run again'")
+    assert world.choose("w").json()["code"] == "nothing_approved"
+    page.run("document.querySelector('#rows tr .approve').click()")
+    page.wait("document.querySelector('#rows tr .reject')?.textContent === 'Stop'")
+    assert world.choose("w").json()["creative_id"] == creative_id
+
+
+def test_product_id_and_seed_are_sent_where_they_are_given_and_their_faults_are_said_beside_them(page: Page, world: World, tmp_path: Path):
+    upload(page, tmp_path)
+    page.run("document.getElementById('submit').click()")
+    finished(page, 4)
+    assert world.maker.orders[-1].product.product_id.startswith("p-")
+    page.run("document.getElementById('seed').value = '-1'")
+    page.run("document.getElementById('submit').click()")
+    page.wait("document.getElementById('seed-error').textContent")
+    assert page.run("document.getElementById('more').open")
+    page.complaints.clear()  # the browser logs every 4xx
+    page.run("document.getElementById('seed').value = '7'")
+    page.run("document.getElementById('product_id').value = 'sku 12'")
+    page.run("document.getElementById('submit').click()")
+    page.wait("document.querySelector('#cards .small-print')?.textContent.includes('product sku 12')")
+    finished(page, 4)
+    order = world.maker.orders[-1]
+    assert (order.product.product_id, order.seed) == ("sku 12", 7)
+
+
+def test_an_answer_that_is_cut_off_and_a_service_that_is_gone_are_said(page: Page, world: World, tmp_path: Path):
+    world.maker.left_out = {1: "product_changed"}
+    upload(page, tmp_path)
+    page.run("document.getElementById('submit').click()")
+    finished(page, 3)
+    assert "1 left out (product changed)" in page.run("document.getElementById('status').textContent")
+    line = json.dumps(json.dumps({"type": "start", "product_id": "p", "policy_version": "v1", "seed": 1, "candidates": 2}) + "\n")
+    page.run(f"(() => {{ window.real = window.fetch; window.fetch = async () => new Response({line}) }})()")
+    page.run("document.getElementById('submit').click()")
+    page.wait("document.getElementById('form-error').textContent.startsWith('The connection ended')")
+    page.run("window.fetch = async () => { throw new TypeError('down') }")
+    page.wait("!document.getElementById('notice').hidden")
+    assert "cannot be reached" in page.run("document.getElementById('notice').textContent")
+    page.run("window.fetch = window.real")
 
 
 def test_what_is_wrong_is_said_beside_its_field_and_takes_the_focus(page: Page, tmp_path: Path):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -12,6 +13,9 @@ from caig_rl.serving.making import Made
 from caig_rl.serving.problems import Problem
 from caig_rl.serving.service import Service, Started
 from caig_rl.serving.store import Shelved
+from caig_rl.serving.tally import Counts
+
+logger = logging.getLogger(__name__)
 
 REPORT_ROWS = 200
 
@@ -62,8 +66,13 @@ async def ranked_answer(service: Service, messages: AsyncIterator[Started | Shel
     return answer
 
 
-async def streamed_answer(service: Service, first: Started, messages: AsyncIterator[Started | Shelved | Made]) -> AsyncIterator[str]:
-    """One JSON object a line: "start", then "creative" and "left_out" as they come, and at last "end" with the ranking, or "problem"."""
+async def streamed_answer(
+    service: Service, first: Started, messages: AsyncIterator[Started | Shelved | Made], request_id: str = ""
+) -> AsyncIterator[str]:
+    """One JSON object a line: "start", then "creative" and "left_out" as they come, and at last "end" with the ranking, or "problem".
+
+    `request_id` is for the log.
+    """
     scores: dict[str, float] = {}
     left_out: list[LeftOut] = []
     product_id = first.request.product.product_id
@@ -83,6 +92,10 @@ async def streamed_answer(service: Service, first: Started, messages: AsyncItera
     except Problem as problem:
         yield _line("problem", {"problem": problem.document()})
         return
+    except Exception:  # the status line is out: the answer itself must say that it ends too soon
+        logger.exception("an answer failed while it was sent", extra={"request": request_id})
+        yield _line("problem", {"problem": Problem(500, "failed", "the service failed on this request; it is in its log").document()})
+        return
     yield _line("end", {"ranking": sorted(scores, key=lambda creative_id: -scores[creative_id])})
 
 
@@ -95,24 +108,24 @@ def nothing_usable(left_out: list[LeftOut]) -> Problem:
 def report_answer(service: Service, tenant: str) -> Report:
     """CTR of the creatives that may be shown, or were."""
     service.chooser.refresh()
-    rows = []
-    for shelved in service.store.all(tenant):
-        counts = service.tally.of(shelved.creative.creative_id)
-        if shelved.status == "approved" or counts.impressions:
-            interval = wilson_interval(counts.clicks, counts.impressions) if counts.impressions else None
-            rows.append(
-                ReportRow(
-                    creative=creative_answer(service, shelved),
-                    impressions=counts.impressions,
-                    clicks=counts.clicks,
-                    ctr=counts.clicks / counts.impressions if counts.impressions else None,
-                    low=None if interval is None else interval.low,
-                    high=None if interval is None else interval.high,
-                )
-            )
-    rows.sort(key=lambda row: (-row.impressions, -row.creative.created))
+    counted = [(shelved, service.tally.of(shelved.creative.creative_id)) for shelved in service.store.all(tenant)]
+    running = [(shelved, counts) for shelved, counts in counted if shelved.status == "approved" or counts.impressions]
+    running.sort(key=lambda one: (-one[1].impressions, -one[0].creative.created))
+    rows = [_report_row(service, shelved, counts) for shelved, counts in running[:REPORT_ROWS]]
     routing = service.routing
-    return Report(rows=rows[:REPORT_ROWS], live=routing.live, candidate=routing.candidate, traffic=routing.traffic)
+    return Report(rows=rows, live=routing.live, candidate=routing.candidate, traffic=routing.traffic)
+
+
+def _report_row(service: Service, shelved: Shelved, counts: Counts) -> ReportRow:
+    interval = wilson_interval(counts.clicks, counts.impressions) if counts.impressions else None
+    return ReportRow(
+        creative=creative_answer(service, shelved),
+        impressions=counts.impressions,
+        clicks=counts.clicks,
+        ctr=counts.clicks / counts.impressions if counts.impressions else None,
+        low=None if interval is None else interval.low,
+        high=None if interval is None else interval.high,
+    )
 
 
 def _left_out(made: Made) -> LeftOut:

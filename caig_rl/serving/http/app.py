@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from caig_rl import __version__
 from caig_rl.serving.http import schemas
+from caig_rl.serving.http.request_ids import request_id
 from caig_rl.serving.http.routes import add_making_routes, add_review_routes, add_showing_routes
 from caig_rl.serving.problems import MEDIA_TYPE, Problem, wrong_field
 from caig_rl.serving.service import Service
@@ -50,7 +51,7 @@ def create_app(service: Service) -> FastAPI:
 
 def _add_pages(app: FastAPI, service: Service) -> None:
     @app.get("/healthz")
-    def healthz() -> schemas.Health:
+    async def healthz() -> schemas.Health:
         """Alive, and which policy version is live."""
         routing = service.routing
         return schemas.Health(status="ok", policy_version=routing.live, candidate=routing.candidate, traffic=routing.traffic)
@@ -67,9 +68,16 @@ def _page(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:
     return page
 
 
+def _route(request: Request) -> str:
+    """The route's pattern: a path may name a product, or hold an address that opens a picture."""
+    return str(getattr(request.scope.get("route"), "path", ""))
+
+
 def _add_refusals(app: FastAPI) -> None:
     @app.exception_handler(Problem)
-    async def refused(_: Request, problem: Problem) -> Response:
+    async def refused(request: Request, problem: Problem) -> Response:
+        facts = {"request": request_id(request), "status": problem.status, "code": problem.code, "field": problem.field}
+        logger.info("refused %s %s: %s", request.method, _route(request), problem.code, extra=facts)
         return JSONResponse(problem.document(), problem.status, problem.headers(), MEDIA_TYPE)
 
     @app.exception_handler(RequestValidationError)
@@ -86,5 +94,6 @@ def _add_refusals(app: FastAPI) -> None:
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:
-        logger.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+        facts = {"request": request_id(request)}
+        logger.exception("%s %s failed", request.method, _route(request), exc_info=error, extra=facts)
         return await refused(request, Problem(500, "failed", "the service failed on this request; it is in its log"))

@@ -8,7 +8,8 @@ import binascii
 import hashlib
 import json
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from fastapi import Request
@@ -23,34 +24,46 @@ from caig_rl.serving.service import CreativeRequest
 from caig_rl.serving.uploads import MAX_CATEGORY, MAX_DESCRIPTION, MAX_TITLE, checked_count, checked_cutout, checked_id, checked_text
 from caig_rl.types import Product
 
+DECODED_AT_ONCE = 2
 _TEXT_BYTES = 64 * 2**10
 _FIELDS = len(CreativeForm.model_fields)
 
 
-async def read_creative_request(request: Request, config: Config) -> CreativeRequest:
-    """The checked request. Raises Problem naming the field at fault."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    image_bytes = int(config.serve.limits.max_image_mib * 2**20)
-    if kind == "multipart/form-data":
-        form, image = await _multipart(request, await read_body(request, image_bytes + _TEXT_BYTES))
-    elif kind == "application/json":
-        form, image = _json(await read_body(request, image_bytes * 4 // 3 + _TEXT_BYTES))
-    else:
+class CreativeReader:
+    """Reads and checks requests for creatives."""
+
+    def __init__(self, config: Config) -> None:
+        self._config = config
+        # A picture at the limit takes hundreds of megabytes while it is decoded: few at a time, and in nobody else's threads.
+        self._threads = ThreadPoolExecutor(DECODED_AT_ONCE, thread_name_prefix="pictures")
+
+    async def read(self, request: Request) -> CreativeRequest:
+        """The checked request. Raises Problem naming the field at fault."""
+        kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        image_bytes = int(self._config.serve.limits.max_image_mib * 2**20)
+        if kind == "multipart/form-data":
+            form, image = await _multipart(request, await read_body(request, image_bytes + _TEXT_BYTES, "image"))
+            return await self._in_thread(lambda: _checked(form, image, self._config))
+        if kind == "application/json":
+            body = await read_body(request, image_bytes * 4 // 3 + _TEXT_BYTES, "image")
+            return await self._in_thread(lambda: _checked(*_json(body), self._config))
         raise Problem(422, "wrong_content_type", "Content-Type: send multipart/form-data or application/json", "Content-Type")
-    return await asyncio.to_thread(_checked, form, image, config)
+
+    async def _in_thread(self, work: Callable[[], CreativeRequest]) -> CreativeRequest:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-async def read_body(request: Request, limit: int) -> bytes:
-    """The whole body. Raises Problem (413) as soon as it is longer than `limit` bytes."""
+async def read_body(request: Request, limit: int, field: str) -> bytes:
+    """The whole body. Raises Problem (413) as soon as it is longer than `limit` bytes; `field`: what makes it large."""
     said = request.headers.get("content-length", "0")
     if not said.isdigit() or int(said) > limit:
-        raise Problem(413, "body_too_large", f"the request holds {said} bytes; at most {limit:,} are taken")
+        raise Problem(413, "body_too_large", f"{field}: the request holds {said} bytes; at most {limit:,} are taken", field)
     parts, size = [], 0
     async for chunk in request.stream():
         parts.append(chunk)
         size += len(chunk)
         if size > limit:
-            raise Problem(413, "body_too_large", f"the request holds more than {limit:,} bytes")
+            raise Problem(413, "body_too_large", f"{field}: the request holds more than {limit:,} bytes", field)
     return b"".join(parts)
 
 

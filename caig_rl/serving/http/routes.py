@@ -2,6 +2,7 @@
 
 # No `from __future__ import annotations` here: FastAPI reads the annotations, and they name the local `tenant_of`.
 
+import asyncio
 from collections.abc import Callable
 from typing import Annotated, Any, Literal
 
@@ -11,7 +12,8 @@ from fastapi.responses import StreamingResponse
 from caig_rl.serving.choosing import Place
 from caig_rl.serving.http import schemas
 from caig_rl.serving.http.answers import creative_answer, ranked_answer, report_answer, streamed_answer
-from caig_rl.serving.http.bodies import parse_json, read_body, read_creative_request
+from caig_rl.serving.http.bodies import CreativeReader, parse_json, read_body
+from caig_rl.serving.http.request_ids import request_id
 from caig_rl.serving.problems import MEDIA_TYPE, TITLES, Problem, wrong_field
 from caig_rl.serving.service import CreativeRequest, Service, Started
 from caig_rl.serving.signing import BadSignature
@@ -22,11 +24,13 @@ _PROBLEMS: dict[int | str, dict[str, Any]] = {
 }
 _FORM = schemas.CreativeForm.model_json_schema()
 _MULTIPART = {**_FORM, "properties": {**_FORM["properties"], "image": {"type": "string", "format": "binary"}}}
-_EVENT_BYTES = 2**10
+_EVENT_BYTES = 4 * 2**10
+"""An impression id holds the client's own ids: some 400 bytes as a rule, 2,000 at the most."""
 
 
 def add_making_routes(app: FastAPI, service: Service, tenant_of: Callable[..., str]) -> None:
     """`POST /v1/creatives`."""
+    reader = CreativeReader(service.config)
     content = {"multipart/form-data": {"schema": _MULTIPART}, "application/json": {"schema": _FORM}}
 
     @app.post(
@@ -39,15 +43,15 @@ def add_making_routes(app: FastAPI, service: Service, tenant_of: Callable[..., s
         """Creatives for a product, the best predicted first. With `Accept: application/x-ndjson`, each as it is finished."""
 
         async def parsed() -> CreativeRequest:
-            return await read_creative_request(request, service.config)
+            return await reader.read(request)
 
-        messages = service.make(tenant, parsed)
+        messages = service.make(tenant, parsed, request_id(request))
         if "application/x-ndjson" not in request.headers.get("accept", ""):
             return await ranked_answer(service, messages)
         # The first message comes before the status line: a refusal still gets its own status.
         first = await anext(messages)
         assert isinstance(first, Started)
-        return StreamingResponse(streamed_answer(service, first, messages), media_type="application/x-ndjson")
+        return StreamingResponse(streamed_answer(service, first, messages, request_id(request)), media_type="application/x-ndjson")
 
 
 def add_review_routes(app: FastAPI, service: Service, tenant_of: Callable[..., str]) -> None:
@@ -121,13 +125,14 @@ def add_showing_routes(app: FastAPI, service: Service, tenant_of: Callable[..., 
     async def take_events(request: Request, tenant: Annotated[str, Depends(tenant_of)]) -> Any:
         """Impressions and clicks. Answered item by item, once the accepted ones are on disk; sending an item again changes nothing."""
         most = service.config.serve.limits.max_events
-        content = parse_json(await read_body(request, (most + 1) * _EVENT_BYTES))
+        # In a thread: a batch at the limit takes longer to parse than a refusal of another request may wait.
+        content = await asyncio.to_thread(parse_json, await read_body(request, (most + 1) * _EVENT_BYTES, "events"))
         items = content.get("events") if isinstance(content, dict) else None
         if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
             raise wrong_field("events", "send a list of objects with impression_id and kind")
         if len(items) > most:
             raise wrong_field("events", f"{len(items)} items; at most {most} are taken at once", "too_many")
-        verdicts = await service.take_events(tenant, items)
+        verdicts = await service.take_events(tenant, items, request_id(request))
         results = [
             schemas.EventResult(status="refused" if one.event is None else "accepted", code=one.code, detail=one.detail) for one in verdicts
         ]

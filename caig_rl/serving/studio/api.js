@@ -49,17 +49,21 @@ export const decide = async (creativeId, approved) =>
 export async function* make(form) {
   const answer = await call("/v1/creatives", { method: "POST", body: form, headers: { Accept: "application/x-ndjson" } });
   const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
+  const cutOff = () => new Problem({ status: 0, code: "cut_off", detail: "The connection ended before all creatives came. What came is kept." });
   let rest = "";
+  let ended = false;
   for (;;) {
-    const { value, done } = await reader.read();
+    const { value, done } = await reader.read().catch(() => { throw cutOff(); });
     rest += value || "";
     const lines = rest.split("\n");
     rest = lines.pop();
     for (const line of lines) {
       const message = JSON.parse(line);
       if (message.type === "problem") throw new Problem(message.problem);
+      ended = message.type === "end";
       yield message;
     }
+    if (done && !ended) throw cutOff();
     if (done) return;
   }
 }

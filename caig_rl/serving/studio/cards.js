@@ -27,7 +27,7 @@ export function creativeCard(creative, { onDecide = null, onPick = null, picked 
     element("p", { class: "rate" }, element("span", { class: "muted" }, "predicted CTR"), element("strong", {}, percent(creative.predicted_ctr))),
     element("p", { class: "prompt" }, creative.prompt),
     element("p", { class: "small-print" }, state, creative.objection ? `: ${creative.objection}` : "",
-      ` · policy ${creative.policy_version} · seed ${creative.seed}/${creative.candidate}`));
+      ` · product ${creative.product_id} · policy ${creative.policy_version} · seed ${creative.seed}/${creative.candidate}`));
   if (onPick) facts.append(pickBox(creative, onPick, picked));
   card.append(
     element("div", { class: "picture" },
@@ -58,7 +58,17 @@ function actions(creative, onDecide) {
   return row;
 }
 
-export function runningRow(row, top) {
+// What a person can do with a creative that runs, or did: stop it, or let it run again.
+function switchButton(creative, onDecide) {
+  if (creative.status !== "approved" && creative.status !== "rejected") return null;
+  const stops = creative.status === "approved";
+  const name = stops ? "Stop" : "Run again";
+  const button = element("button", { type: "button", class: stops ? "reject" : "approve", ariaLabel: `${name}: the creative "${creative.prompt}"` }, name);
+  button.addEventListener("click", () => onDecide(creative, !stops, button));
+  return button;
+}
+
+export function runningRow(row, top, onDecide) {
   const creative = row.creative;
   const interval = element("div", { class: "interval" });
   if (row.ctr !== null) {
@@ -70,14 +80,20 @@ export function runningRow(row, top) {
     interval.append(band, point);
   }
   const range = row.ctr === null ? "–" : `${percent(row.ctr)}  (${percent(row.low)} to ${percent(row.high)})`;
-  const about = element("div", {}, element("p", {}, creative.title), element("p", { class: "small-print" }, creative.prompt));
+  const stopped = creative.status === "approved" ? "" : `, ${STATES[creative.status]}`;
+  const about = element("div", {}, element("p", {}, `${creative.title}${stopped}`), element("p", { class: "small-print" }, creative.prompt),
+    element("p", { class: "small-print" }, `product ${creative.product_id}`));
   const cell = (name, ...content) => {
     const made = element("td", {}, element("div", {}, ...content));
     if (name) made.dataset.name = name; // shown on a phone, where the columns have no heads
     return made;
   };
-  return element("tr", {},
+  const made = element("tr", {},
     cell("", element("div", { class: "who" }, element("img", { src: creative.image_url, alt: "", loading: "lazy" }), about)),
     cell("Impressions", row.impressions.toLocaleString("en")), cell("Clicks", row.clicks.toLocaleString("en")),
-    cell("CTR", range, interval), cell("Predicted", percent(creative.predicted_ctr)), cell("Policy", creative.policy_version));
+    cell("CTR", range, interval), cell("Predicted", percent(creative.predicted_ctr)), cell("Policy", creative.policy_version),
+    cell("", switchButton(creative, onDecide) || ""));
+  made.dataset.creative = creative.creative_id;
+  made.dataset.product = creative.product_id;
+  return made;
 }

@@ -4,11 +4,16 @@ import { Problem, call, decide, getJson, hasKey, make, setKey, takeKeyFromAddres
 import { creativeCard, element, percent, runningRow, waitingCard } from "./cards.js";
 
 const REFRESH_MS = 4000;
+const NOTICE_MS = 8000;
 const MOST_COMPARED = 4;
 const at = (id) => document.getElementById(id);
 const shown = new Map(); // creative id -> creative, of the last request
 const picked = new Map(); // creative id -> creative
+const FIELDS = ["image", "title", "category", "candidates", "product_id", "description", "seed"];
 let busy = false;
+let leftOut = []; // why candidates of the last request cannot be shown
+let refreshing = false;
+let noticeTimer = 0;
 
 takeKeyFromAddress();
 
@@ -54,16 +59,39 @@ function complain(field, message) {
 }
 
 function clearComplaints() {
-  for (const field of ["image", "title", "category", "candidates", "form"]) complain(field, "");
+  for (const field of [...FIELDS, "form"]) complain(field, "");
 }
 
 function report(error) {
   if (!(error instanceof Problem)) throw error;
   if (error.status === 401) return askKey(hasKey() ? "This key is not known to the service." : "");
-  const field = ["image", "title", "category", "candidates"].includes(error.field) ? error.field : "form";
+  const field = FIELDS.includes(error.field) ? error.field : "form";
+  if (at("more").contains(at(field))) at("more").open = true;
   const detail = field === "form" ? error.message : error.message.replace(`${field}: `, "");
   complain(field, detail.charAt(0).toUpperCase() + detail.slice(1) + (error.retryAfter ? ` (again in ${error.retryAfter} s)` : ""));
   if (field !== "form") at(field).focus();
+}
+
+// What goes wrong away from the form is said where it is seen wherever the page was scrolled to.
+function notify(text) {
+  clearTimeout(noticeTimer);
+  at("notice").textContent = text;
+  at("notice").hidden = !text;
+  noticeTimer = setTimeout(() => { at("notice").hidden = true; }, NOTICE_MS);
+}
+
+// Draws the cards or rows of `list` anew. The keyboard's focus stays on the same button, or goes to its neighbour where that is gone.
+function redraw(list, ...made) {
+  const held = document.activeElement?.closest?.("[data-creative]");
+  const inside = held && list.contains(held);
+  const nameOf = (one) => one.ariaLabel || one.textContent;
+  const [index, label] = inside ? [[...list.children].indexOf(held), nameOf(document.activeElement)] : [0, ""];
+  list.replaceChildren(...made);
+  if (!inside) return;
+  const same = list.querySelector(`[data-creative="${held.dataset.creative}"]`);
+  const neighbour = same || list.children[Math.min(index, list.children.length - 1)];
+  const buttons = [...(neighbour?.querySelectorAll("button, a, input") || [])];
+  (buttons.find((one) => label && nameOf(one) === label) || buttons[0] || list.closest("section")).focus();
 }
 
 function missing() {
@@ -88,7 +116,9 @@ at("form").addEventListener("submit", async (event) => {
   at("submit").textContent = "Painting …";
   const started = performance.now();
   try {
-    for await (const message of make(new FormData(at("form")))) take(message, started);
+    const form = new FormData(at("form"));
+    for (const [name, value] of [...form]) if (value === "") form.delete(name); // left empty: the service's default
+    for await (const message of make(form)) take(message, started);
   } catch (error) {
     at("status").textContent = "";
     report(error);
@@ -97,13 +127,14 @@ at("form").addEventListener("submit", async (event) => {
     busy = false;
     at("submit").disabled = false;
     at("submit").textContent = "Make creatives";
-    refreshQueue();
+    refresh();
   }
 });
 
 function take(message, started) {
   if (message.type === "start") {
     shown.clear();
+    leftOut = [];
     clearPicks();
     at("cards").replaceChildren(...Array.from({ length: message.candidates }, waitingCard));
     at("status").textContent = "Painting …";
@@ -115,10 +146,12 @@ function take(message, started) {
     at("status").textContent = `${shown.size} painted …`;
   } else if (message.type === "left_out") {
     at("cards").querySelector(".waiting")?.remove();
+    leftOut.push(message.left_out.reason.replaceAll("_", " "));
   } else {
     const seconds = ((performance.now() - started) / 1000).toFixed(1);
     const best = shown.get(message.ranking[0]);
-    at("status").textContent = `${shown.size} creatives in ${seconds} s, by policy ${best.policy_version}. Best: ${percent(best.predicted_ctr)} predicted.`;
+    const lacking = leftOut.length ? ` ${leftOut.length} left out (${[...new Set(leftOut)].join(", ")}).` : "";
+    at("status").textContent = `${shown.size} creatives in ${seconds} s, by policy ${best.policy_version}.${lacking} Best: ${percent(best.predicted_ctr)} predicted.`;
   }
 }
 
@@ -132,7 +165,7 @@ function arrange() {
     card.classList.toggle("best", index === 0);
     return card;
   });
-  at("cards").replaceChildren(...cards, ...waiting);
+  redraw(at("cards"), ...cards, ...waiting);
 }
 
 // --- comparing ---------------------------------------------------------------------------------------------------------------
@@ -146,7 +179,8 @@ function onPick(creative, isPicked) {
 function showBar() {
   at("compare-bar").hidden = picked.size < 1;
   at("compare-open").disabled = picked.size < 2 || picked.size > MOST_COMPARED;
-  at("compare-text").textContent = picked.size === 1 ? "Pick one more to compare" : `${picked.size} picked`;
+  const many = picked.size > MOST_COMPARED ? `; ${MOST_COMPARED} fit side by side` : "";
+  at("compare-text").textContent = picked.size === 1 ? "Pick one more to compare" : `${picked.size} picked${many}`;
 }
 
 function clearPicks() {
@@ -164,20 +198,22 @@ at("compare-clear").addEventListener("click", clearPicks);
 // --- approving ---------------------------------------------------------------------------------------------------------------
 
 async function onDecide(creative, approved, button) {
-  button.disabled = true;
+  if (button.ariaDisabled === "true") return;
+  button.ariaDisabled = "true"; // not disabled: the keyboard's focus would be lost with it
   try {
     const decided = await decide(creative.creative_id, approved);
     if (shown.has(decided.creative_id)) {
       shown.set(decided.creative_id, decided);
       arrange();
-      at("cards").querySelector(`[data-creative="${decided.creative_id}"] .actions :first-child`)?.focus();
     }
     at("status").textContent = `${approved ? "Approved" : "Rejected"}: ${decided.prompt}`;
     await Promise.all([refreshQueue(), refreshRunning()]);
   } catch (error) {
-    report(error);
+    if (!(error instanceof Problem)) throw error;
+    if (error.status === 401) askKey("This key is not known to the service.");
+    else notify(error.message);
   } finally {
-    button.disabled = false;
+    button.ariaDisabled = "false";
   }
 }
 
@@ -190,7 +226,7 @@ async function refreshQueue() {
   // Drawn again only where it changed, so that the keyboard's focus stays.
   if (at("queue-cards").dataset.ids === ids) return;
   at("queue-cards").dataset.ids = ids;
-  at("queue-cards").replaceChildren(...creatives.map((creative) => creativeCard(creative, { onDecide, badge: creative.title })));
+  redraw(at("queue-cards"), ...creatives.map((creative) => creativeCard(creative, { onDecide, badge: creative.title })));
 }
 
 // --- running -----------------------------------------------------------------------------------------------------------------
@@ -199,18 +235,22 @@ async function refreshRunning() {
   if (!hasKey()) return;
   const { rows, live, candidate, traffic } = await getJson("/v1/report");
   const top = Math.max(0.001, ...rows.map((row) => (row.impressions > 50 ? row.high : row.ctr || 0)));
-  const held = document.activeElement?.closest?.("#rows");
-  if (!held) at("rows").replaceChildren(...rows.map((row) => runningRow(row, Math.min(1, 1.1 * top))));
+  redraw(at("rows"), ...rows.map((row) => runningRow(row, Math.min(1, 1.1 * top), onDecide)));
   at("live").replaceChildren("live policy: ", element("code", {}, live),
     ...(candidate ? [", trying ", element("code", {}, candidate), ` on ${percent(traffic, 0)} of visitors`] : []));
 }
 
 async function refresh() {
-  if (document.hidden || at("key-dialog").open) return;
+  if (document.hidden || refreshing || at("key-dialog").open) return;
+  refreshing = true;
   try {
     await Promise.all([refreshQueue(), refreshRunning()]);
   } catch (error) {
+    if (!(error instanceof Problem)) throw error;
     if (error.status === 401) askKey("This key is not known to the service.");
+    else notify(error.message); // the table is no longer live
+  } finally {
+    refreshing = false;
   }
 }
 

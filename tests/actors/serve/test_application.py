@@ -5,8 +5,9 @@ from pathlib import Path
 import yaml
 from ray.serve.schema import ServeDeploySchema
 
-from actors.serve.application import NAME, build, deployment_plan, user_config
+from actors.serve.application import build
 from actors.serve.ingress import models_digest
+from actors.serve.plan import NAME, deployment_plan, user_config
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.serving.arms import Routing

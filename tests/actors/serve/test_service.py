@@ -22,9 +22,10 @@ import ray
 from PIL import Image
 from ray.serve.context import _get_global_client
 
-from actors.serve.application import NAME
-from actors.serve.promotion import promote, rollback
+from actors.serve.plan import NAME
+from actors.serve.promotion import promote
 from actors.serve.running import serving
+from actors.serve.switching import rollback
 from caig_rl.config.schema import Config
 from caig_rl.data.catalog import load_catalog
 from caig_rl.errors import UserError
@@ -138,6 +139,20 @@ def test_a_stream_arrives_in_parts(service: Running):
     assert lines[0] == "start" and lines[-1] == "end" and len(lines) == 5
 
 
+def test_a_request_is_followed_by_its_id_through_the_log_of_every_replica(service: Running):
+    answer = service.make(title="a title that no log may hold")
+    request = answer.headers["x-request-id"]
+    found: dict[str, list[dict[str, Any]]] = {}
+    for file in (service.root / "logs").glob("*.jsonl"):
+        assert "no log may hold" not in file.read_text()
+        for line in map(json.loads, file.read_text().splitlines()):
+            if request == line.get("request") or request in line.get("requests", []):
+                found.setdefault(line["role"], []).append(line)
+    assert {role: len(lines) for role, lines in found.items()} == {"ingress": 1, "policy": 1, "renderer": 1, "scorer": 1}
+    assert sorted(found["ingress"][0]["creatives"]) == sorted(one["creative_id"] for one in answer.json()["creatives"])
+    assert all(line["replica"] and line["run"] == service.root.name for lines in found.values() for line in lines)
+
+
 def test_overload_is_refused_at_once_and_never_a_500(service: Running):
     with ThreadPoolExecutor(24) as pool:
         answers = list(pool.map(lambda _: service.make(), range(24)))
@@ -180,7 +195,7 @@ def test_promotion_under_load_fails_no_request_restarts_nothing_and_never_mixes_
     assert set(versions) == {"base", "run11-3"}
     assert versions[-1] == "run11-3"
     assert {name: service.replicas(name) for name in before} == before
-    assert switch.comparison is not None and switch.comparison.products >= 2
+    assert switch.comparison.products >= 2
 
     back = rollback(service.root)
     assert back.routing.live == "base" == service.make().json()["policy_version"]

@@ -138,9 +138,11 @@ def test_a_wrong_field_is_named(world: World, fields: dict[str, Any], code: str,
 
 
 def test_too_much_is_refused_before_it_is_read(world: World):
-    refusal(world.make(bytes(300_000)), 413, "body_too_large")
+    refusal(world.make(bytes(300_000)), 413, "body_too_large", "image")
     chunks = iter([bytes(200_000)] * 3)
-    refusal(world.client.post("/v1/creatives", content=chunks, headers={"Content-Type": "application/json"}), 413, "body_too_large")
+    answer = world.client.post("/v1/creatives", content=chunks, headers={"Content-Type": "application/json"})
+    refusal(answer, 413, "body_too_large", "image")
+    refusal(world.client.post("/v1/events", content=bytes(300_000)), 413, "body_too_large", "events")
 
 
 @pytest.mark.parametrize(
