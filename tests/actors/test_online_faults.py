@@ -1,0 +1,50 @@
+"""What the loop survives by itself, one method at a time. Its parts are fakes; the whole loop is in `test_online`."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from ray.exceptions import ObjectLostError, RayTaskError
+
+from actors.online import OnlineLoop
+from actors.reporting import RoundNotes
+from tests.actors.test_checkpoint import MARKS, _state, make_store
+
+LOST = RayTaskError("judge_creatives", "traceback", ObjectLostError("0" * 56, "", ""))
+
+
+class LostTask:
+    """A Ray task whose input is gone."""
+
+    async def remote(self, *arguments: Any) -> Any:
+        raise LOST
+
+
+def test_creatives_that_go_with_their_node_before_they_are_judged_cost_the_round_a_few_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.online.judge_creatives", LostTask())
+    rolled = SimpleNamespace(shard=SimpleNamespace(name="0-1", products=()), creatives=None)
+    notes = RoundNotes([], [], [])
+    asyncio.run(OnlineLoop._judge_shard(SimpleNamespace(_judge=None), notes, rolled))  # type: ignore[arg-type]
+    assert notes.judgements == []
+
+
+def test_a_run_told_to_stop_on_a_full_disk_still_stops_well_and_keeps_the_checkpoint_it_has(tmp_path: Path) -> None:
+    """It ends with 75, so a job controller runs it again; failed, it would be left alone."""
+    store, notes = make_store(str(tmp_path), (1,)), list[str]()
+
+    def full(step: int) -> None:
+        raise OSError("No space left on device")
+
+    store.before_seal = full
+    own = {"store": store, "_state": partial(_state, 1), "_fingerprint": MARKS}
+    parts = {"book": SimpleNamespace(rounds_done=1), "record": SimpleNamespace(before="measured")}
+    loop: Any = SimpleNamespace(**own, **parts, _progress=SimpleNamespace(note=notes.append))
+    asyncio.run(OnlineLoop._save_round_under_way(loop))
+    assert "what round 2 did so far is lost: OSError: No space left on device" in notes[0]
+    state = store.newest(MARKS, notes.append)
+    assert state is not None and state.rounds_done == 1 and len(notes) == 1
