@@ -139,6 +139,7 @@ def test_a_save_that_fails_leaves_no_checkpoint_of_its_step(tmp_path: Path) -> N
     store = make_store(str(tmp_path), (1, 2))
 
     async def dies(url: str) -> None:
+        await _save_learner(url)
         raise ConnectionError("the learner is gone")
 
     with pytest.raises(ConnectionError):

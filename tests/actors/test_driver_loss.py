@@ -1,4 +1,4 @@
-"""The driver goes in mid-round, by SIGKILL and by SIGTERM, and the same command goes on. The command line is real, the workers have no models.
+"""The driver goes in mid-round, by SIGKILL and by SIGTERM, and the same command goes on. The command is real, its workers have no models.
 
 `tests/test_resume.py` does it with the embedded models, and compares weights bit for bit.
 """
@@ -43,13 +43,12 @@ SMALL = [
 pytestmark = pytest.mark.slow
 
 
-def _train(root: Path, *options: str, when: tuple[int, str, int] = (0, "learn", 0)) -> int:
-    """The one command that a job controller knows; its exit code. `when`: signal, stage, and which of its shards it comes at."""
+def _train(root: Path, *options: str, when: tuple[int, str, int] = (0, "learn", 0), code: int = 0) -> None:
+    """The one command that a job controller knows, which must exit with `code`. `when`: signal, stage, and at which of its shards."""
     command = [sys.executable, "-m", "tests.actors.fake_cli", *map(str, when), "train", "configs/demo.yaml", "--resume-if-any"]
     settings = [f"run.root={root}", "run.name=run", *SMALL, *options]
     done = subprocess.run([*command, *settings], cwd=REPOSITORY, capture_output=True, text=True, timeout=300)
-    print(done.stdout[-2000:], done.stderr[-4000:])
-    return done.returncode
+    assert done.returncode == code, f"exit code {done.returncode}\n{done.stdout[-2000:]}\n{done.stderr[-4000:]}"
 
 
 def _summary(root: Path) -> dict[str, Any]:
@@ -70,9 +69,9 @@ def _check_end(root: Path) -> None:
 
 
 def test_a_driver_killed_in_mid_round_goes_on_from_its_checkpoint_and_each_pair_is_learned_once(tmp_path: Path) -> None:
-    """By SIGKILL, when the second round is learned and its weights are not live; the shards in flight in the checkpoint are issued again."""
-    assert _train(tmp_path, when=(signal.SIGKILL, "learn", 2)) == -signal.SIGKILL
-    assert _train(tmp_path) == 0
+    """By SIGKILL, when the second round is learned and its weights are not live; shards in flight in the checkpoint are issued again."""
+    _train(tmp_path, when=(signal.SIGKILL, "learn", 2), code=-signal.SIGKILL)
+    _train(tmp_path)
     _check_end(tmp_path)
 
 
@@ -80,8 +79,8 @@ def test_a_driver_that_is_terminated_in_mid_round_keeps_what_is_done_and_exits_7
     """As the second round's first shard is painted; no checkpoint is due before the end, so it has to write one by itself."""
     painted_before = 1 + SHARDS  # the evaluation's shard and the first round's
     due = "learner.checkpoint_every=9"
-    assert _train(tmp_path, due, when=(signal.SIGTERM, "render", painted_before + 1)) == 75
+    _train(tmp_path, due, when=(signal.SIGTERM, "render", painted_before + 1), code=75)
     assert (_summary(tmp_path)["status"], _summary(tmp_path)["rounds"]) == ("stopped", 1)
     assert (tmp_path / "run" / "checkpoints" / "1" / "manifest.json").exists()
-    assert _train(tmp_path, due) == 0
+    _train(tmp_path, due)
     _check_end(tmp_path)

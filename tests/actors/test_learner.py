@@ -32,9 +32,7 @@ def test_a_group_shrinks_to_sizes_that_share_a_batch_equally() -> None:
 
 def test_a_group_that_has_no_room_goes_on_with_fewer_and_waits_for_its_last_rank_as_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
     """A new node takes minutes to come; a run must not end because its learner's went."""
-    config = Config.model_validate(
-        {"learner": {"world_size": 4}, "recovery": {"regroup_s": 9.0}, "cluster": {"start_timeout_s": 700.0}}
-    )
+    config = Config.model_validate({"learner": {"world_size": 4}, "recovery": {"regroup_s": 9.0}, "cluster": {"start_timeout_s": 700.0}})
     group, asked = LearnerGroup(config), list[tuple[int, float]]()
 
     async def no_room(total_steps: int, world_size: int, timeout_s: float) -> None:
