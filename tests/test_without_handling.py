@@ -40,13 +40,21 @@ def test_handling_that_is_not_there_once_is_refused_and_so_is_what_would_not_run
 def test_a_report_tells_passing_failing_hanging_and_broken_tests_apart(tmp_path: Path) -> None:
     report = tmp_path / "report.xml"
     hang = "Failed: Timeout (&gt;5.0s) from pytest-timeout."
-    cases = {"good": "", "bad": '<failure message="assert 1&#10; == 2"/>', "slow": f'<failure message="{hang}"/>', "odd": "<skipped/>"}
+    program = "subprocess.TimeoutExpired: Command '['python', '-m', 'it']' timed out after 300 seconds"
+    cases = {
+        "good": "",
+        "bad": '<failure message="assert 1&#10; == 2"/>',
+        "slow": f'<failure message="{hang}"/>',
+        "odd": "<skipped/>",
+        "stuck": f'<failure message="{program}"/>',
+    }
     rows = "".join(f'<testcase classname="tests.actors.test_it" name="test_{name}">{body}</testcase>' for name, body in cases.items())
     report.write_text(f"<testsuites><testsuite>{rows}</testsuite></testsuites>")
     found = {name.removeprefix("actors/test_it.py::test_"): verdict for name, verdict in read_report(report).items()}
     assert found["good"] == Verdict("passes") and not found["good"].noticed
     assert found["bad"] == Verdict("fails", "assert 1 == 2") and found["bad"].noticed
     assert found["slow"] == Verdict("hangs", "Timeout (>5.0s)") and found["slow"].noticed
+    assert found["stuck"] == Verdict("hangs", "its program timed out after 300 seconds")
     assert found["odd"].word == "does not run" and not found["odd"].noticed
 
 

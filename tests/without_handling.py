@@ -117,6 +117,8 @@ def _broken(tag: str, message: str) -> Verdict:
     reason = " ".join(message.split())
     if "from pytest-timeout" in reason:
         return Verdict("hangs", reason.removeprefix("Failed: ").split(" from pytest-timeout")[0])
+    if reason.startswith("subprocess.TimeoutExpired"):  # the test's own program
+        return Verdict("hangs", f"its program {reason[reason.rfind('timed out') :]}")
     return Verdict("fails", reason[:WIDEST])
 
 

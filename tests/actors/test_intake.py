@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 from actors.buffer import PreferenceBuffer
@@ -10,7 +12,7 @@ from actors.intake import Intake
 from actors.pipeline import RolledOut, ShardPoisoned
 from actors.pool import WorkerLost
 from actors.replies import PolicyReply, RenderReply, ScoreReply
-from actors.shards import make_shards
+from actors.shards import Shard, make_shards
 from caig_rl.evaluation.ledger import Ledger
 from caig_rl.types import PolicyVersion, Product, RenderReport, Rollout, RolloutGroup
 
@@ -28,18 +30,19 @@ def _opened() -> tuple[Intake, Ledger]:
     return intake, ledger
 
 
-def _rolled(score: ScoreReply, refused: dict[int, str]) -> RolledOut:
+def rolled_out(shard: Shard, score: ScoreReply, refused: Mapping[int, str] = MappingProxyType({})) -> RolledOut:
+    """A shard with two answers a product."""
     answers = tuple(Rollout(text, tuple(text.encode()), (-1.0,)) for text in "xy")
-    groups = tuple(None if index in refused else RolloutGroup(one, V0, "write", answers) for index, one in enumerate(SHARD.admissions))
-    reports = ((RenderReport(True), RenderReport(True)),) * 3
+    groups = tuple(None if index in refused else RolloutGroup(one, V0, "write", answers) for index, one in enumerate(shard.admissions))
+    reports = ((RenderReport(True), RenderReport(True)),) * len(groups)
     views: Any = "views"
-    return RolledOut(SHARD, PolicyReply(groups, refused, V0, 9), RenderReply(reports, 6, 0), score, views, views, 1)
+    return RolledOut(shard, PolicyReply(groups, dict(refused), V0, 9), RenderReply(reports, 6, 0), score, views, views, 1)
 
 
 def test_a_product_without_a_reward_or_with_a_bad_text_fails_by_its_own_kind_and_the_others_are_paired() -> None:
     intake, ledger = _opened()
     scores = ScoreReply(((math.nan, math.nan), (math.nan, math.nan), (1.0, 2.0)), {0: "the reward model gave no finite score"})
-    assert intake.take_up(_rolled(scores, {1: "a control token"})) == 1
+    assert intake.take_up(rolled_out(SHARD, scores, {1: "a control token"})) == 1
     assert ledger.counts()["failed"] == {"no_reward": 1, "bad_text": 1}
     assert [one.admission_id for one in ledger.open_admissions()] == [2]
 

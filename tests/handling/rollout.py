@@ -145,6 +145,22 @@ SLOW = (
     ),
     Removal(
         "slow",
+        "a run's pools have the config's deadline",
+        "actors/pipeline.py",
+        "most=pool.max_workers, patience=patience)",
+        "most=pool.max_workers)",
+        "actors/test_pipeline.py::test_every_pool_gives_its_workers_up_after_the_time_that_the_config_names",
+    ),
+    Removal(
+        "slow",
+        "a rank has the deadline of a step, not of a start (frozen process)",
+        "actors/learner.py",
+        'recovery.learner_stall_s if method == "train" else max(',
+        "max(",
+        "actors/test_learner.py::test_a_frozen_rank_is_lost_and_the_group_formed_anew",
+    ),
+    Removal(
+        "slow",
         "a rank that takes no step is lost",
         "actors/answers.py",
         "                _raise_stalled(pace.stalled(still), method)\n",
@@ -197,6 +213,14 @@ POISON = (
         "            if len(shard.admissions) == 1:\n",
         "            if True:\n",
         "actors/test_isolation.py::test_the_product_that_kills_its_worker_fails_alone_and_the_others_go_on_together",
+    ),
+    Removal(
+        "poison",
+        "the loop looks for it",
+        "actors/online.py",
+        "found = await roll_out_or_isolate(rollout, shard)",
+        'found = type("Found", (), {"rolled": await rollout(shard), "failed": []})',
+        "actors/test_online_faults.py::test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_shard_is_paired",
     ),
     Removal(
         "poison",
