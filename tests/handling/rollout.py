@@ -34,7 +34,7 @@ WORKER = (
         "its replacement holds the current weights before it serves",
         "actors/pool.py",
         "                if self._prepare is not None:\n",
-        "                if self._prepare is not None and self._generation == 0:\n",
+        "                if self._prepare is not None and not self.replaced:\n",
         "actors/test_pool.py::test_a_replacement_takes_no_work_before_it_holds_the_current_version",
     ),
 )
