@@ -64,7 +64,7 @@ def test_a_test_runs_over_the_copy_and_notices_what_was_removed_from_it(tmp_path
     check_origin(tmp_path)
     removal = next(one for one in REMOVALS if one.file == "actors/buffer.py")
     assert run_tests(tmp_path, [removal.test], 60, 120)[removal.test] == Verdict("passes")
-    assert without(tmp_path, removal).word == "fails"
+    assert without(tmp_path, removal, 60).word == "fails"
     assert (tmp_path / removal.file).read_text() == (REPOSITORY / removal.file).read_text()
     absent = f"{removal.test}_at_all"
     assert run_tests(tmp_path, [absent], 60, 120)[absent].word == "does not run"

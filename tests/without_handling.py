@@ -16,7 +16,7 @@ import sys
 import tempfile
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import psutil
@@ -30,6 +30,8 @@ COPIED = ("actors", "caig_rl", "configs", "tests", "pyproject.toml")
 REMOVALS = (*rollout.REMOVALS, *run.REMOVALS)
 GRACE_S = 90
 """Beyond a test's own limit: for imports before it, and for what it takes down after."""
+SLOWER = 3
+"""How many times as long as with the handling a test may take, before it hangs."""
 WIDEST = 110
 """Characters of a reason that the table shows."""
 
@@ -41,6 +43,8 @@ class Verdict:
     word: str
     """"passes", "fails", "hangs", or "does not run" (where it could not be collected, say)."""
     reason: str = ""
+    seconds: float = field(default=0.0, compare=False)
+    """How long it took."""
 
     @property
     def noticed(self) -> bool:
@@ -107,7 +111,8 @@ def read_report(report: Path) -> dict[str, Verdict]:
     for case in ElementTree.parse(report).getroot().iter("testcase"):
         name = f"{case.get('classname', '').replace('.', '/')}.py::{case.get('name')}".removeprefix("tests/")
         broken = next((child for child in case if child.tag in ("failure", "error", "skipped")), None)
-        verdicts[name] = Verdict("passes") if broken is None else _broken(broken.tag, broken.get("message") or "")
+        seconds = float(case.get("time") or 0.0)
+        verdicts[name] = Verdict("passes", seconds=seconds) if broken is None else _broken(broken.tag, broken.get("message") or "")
     return verdicts
 
 
@@ -127,13 +132,13 @@ def _last_line(file: Path) -> str:
     return lines[-1][:WIDEST] if lines else "it said nothing"
 
 
-def without(copy: Path, removal: Removal) -> Verdict:
+def without(copy: Path, removal: Removal, limit_s: int) -> Verdict:
     """The test's verdict where the handling is removed from the copy, which is whole again afterwards."""
     file = copy / removal.file
     whole = file.read_text(encoding="utf-8")
     file.write_text(removal.applied(copy), encoding="utf-8")
     try:
-        return run_tests(copy, [removal.test], removal.limit_s, removal.limit_s + GRACE_S)[removal.test]
+        return run_tests(copy, [removal.test], limit_s, limit_s + GRACE_S)[removal.test]
     finally:
         file.write_text(whole, encoding="utf-8")
 
@@ -150,7 +155,9 @@ def compare(removals: Sequence[Removal], say: Callable[[str], None]) -> bool:
         say("| fault | handling removed | test | with it | without it | |\n| --- | --- | --- | --- | --- | --- |")
         all_well = True
         for removal in removals:
-            before, after = whole[removal.test], without(copy, removal)
+            before = whole[removal.test]
+            # On a busy machine a slow test must not be taken for one that hangs.
+            after = without(copy, removal, max(removal.limit_s, int(SLOWER * before.seconds)))
             is_well = before.word == "passes" and after.noticed
             all_well &= is_well
             cells = (
