@@ -33,8 +33,8 @@ RANK = (
         "rank",
         "a pair that the journal has lost is an error",
         "actors/teaching.py",
-        "        return [found[one] for one in admission_ids]\n",
-        "        return list(rows)\n",
+        "        if missing:\n",
+        "        admission_ids = [one for one in admission_ids if one in found]\n        if False:\n",
         "actors/test_teaching.py::test_a_pair_that_the_journal_has_lost_is_not_passed_over_in_silence",
     ),
     Removal(
