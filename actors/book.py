@@ -105,7 +105,11 @@ class RunBook:
             in_flight=tuple(self.buffer.in_flight()),
             ready=tuple(self.buffer.ready()),
             ledger=Ledger.from_table(self.ledger.to_table()),
-            extra=extra | {"notes": {str(number): notes.to_json() for number, notes in self.intake.notes.items()}},
+            extra=extra
+            | {
+                "notes": {str(number): notes.to_json() for number, notes in self.intake.notes.items()},
+                "falls": [[fall.incarnation, fall.number] for fall in self.lineage.falls],
+            },
         )
 
     def restore(self, state: RunState) -> None:
@@ -114,6 +118,8 @@ class RunBook:
         self.buffer.restore(state.in_flight, state.ready)
         self._journal.keep(state.ready)
         self.intake.notes = {int(number): RoundNotes.from_json(notes) for number, notes in state.extra["notes"].items()}
+        # Runs of earlier versions kept no falls; most had none.
+        self.lineage = Lineage(PolicyVersion(*fall) for fall in state.extra.get("falls", ()))
         self.version = PolicyVersion(state.version.incarnation + 1, state.version.number)
         self.rounds_done, self.rounds_admitted, self._next_id = state.rounds_done, state.rounds_admitted, state.next_admission_id
         self._cursor.position = state.cursor_position

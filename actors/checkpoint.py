@@ -89,17 +89,17 @@ class CheckpointStore:
             save_learner: writes the learner's part under an address.
         """
         step = state().rounds_done
-        await asyncio.to_thread(self._delete, step)
+        await asyncio.to_thread(self.discard, step)
         try:
             await save_learner(self.url(step))
             files = await asyncio.to_thread(self._hashes, step)
             self._seal(step, 0, files, state(), fingerprint)
         except Exception:
             # On a full disk, half a checkpoint would take the place that the run needs to go on.
-            await asyncio.to_thread(self._delete, step)
+            await asyncio.to_thread(self.discard, step)
             raise
         for old in self.steps()[: -self._keep]:
-            await asyncio.to_thread(self._delete, old)
+            await asyncio.to_thread(self.discard, old)
         return self.url(step)
 
     def update(self, state: RunState, fingerprint: Mapping[str, Any]) -> str:
@@ -111,6 +111,16 @@ class CheckpointStore:
         self._seal(step, manifest["state"] + 1, files, state, fingerprint)
         self._fs.rm(f"{self._base}/{step}/{old}", recursive=True)
         return self.url(step)
+
+    def discard(self, step: int) -> None:
+        """Delete the checkpoint of `step`, complete or not, where there is one."""
+        root = f"{self._base}/{step}"
+        if not self._fs.exists(root):
+            return
+        # The manifest goes first, so that a deletion cut short leaves no checkpoint either.
+        if self._fs.exists(f"{root}/{MANIFEST}"):
+            self._fs.rm_file(f"{root}/{MANIFEST}")
+        self._fs.rm(root, recursive=True)
 
     def newest(self, wanted: Mapping[str, Any], note: Callable[[str], None]) -> RunState | None:
         """The newest complete checkpoint; None where there is none, nor ever was: the run was cut short before its first.
@@ -164,7 +174,7 @@ class CheckpointStore:
             return "is cut short: it has no manifest"
         try:
             manifest = json.loads(self._fs.cat_file(f"{self._base}/{step}/{MANIFEST}"))
-        except json.JSONDecodeError:
+        except ValueError:  # no JSON, or not even text: a disk that lost power may leave zeros
             return "is cut short: its manifest cannot be read"
         if manifest["format"] != FORMAT:
             return f"has format {manifest['format']}, and this version reads {FORMAT}"
@@ -209,15 +219,6 @@ class CheckpointStore:
 
     def _write(self, step: int, name: str, data: bytes) -> None:
         self._folder.write_bytes(f"checkpoints/{step}/{name}", data)
-
-    def _delete(self, step: int) -> None:
-        root = f"{self._base}/{step}"
-        if not self._fs.exists(root):
-            return
-        # The manifest goes first, so that a deletion cut short leaves no checkpoint either.
-        if self._fs.exists(f"{root}/{MANIFEST}"):
-            self._fs.rm_file(f"{root}/{MANIFEST}")
-        self._fs.rm(root, recursive=True)
 
 
 def _state_json(state: RunState, fingerprint: Mapping[str, Any]) -> dict[str, Any]:

@@ -167,17 +167,17 @@ class LearnerGroup:
         """`start` for a group that has lost a rank: as large as it was, or the largest for which the shrunken cluster has room.
 
         Raises:
-            NoRoomError: there is no room for one rank.
+            NoRoomError: there is no room for one rank, for as long as a start may take.
         """
         learner, patience = self._config.learner, self._config.recovery.regroup_s
-        sizes = group_sizes(learner.world_size, learner.batch_size)
-        for size in sizes:
+        *larger, least = group_sizes(learner.world_size, learner.batch_size)
+        for size in larger:
             try:
                 return await self.start(total_steps, size, patience)
             except NoRoomError:
-                if size == sizes[-1]:
-                    raise
                 logger.warning("no room for %d learner ranks within %.0f s", size, patience)
+        # Fewer there cannot be: the learner waits for a new node as it did at the start.
+        await self.start(total_steps, least, max(patience, self._config.cluster.start_timeout_s))
 
     @property
     def ready_ranks(self) -> int:

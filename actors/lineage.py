@@ -6,14 +6,21 @@ incarnation: (0, 3) and (1, 3) may be different weights.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from caig_rl.types import PolicyVersion
 
 
 class Lineage:
-    """The falls of a run, oldest first. What a checkpoint kept survived by definition, so a resumed run begins with none."""
+    """The falls of a run, oldest first. A checkpoint keeps them: pairs that wait in it may be of versions that were discarded before it."""
 
-    def __init__(self) -> None:
-        self._falls: list[PolicyVersion] = []
+    def __init__(self, falls: Iterable[PolicyVersion] = ()) -> None:
+        self._falls = list(falls)
+
+    @property
+    def falls(self) -> tuple[PolicyVersion, ...]:
+        """What `fall_back` was given so far."""
+        return tuple(self._falls)
 
     def fall_back(self, to: PolicyVersion) -> None:
         """Incarnation `to.incarnation` begins, with the weights that number `to.number` had before."""

@@ -352,7 +352,10 @@ class OnlineLoop:
             known = any(self.store.is_complete(one) for one in self.store.steps())
             self._progress.note("stopped while it started" if known else "stopped before the first checkpoint; --resume begins anew")
         elif self.store.is_complete(step):
-            self.store.update(self._state(), self._fingerprint)
+            try:
+                self.store.update(self._state(), self._fingerprint)
+            except OSError as error:  # a full disk: the state before it stays, and the run can be gone on with all the same
+                self._progress.note(f"what round {step + 1} did so far is lost: {one_line(error)}; it begins anew from its checkpoint")
         elif self.teacher.has_moved:
             self._progress.note(f"the learner is amid round {step + 1}: its last checkpoint stays the newest (learner.checkpoint_every)")
         else:

@@ -137,12 +137,14 @@ class Teacher:
                 return metrics
 
     async def save(self, url: str) -> None:
-        """Write learner and policy under `url`, by a new group where the old one is lost."""
+        """Write learner and policy under `url`, the address of the rounds done's checkpoint; by a new group where the old one is lost."""
         while True:
             try:
                 return await self.learner.save(url)
             except LearnerLost as error:
                 await self._bring_back(error)
+                # Shares of ranks that the new group does not have would be taken for its own.
+                await asyncio.to_thread(self._store.discard, self._book.rounds_done)
 
     async def _learn(self, number: int, pairs: list[PreferencePair], prompts_written: Callable[[], Awaitable[None]]) -> RoundMetrics:
         self.has_moved = True

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
 from actors.book import RunBook
@@ -133,3 +134,21 @@ def test_an_incarnation_that_came_to_nothing_is_not_named_again(tmp_path: Path) 
     assert [book.next_incarnation(), book.next_incarnation()] == [1, 2]
     book.fall_back(2, 0)
     assert book.next_incarnation() == 3
+
+
+def test_a_fall_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights_still_expire(tmp_path: Path) -> None:
+    """They waited in the checkpoint: the round that takes them had not come yet when it was written."""
+    book = _book(tmp_path, staleness=1)
+    for shard in _open_next(book):
+        _arrive(book, shard)
+    _learn(book, 0)
+    discarded, kept = _open_next(book)
+    _arrive(book, discarded, PolicyVersion(0, 1))
+    book.fall_back(book.next_incarnation(), 0)
+    _arrive(book, kept, PolicyVersion(1, 1))
+    state = book.state({})
+
+    again = _book(tmp_path / "elsewhere", staleness=1)
+    again.restore(replace(state, extra=json.loads(json.dumps(state.extra))))
+    assert [pair.version for pair in again.take_pairs(1)] == [PolicyVersion(1, 1)] * 2
+    assert again.ledger.counts()["expired"] == 2

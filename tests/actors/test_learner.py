@@ -16,7 +16,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 
 from actors.answers import LearnerLost
 from actors.journal import pairs_to_table
-from actors.learner import LearnerGroup, group_sizes
+from actors.learner import LearnerGroup, NoRoomError, group_sizes
 from caig_rl.config.schema import Config
 from caig_rl.types import PolicyVersion
 from tests.actors.fake_fleet import FakeRank
@@ -28,6 +28,21 @@ def test_a_group_shrinks_to_sizes_that_share_a_batch_equally() -> None:
     assert group_sizes(8, 32) == [8, 4, 2, 1]
     assert group_sizes(3, 12) == [3, 2, 1]
     assert group_sizes(1, 16) == [1]
+
+
+def test_a_group_that_has_no_room_goes_on_with_fewer_and_waits_for_its_last_rank_as_at_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new node takes minutes to come; a run must not end because its learner's went."""
+    config = Config.model_validate({"learner": {"world_size": 4}, "recovery": {"regroup_s": 9.0}, "cluster": {"start_timeout_s": 700.0}})
+    group, asked = LearnerGroup(config), list[tuple[int, float]]()
+
+    async def no_room(total_steps: int, world_size: int, timeout_s: float) -> None:
+        asked.append((world_size, timeout_s))
+        raise NoRoomError("none")
+
+    monkeypatch.setattr(group, "start", no_room)
+    with pytest.raises(NoRoomError):
+        asyncio.run(group.start_again(8))
+    assert asked == [(4, 9.0), (2, 9.0), (1, 700.0)]
 
 
 def _taught(group: LearnerGroup) -> Any:

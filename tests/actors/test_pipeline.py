@@ -16,7 +16,7 @@ from actors.progress import Silent
 from actors.replies import PolicyReply, RenderReply, ScoreReply
 from actors.shards import make_shards
 from actors.telemetry import StageClock, Throughput
-from actors.weights import Canary, PublishedWeights, SyncReport
+from actors.weights import Canary, PublishedWeights, SyncError, SyncReport
 from caig_rl.config.schema import Config
 from caig_rl.types import PolicyVersion, RenderReport
 from tests.actors.fakes import FakeSource
@@ -122,7 +122,7 @@ class FakePuller:
         answer = self.answers.pop(0)
         if isinstance(answer, Exception):
             raise answer
-        return SyncReport(published.version, published.sha256, (), "", published.canary_log_probs, 0.1)
+        return answer or SyncReport(published.version, published.sha256, (), "", published.canary_log_probs, 0.1)
 
 
 class NoWorkers:
@@ -166,3 +166,22 @@ def test_weights_that_cannot_be_loaded_are_the_runs_end() -> None:
     with pytest.raises(RayTaskError):
         asyncio.run(main())
     assert not pipeline.weights_lost.is_set()
+
+
+def test_a_worker_that_loaded_other_bytes_than_were_published_is_the_runs_end() -> None:
+    pipeline = _pipeline(NoWorkers(), FakePool(), FakePool())  # type: ignore[arg-type]
+    torn = SyncReport(PolicyVersion(0, 1), "hash of a torn file", (), "", (-0.5,), 0.1)
+
+    async def main() -> None:
+        await pipeline.go_live(_published(1))
+        await pipeline._sync(FakePuller(torn))
+
+    with pytest.raises(SyncError, match="other bytes"):
+        asyncio.run(main())
+    assert (pipeline.syncs, pipeline.verified) == (1, 0)
+
+
+def test_every_pool_gives_its_workers_up_after_the_time_that_the_config_names() -> None:
+    config = Config.model_validate({"recovery": {"stall_s": 7.0}})
+    pools = RolloutPipeline(config, StageClock(), Throughput(), Silent()).pools
+    assert {name: pool._patience.deadline_s for name, pool in pools.items()} == {"policy": 7.0, "renderer": 7.0, "scorer": 7.0}

@@ -36,6 +36,8 @@ class FakeLearner:
     """Its weights are the ids of the admissions that it has learned from. It is lost at the calls of `train` in `lost_at`; 0: its start."""
 
     world_size = 1
+    is_lost_in_save = False
+    """True: its next save ends with the share of a rank that the group has no more afterwards."""
 
     def __init__(self, lost_at: tuple[int, ...] = ()) -> None:
         self.weights, self.lost_at, self.calls, self.formed = list[int](), lost_at, 0, 0
@@ -59,7 +61,11 @@ class FakeLearner:
         return PublishedWeights(version, json.dumps(self.weights), Canary("", None, ()), (), ())  # type: ignore[arg-type]
 
     async def save(self, url: str) -> None:
-        Path(url).mkdir(parents=True)
+        Path(url).mkdir(parents=True, exist_ok=True)
+        if self.is_lost_in_save:
+            self.is_lost_in_save = False
+            Path(url, "rank-1").touch()
+            raise LearnerLost("rank 0 died while it saved")
         Path(url, "weights.json").write_text(json.dumps(self.weights))
 
     async def load(self, url: str) -> None:
@@ -93,7 +99,12 @@ class BlindTeacher(Teacher):
 class Run:
     """A run's plain parts around a fake learner."""
 
-    def __init__(self, root: Path, learner: FakeLearner, pipeline: FakePipeline, *settings: str) -> None:
+    pictures: Any = None
+    """What the rows of every shard are kept in."""
+
+    def __init__(
+        self, root: Path, learner: FakeLearner, pipeline: FakePipeline, *settings: str, teacher: type[BlindTeacher] = BlindTeacher
+    ) -> None:
         self.config: Config = load_config(None, [*SIZES, *settings])
         self.folder = RunFolder(str(root), "run")
         self.book = RunBook(self.config, PRODUCTS, Ledger(), PairJournal(self.folder))
@@ -101,7 +112,7 @@ class Run:
         self.fleet = record.fleet = Fleet({}, self.config.pools, lambda text: None)
         self.store = CheckpointStore(self.folder, 5)
         parts: Any = (self.config, self.book, record, self.store, self.folder, pipeline, None, Silent())
-        self.teacher = BlindTeacher(*parts)
+        self.teacher = teacher(*parts)
         self.learner = self.teacher.learner = learner  # type: ignore[assignment]
 
     async def checkpoint(self) -> None:
@@ -114,6 +125,7 @@ class Run:
         self.book.open_round(number, shards)
         for shard in shards:
             self.book.buffer.add_pairs([make_pair_of(one, self.book.version) for one in shard.admissions])
+            self.book.intake._views |= {one.admission_id: (self.pictures, one.admission_id) for one in shard.admissions}
         await self.teacher.learn(number, self._written)
         self.book.weights_live(number)
         self.teacher.has_moved = False
@@ -295,3 +307,39 @@ def test_a_resumed_run_that_loses_its_learner_at_once_goes_on_from_the_same_chec
     assert [str(version) for version in pipeline.live] == ["2.1", "2.2"]
     assert again.learner.weights == list(range(8)) and again.fleet.replayed == []
     again.check_lineage()
+
+
+def test_a_learner_lost_while_it_saves_leaves_nothing_of_its_own_in_the_checkpoint_of_the_next(tmp_path: Path) -> None:
+    """With fewer ranks than before, the shares of the others would be taken for parts of it."""
+    run = Run(tmp_path, FakeLearner(), FakePipeline())
+
+    async def main() -> None:
+        await run.teacher.show()
+        await run.round()
+        run.learner.is_lost_in_save = True
+        await run.checkpoint()
+
+    asyncio.run(main())
+    assert run.learner.formed == 1 and run.store.newest_step(lambda text: None) == 1
+    assert sorted(path.name for path in Path(run.store.url(1)).iterdir()) == ["manifest.json", "state-0", "weights.json"]
+
+
+def test_pictures_that_may_have_gone_with_the_learners_node_are_loaded_again(tmp_path: Path) -> None:
+    """A group formed anew would be lost again by the same pictures, as often as it may be."""
+    asked = list[Any]()
+
+    class SeeingTeacher(BlindTeacher):
+        def _views(self, pairs: Any) -> Any:
+            asked.append(self._book.intake.views_of(pairs))
+            return [], []
+
+    run = Run(tmp_path, FakeLearner(lost_at=(1,)), FakePipeline(), teacher=SeeingTeacher)
+    run.pictures = "pictures that a rank's node holds"
+
+    async def main() -> None:
+        await run.teacher.show()
+        await run.round()
+
+    asyncio.run(main())
+    assert asked == [([run.pictures], [(0, row) for row in range(4)]), None]
+    run.check_lineage()

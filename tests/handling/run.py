@@ -1,0 +1,231 @@
+"""What handles the faults of the learner, the driver and the disk."""
+
+from __future__ import annotations
+
+from tests.handling.removal import Removal
+
+RANK = (
+    Removal(
+        "rank",
+        "its death is told apart from a failure",
+        "actors/answers.py",
+        "        if isinstance(cause, (RayActorError, ObjectLostError)):\n",
+        "        if isinstance(cause, ObjectLostError):\n",
+        "actors/test_answers.py::test_what_a_group_cannot_go_on_without_is_told_apart_from_a_failure[a dead rank]",
+    ),
+    Removal(
+        "rank",
+        "the group is formed anew in mid-round",
+        "actors/teaching.py",
+        "            except LearnerLost as error:\n                await self._bring_back(error)\n            else:\n",
+        "            except LearnerLost:\n                raise\n            else:\n",
+        "actors/test_teaching.py::test_rounds_trained_since_the_checkpoint_are_marked_and_replayed_and_each_pair_stays_in_the_weights_once",
+    ),
+    Removal(
+        "rank",
+        "rounds since the checkpoint are marked and replayed",
+        "actors/teaching.py",
+        "        await self._replay(step or 0, incarnation, fleet)\n",
+        "",
+        "actors/test_teaching.py::test_rounds_trained_since_the_checkpoint_are_marked_and_replayed_and_each_pair_stays_in_the_weights_once",
+    ),
+    Removal(
+        "rank",
+        "a pair that the journal has lost is an error",
+        "actors/teaching.py",
+        "        if missing:\n",
+        "        admission_ids = [one for one in admission_ids if one in found]\n        if False:\n",
+        "actors/test_teaching.py::test_a_pair_that_the_journal_has_lost_is_not_passed_over_in_silence",
+    ),
+    Removal(
+        "rank",
+        "what it saved half is cleared before the new group saves",
+        "actors/teaching.py",
+        "                await asyncio.to_thread(self._store.discard, self._book.rounds_done)\n",
+        "",
+        "actors/test_teaching.py::test_a_learner_lost_while_it_saves_leaves_nothing_of_its_own_in_the_checkpoint_of_the_next",
+    ),
+    Removal(
+        "rank",
+        "the group goes on with fewer ranks (two real ranks)",
+        "actors/learner.py",
+        "        *larger, least = group_sizes(learner.world_size, learner.batch_size)\n",
+        "        *larger, least = [learner.world_size]\n",
+        "actors/test_learner.py::test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one",
+        limit_s=400,
+    ),
+)
+
+DRIVER = (
+    Removal(
+        "driver",
+        "a resume goes on from the newest checkpoint (SIGKILL, whole command)",
+        "actors/online.py",
+        "self.store.newest(self._fingerprint, self._progress.note) if resume else None",
+        "None",
+        "actors/test_driver_loss.py::test_a_driver_killed_in_mid_round_goes_on_from_its_checkpoint_and_each_pair_is_learned_once",
+        limit_s=560,
+    ),
+    Removal(
+        "driver",
+        "shards in flight in the checkpoint are issued again (SIGKILL, whole command)",
+        "actors/online.py",
+        "                self._open_round(number, book.shards_in_flight(number), group)\n",
+        "                self._open_round(number, [], group)\n",
+        "actors/test_driver_loss.py::test_a_driver_killed_in_mid_round_goes_on_from_its_checkpoint_and_each_pair_is_learned_once",
+        limit_s=560,
+    ),
+    Removal(
+        "driver",
+        "the data cursor goes on where it was",
+        "actors/book.py",
+        "        self._cursor.position = state.cursor_position\n",
+        "",
+        "actors/test_book.py::test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened",
+    ),
+    Removal(
+        "driver",
+        "a resume is an incarnation of its own",
+        "actors/book.py",
+        "PolicyVersion(state.version.incarnation + 1, state.version.number)",
+        "state.version",
+        "actors/test_book.py::test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened",
+    ),
+)
+
+DISK = (
+    Removal(
+        "disk",
+        "a checkpoint that cannot be written costs a note",
+        "actors/online.py",
+        "        except (OSError, RayTaskError) as error:\n",
+        "        except RayTaskError as error:\n",
+        "actors/test_chaos.py::test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_run",
+    ),
+    Removal(
+        "disk",
+        "half a checkpoint gives its place back",
+        "actors/checkpoint.py",
+        "            await asyncio.to_thread(self.discard, step)\n            raise\n",
+        "            raise\n",
+        "actors/test_checkpoint.py::test_a_save_that_fails_leaves_no_checkpoint_of_its_step",
+    ),
+    Removal(
+        "disk",
+        "the old state counts until the new one is whole",
+        "actors/checkpoint.py",
+        'self._seal(step, manifest["state"] + 1,',
+        'self._seal(step, manifest["state"],',
+        "actors/test_checkpoint.py::test_an_update_cut_short_leaves_the_state_before_it",
+    ),
+    Removal(
+        "disk",
+        "a run told to stop still stops well",
+        "actors/online.py",
+        "            except OSError as error:  # a full disk",
+        "            except KeyError as error:  # a full disk",
+        "actors/test_online_faults.py::test_a_run_told_to_stop_on_a_full_disk_still_stops_well_and_keeps_the_checkpoint_it_has",
+    ),
+)
+
+TORN = (
+    Removal(
+        "torn",
+        "a checkpoint's hashes are checked",
+        "actors/checkpoint.py",
+        "            if found[name] != digest:\n",
+        "            if False:\n",
+        "actors/test_checkpoint.py::test_one_that_is_cut_short_is_passed_over_by_name[learner/weights-cut]",
+    ),
+    Removal(
+        "torn",
+        "a manifest that cannot be read is passed over",
+        "actors/checkpoint.py",
+        "        except ValueError:  # no JSON",
+        "        except json.JSONDecodeError:  # no JSON",
+        "actors/test_checkpoint.py::test_one_that_is_cut_short_is_passed_over_by_name[manifest.json-blank]",
+    ),
+    Removal(
+        "torn",
+        "weights that a worker loaded are those that were published",
+        "actors/weights.py",
+        "    if report.sha256 != published.sha256:\n",
+        "    if False:\n",
+        "actors/test_weights.py::test_other_bytes_are_caught_by_the_hash",
+    ),
+    Removal(
+        "torn",
+        "each sync is verified",
+        "actors/pipeline.py",
+        "            verify_sync(report, published, self._config.policy.dtype)\n",
+        "",
+        "actors/test_pipeline.py::test_a_worker_that_loaded_other_bytes_than_were_published_is_the_runs_end",
+    ),
+)
+
+SIGTERM = (
+    Removal(
+        "sigterm",
+        "it asks the run to stop (whole command)",
+        "actors/launch.py",
+        "    for number in (signal.SIGTERM, signal.SIGINT):\n",
+        "    for number in (signal.SIGINT,):\n",
+        "actors/test_driver_loss.py::test_a_driver_that_is_terminated_in_mid_round_keeps_what_is_done_and_exits_75",
+        limit_s=560,
+    ),
+    Removal(
+        "sigterm",
+        "a stopped run exits 75 (whole command)",
+        "caig_rl/cli/train.py",
+        '    raise typer.Exit(75 if summary.status == "stopped" else 0)\n',
+        "    raise typer.Exit(0)\n",
+        "actors/test_driver_loss.py::test_a_driver_that_is_terminated_in_mid_round_keeps_what_is_done_and_exits_75",
+        limit_s=560,
+    ),
+    Removal(
+        "sigterm",
+        "what is done goes into a checkpoint (whole command)",
+        "actors/online.py",
+        "            await self._save_round_under_way()\n",
+        "",
+        "actors/test_driver_loss.py::test_a_driver_that_is_terminated_in_mid_round_keeps_what_is_done_and_exits_75",
+        limit_s=560,
+    ),
+)
+
+EXPIRED = (
+    Removal(
+        "expired",
+        "rollouts of discarded versions expire",
+        "actors/buffer.py",
+        " or not survives(pair.version):\n",
+        ":\n",
+        "actors/test_buffer.py::test_pairs_of_a_discarded_version_expire_also_when_they_are_taken_again",
+    ),
+    Removal(
+        "expired",
+        "a fall discards the versions after it",
+        "actors/book.py",
+        "        self.lineage.fall_back(PolicyVersion(incarnation, to))\n",
+        "",
+        "actors/test_book.py::test_after_a_fall_pairs_of_the_discarded_weights_expire_and_the_others_are_taken_again",
+    ),
+    Removal(
+        "expired",
+        "a resume remembers the falls",
+        "actors/book.py",
+        '        self.lineage = Lineage(PolicyVersion(*fall) for fall in state.extra.get("falls", ()))\n',
+        "",
+        "actors/test_book.py::test_a_fall_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights_still_expire",
+    ),
+    Removal(
+        "expired",
+        "rollouts staler than the bound expire",
+        "actors/buffer.py",
+        "current.number - pair.version.number > self.max_staleness or ",
+        "",
+        "actors/test_buffer.py::test_pairs_older_than_the_staleness_allows_expire",
+    ),
+)
+
+REMOVALS = (*RANK, *DRIVER, *DISK, *TORN, *SIGTERM, *EXPIRED)
