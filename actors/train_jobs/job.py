@@ -7,7 +7,6 @@ an epoch counts once, and whole. The best model so far lies in the job's `out` a
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator
@@ -22,11 +21,11 @@ from ray.train.torch import TorchTrainer
 
 from actors.capacity import Need, live_nodes, refuse
 from actors.cluster import ray_cluster
+from actors.train_jobs.epochs import EpochLog
 from caig_rl.config.schema import ClusterConfig
 from caig_rl.config.training import TrainJobConfig
 from caig_rl.data.clicks.splits import TRAIN, VALIDATION
 from caig_rl.errors import UserError
-from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.learning.engine import init_group
 from caig_rl.learning.regroup import load_at_any_size
 from caig_rl.learning.train_task import TrainTask
@@ -92,10 +91,11 @@ def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progres
             datasets={split: ray.data.read_parquet(str(files / f"{split}.parquet")) for split in (TRAIN, VALIDATION)},
         )
         try:
-            result = trainer.fit()
+            trainer.fit()
         except ray.train.TrainingFailedError as error:
             raise UserError(f"training failed; the best model so far, if any, is in {job.out}. {error}") from error
-    progress = Progress(**{name: value for name, value in result.metrics.items() if name in asdict(Progress())})
+    # Ray's own record of the metrics holds none where no checkpoint was written, and no NaN.
+    progress = EpochLog(job_folder(job.out)).progress()
     check_trained(progress)
     return progress
 
@@ -122,10 +122,14 @@ def _train_rank(settings: dict[str, Any]) -> None:
             load_at_any_size(trainer, Path(folder), Path(staging))
     rows = max(train.batch_size // world_size, 1)
 
+    log = EpochLog(job_folder(job.out))
+    if rank == 0:
+        log.settle(trainer.progress)
+
     def after_epoch(progress: Progress) -> None:
         _report(trainer)
         if rank == 0:
-            _note(progress, job_folder(job.out))
+            log.note(progress)
 
     trainer.run(
         lambda epoch: _batches(TRAIN, rows, job.seed + epoch),
@@ -135,14 +139,6 @@ def _train_rank(settings: dict[str, Any]) -> None:
     )
 
 
-def _note(progress: Progress, folder: Path) -> None:
-    """A row of `metrics.jsonl` an epoch, after its checkpoint is safe: an epoch that is run again has no row yet."""
-    run_folder = RunFolder(str(folder.parent), folder.name)
-    numbers = {name: value for name, value in asdict(progress).items() if isinstance(value, (int, float)) and math.isfinite(value)}
-    run_folder.append_metrics({"round": progress.epoch, **numbers})
-    run_folder.close()
-
-
 def _batches(split: str, rows: int, shuffle_seed: int | None) -> Iterator[Any]:
     shard = ray.train.get_dataset_shard(split)
     shuffle = {} if shuffle_seed is None else {"local_shuffle_buffer_size": SHUFFLE_ROWS, "local_shuffle_seed": shuffle_seed}
@@ -150,7 +146,7 @@ def _batches(split: str, rows: int, shuffle_seed: int | None) -> Iterator[Any]:
 
 
 def _report(trainer: Trainer) -> None:
-    """A barrier: every rank hands over its part of the checkpoint. Ray uploads it before it returns, or a kill just after would lose it."""
+    """A barrier: every rank hands over its part of the checkpoint. It is uploaded when this returns, and counts up to a poll later."""
     with tempfile.TemporaryDirectory(prefix="caig-rl-job-") as folder:
         trainer.save(Path(folder))
         ray.train.report(asdict(trainer.progress), checkpoint=ray.train.Checkpoint.from_directory(folder))
