@@ -13,6 +13,7 @@ from PIL import Image
 from caig_rl.data.clicks.dataset import ClickDataset
 from caig_rl.data.clicks.files import parquet_writer
 from caig_rl.data.clicks.pairs import comparison_blocks
+from caig_rl.data.clicks.pictures import PictureFaults
 from caig_rl.imaging.views import judge_view
 from caig_rl.types import ImageArray
 
@@ -33,16 +34,15 @@ GROUPS_PER_WRITE = 32
 """Tests a row group: what a reader must hold."""
 
 
-def write_groups(data: ClickDataset, split: str, size: int, folder: Path) -> int:
+def write_groups(data: ClickDataset, split: str, size: int, folder: Path, faults: PictureFaults) -> int:
     """Write `folder/SPLIT.parquet`, every test of the split with at least two creatives, views of side `size`; returns their number.
 
-    Raises:
-        ClickLogError: a picture cannot be read.
+    A creative whose picture cannot be used is left out and counted in `faults`, and its test with it where fewer than two are left.
     """
     written = 0
     with parquet_writer(str(folder), f"{split}.parquet", GROUP_SCHEMA) as write:
         pending: list[dict[str, object]] = []
-        for group in _groups(data, split, size):
+        for group in _groups(data, split, size, faults):
             pending.append(group)
             written += 1
             if len(pending) == GROUPS_PER_WRITE:
@@ -53,22 +53,27 @@ def write_groups(data: ClickDataset, split: str, size: int, folder: Path) -> int
     return written
 
 
-def _groups(data: ClickDataset, split: str, size: int) -> Iterator[dict[str, object]]:
+def _groups(data: ClickDataset, split: str, size: int, faults: PictureFaults) -> Iterator[dict[str, object]]:
     splits = data.creatives["split"].to_pylist()
     ctr, shown = (data.creatives[name].to_numpy() for name in ("ctr", "effective_impressions"))
     for start, end in zip(*comparison_blocks(data.creatives), strict=True):
         if splits[start] != split or end - start < 2:
             continue
-        product = data.product(int(start))
+        pictures = [(row, faults.picture(data, row)) for row in range(int(start), int(end))]
+        views = {row: encode_png(judge_view(picture, size)) for row, picture in pictures if picture is not None}
+        if len(views) < 2:
+            faults.tests_lost += 1
+            continue
+        product, rows = data.product(int(start)), list(views)
         yield {
             "test_id": data.creatives["test_id"][int(start)].as_py(),
             "product_id": product.product_id,
             "title": product.title,
             "category": product.category,
             "description": product.description,
-            "images": [encode_png(judge_view(data.image(int(row)), size)) for row in range(start, end)],
-            "impressions": shown[start:end].tolist(),
-            "clicks": (ctr * shown)[start:end].tolist(),
+            "images": list(views.values()),
+            "impressions": shown[rows].tolist(),
+            "clicks": (ctr * shown)[rows].tolist(),
         }
 
 
