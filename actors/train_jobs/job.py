@@ -127,7 +127,8 @@ def _train_rank(settings: dict[str, Any]) -> None:
         log.settle(trainer.progress)
 
     def after_epoch(progress: Progress) -> None:
-        _report(trainer)
+        if progress.is_sound:
+            _report(trainer)
         if rank == 0:
             log.note(progress)
 

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.errors import CheckpointError
-from caig_rl.learning.engine import init_group
+from caig_rl.learning.engine import gathered_copy, init_group
 from caig_rl.learning.reward_task import RewardTask
 from caig_rl.learning.trainer import Trainer
 from caig_rl.models.folders import resolve_model_folder
@@ -131,6 +132,40 @@ def test_broken_steps_are_dropped_and_three_in_a_row_stop_the_job(backbone: Path
     trainer.train_epoch([broken[0], *broken])
     assert (trainer.progress.dropped, trainer.progress.stopped, trainer.progress.step) == (3, "broken_steps", 0)
     assert bool((weight == before).all())
+
+
+@pytest.mark.parametrize(
+    ("zero_stage", "dtype"), [(0, "float32"), (1, "float32"), (2, "float32"), (3, "float32"), (0, "bfloat16"), (1, "bfloat16")]
+)
+def test_a_step_whose_gradient_is_no_number_changes_no_weight_and_is_counted(backbone: Path, zero_stage: int, dtype: str):
+    trainer = make_trainer(backbone, "cg4ctr", zero_stage=zero_stage, dtype=dtype)
+    batches = list(make_groups(32, range(48)))
+    trainer.train_epoch(batches[:2])
+    weight = trainer.engine.module.model.heads["score"].weight
+    before = gathered_copy(weight)
+    hook = weight.register_hook(lambda gradient: gradient * float("nan"))
+    trainer.train_epoch(batches[:2])
+    assert (trainer.progress.dropped, trainer.progress.stopped, trainer.progress.step) == (2, "", 2)
+    assert torch.equal(gathered_copy(weight), before)
+    # A sound step between makes the count begin anew, and learns.
+    hook.remove()
+    trainer.train_epoch(batches[:1])
+    assert (trainer.progress.dropped, trainer.progress.step) == (2, 3)
+    assert not torch.equal(gathered_copy(weight), before)
+    weight.register_hook(lambda gradient: gradient * float("inf"))
+    trainer.train_epoch(batches)
+    assert (trainer.progress.dropped, trainer.progress.stopped, trainer.progress.step) == (5, "broken_steps", 3)
+    assert all(bool(torch.isfinite(gathered_copy(value)).all()) for value in trainer.engine.module.parameters())
+
+
+def test_an_epoch_without_a_validation_loss_is_nothing_to_go_on_from(backbone: Path):
+    trainer = make_trainer(backbone, "cg4ctr")
+    trainer.train_epoch(make_groups(32, range(8)))
+    trainer.validate(make_groups(32, range(48, 56)))
+    assert trainer.progress.is_sound
+    trainer.engine.module.model.heads["score"].weight.data.fill_(float("nan"))
+    assert not trainer.validate(make_groups(32, range(48, 56)))
+    assert not trainer.progress.is_sound
 
 
 def test_the_learning_rate_rises_through_the_warm_up(backbone: Path):
