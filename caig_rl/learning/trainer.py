@@ -152,8 +152,8 @@ class Trainer:
         is_best = bool(np.isfinite(progress.validation_loss)) and progress.validation_loss < progress.best_loss
         if is_best:
             progress.best_epoch, progress.best_loss = progress.epoch, progress.validation_loss
-        elif not progress.stopped and progress.epoch - progress.best_epoch >= self._config.patience:
-            progress.stopped = "patience"
+        elif not progress.stopped:
+            progress.stopped = self._out_of_patience()
         logger.info(
             "%s epoch %d: train %.4f, validation %.4f", self._task.name, progress.epoch, progress.train_loss, progress.validation_loss
         )
@@ -166,10 +166,16 @@ class Trainer:
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint that `save` wrote for the same task, world size, ZeRO stage and kind of fine-tuning.
 
+        Why it stopped is asked anew: broken steps may be sound at another learning rate, and patience may have grown.
+
         Raises:
             CheckpointError: none there, one cut short, or one of another shape.
         """
         self.progress = Progress(**load_engine(self.engine, folder, self._shape())["progress"])
+        self.progress.stopped = self._out_of_patience()
+
+    def _out_of_patience(self) -> str:
+        return "patience" if self.progress.epoch - self.progress.best_epoch >= self._config.patience else ""
 
     def export(self, folder: Path) -> None:
         """Write the model as it is as a plain folder (by rank 0); all ranks call."""

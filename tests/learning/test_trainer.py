@@ -187,3 +187,21 @@ def test_training_stops_when_patience_is_over(backbone: Path):
     trainer.train_epoch(make_groups(64, range(8)))
     assert not trainer.validate(validation)
     assert trainer.progress.stopped == "patience"
+
+
+def test_a_stopped_job_is_gone_on_with_where_its_reason_is_gone(backbone: Path, tmp_path: Path):
+    trainer = make_trainer(backbone, "vam", patience=2)
+    trainer.progress.epoch, trainer.progress.best_epoch, trainer.progress.stopped = 5, 3, "patience"
+    trainer.save(tmp_path / "patience")
+    trainer.progress.epoch, trainer.progress.stopped = 4, "broken_steps"
+    trainer.save(tmp_path / "broken")
+
+    def stopped(folder: str, patience: int) -> str:
+        again = make_trainer(backbone, "vam", patience=patience)
+        again.load(tmp_path / folder)
+        return again.progress.stopped
+
+    assert stopped("patience", 2) == "patience"
+    assert stopped("patience", 3) == ""
+    assert stopped("broken", 2) == ""
+    assert stopped("broken", 1) == "patience"
