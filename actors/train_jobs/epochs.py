@@ -48,6 +48,10 @@ class EpochLog:
         values = json.loads(self._folder.read_text(PROGRESS))
         return Progress(**{name: unknown[name] if value is None else value for name, value in values.items()})
 
+    def has_broken(self) -> bool:
+        """True where the job stopped at broken steps."""
+        return self._folder.exists(PROGRESS) and self.progress().stopped == "broken_steps"
+
     def _write(self, progress: Progress) -> None:
         """JSON has no NaN: what is not known yet is null."""
         values = {

@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -22,9 +22,11 @@ from ray.train.torch import TorchTrainer
 from actors.capacity import Need, live_nodes, refuse
 from actors.cluster import ray_cluster
 from actors.train_jobs.epochs import EpochLog
+from actors.train_jobs.identity import claim
 from caig_rl.config.schema import ClusterConfig
 from caig_rl.config.training import TrainJobConfig
 from caig_rl.data.clicks.splits import TRAIN, VALIDATION
+from caig_rl.data.clicks.training_files import TrainingFiles
 from caig_rl.errors import UserError
 from caig_rl.learning.engine import init_group
 from caig_rl.learning.regroup import load_at_any_size
@@ -48,19 +50,23 @@ class TrainJob:
     train: TrainJobConfig
     out: Path
     """Absolute local folder for the best model."""
-    train_rows: int
-    """Rows in the training file."""
+    files: TrainingFiles
+    """What it learns from, in a folder that every node sees."""
+    identity: Mapping[str, Any]
+    """`job_identity`: what it must share with the job that it goes on with."""
     seed: int
 
 
-def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progress:
-    """Train from `files` (train.parquet, validation.parquet), resuming a job of the same `out`; returns where it ended.
+def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
+    """Train, resuming a job of the same `out`; returns where it ended.
 
     Raises:
+        ConfigError: another job began with the same `out`.
         CapacityError: the cluster has no room for the ranks.
         UserError: the job failed more often than `max_failures` allows, or ended without a model.
     """
-    train = job.train
+    train, files = job.train, job.files.folder
+    claim(job_folder(job.out), job.out.name, job.identity)
     # Workers take the driver's environment: one thread each as configured, and no accelerator where none is asked for.
     environment = {"OMP_NUM_THREADS": str(train.threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     if train.num_gpus == 0:
@@ -101,7 +107,7 @@ def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progres
 
 
 def job_folder(out: Path) -> Path:
-    """Where the job that makes the model `out` keeps its checkpoints, metrics and TensorBoard files."""
+    """Where the job that makes the model `out` keeps its checkpoints, metrics, TensorBoard files and (in `files`) what it learns from."""
     return out.with_name(f"{out.name}-job")
 
 
@@ -114,7 +120,7 @@ def _train_rank(settings: dict[str, Any]) -> None:
     torch.set_num_threads(train.threads)
     rank, world_size = context.get_world_rank(), context.get_world_size()
     init_group(rank, world_size)
-    steps = train.epochs * max(job.train_rows // train.batch_size, 1)
+    steps = train.epochs * max(job.files.rows[TRAIN] // train.batch_size, 1)
     trainer = Trainer(job.make_task(), train, rank, steps, job.seed)
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from caig_rl.data.clicks.dataset import ClickDataset
 from caig_rl.data.clicks.files import parquet_writer
 from caig_rl.data.clicks.pairs import comparison_blocks
 from caig_rl.data.clicks.pictures import PictureFaults
+from caig_rl.data.clicks.training_files import source_digest
 from caig_rl.imaging.views import judge_view
 from caig_rl.types import ImageArray
 
@@ -32,6 +34,18 @@ GROUP_SCHEMA = pa.schema(
 """Columns of a training file."""
 GROUPS_PER_WRITE = 32
 """Tests a row group: what a reader must hold."""
+ROWS_PER_DIGEST = 4096
+"""Creatives at a time: they may hold their pictures."""
+
+
+def groups_source(data: ClickDataset, size: int) -> str:
+    """What `write_groups` reads, as one number (`source_digest`): files written from the same need not be written again."""
+    content = hashlib.sha256()
+    for batch in data.creatives.to_batches(max_chunksize=ROWS_PER_DIGEST):
+        content.update(batch.serialize())
+    texts = {product_id: data.texts[product_id] for product_id in sorted(data.texts)}
+    pictures = (data.images / name for name in data.creatives["image"].to_pylist() if name)
+    return source_digest((size, content.hexdigest(), texts, GROUP_SCHEMA.names), pictures)
 
 
 def write_groups(data: ClickDataset, split: str, size: int, folder: Path, faults: PictureFaults) -> int:
