@@ -39,6 +39,19 @@ def test_a_training_file_holds_every_test_of_its_split_with_its_creatives(tmp_pa
     np.testing.assert_allclose(first["clicks"], [20 + number % 7 + creative for creative in range(len(first["images"]))])
 
 
+def test_tests_are_written_in_an_order_that_means_nothing_and_is_the_same_each_time(tmp_path: Path):
+    data = load_click_dataset(log_with_bad_pictures(tmp_path).out, tmp_path, "train")
+    for place in ("one", "two"):
+        write_groups(data, "train", 32, tmp_path / place, PictureFaults())
+    order = pq.read_table(tmp_path / "one" / "train.parquet")["test_id"].to_pylist()
+    assert order == pq.read_table(tmp_path / "two" / "train.parquet")["test_id"].to_pylist()
+    logged = list(dict.fromkeys(data.creatives["test_id"].to_pylist()))
+    places = [logged.index(test) for test in order]
+    assert len(set(places)) == len(places) == 29
+    # Neighbours in the log are spread: in its own order the mean distance would be 1.
+    assert np.abs(np.diff(places)).mean() > 5
+
+
 def log_with_bad_pictures(folder: Path) -> ClicksConfig:
     """30 products of 3 creatives: p0 has one picture that is cut short, p1 one that is missing and one that is no picture."""
     rows = []
