@@ -95,6 +95,21 @@ def test_an_adapter_learns_alone_and_is_merged_into_a_plain_folder(backbone: Pat
         make_trainer(backbone, form, zero_stage=zero_stage).load(tmp_path / "checkpoint")
 
 
+def test_a_scorers_validation_batch_takes_one_forward_pass_and_measures_its_training_loss(backbone: Path):
+    trainer = make_trainer(backbone, "scorer")
+    passes = []
+    trainer.engine.module.model.register_forward_hook(lambda *call: passes.append(1))
+    (batch,) = make_groups(64, range(48, 56))
+    task = trainer._task
+    task.begin_validation()
+    with torch.no_grad():
+        seen = task.measure(trainer.engine, batch)
+        assert len(passes) == 1
+        assert seen.loss == pytest.approx(float(task.loss(trainer.engine, batch, np.random.default_rng(0), 0)), rel=1e-5)
+    # Of six pairs a test; creatives clicked alike have no order.
+    assert (seen.weight, seen.told) == (1.0, 47.0)
+
+
 def test_an_adapter_on_a_form_without_language_model_is_refused():
     with pytest.raises(ValueError, match="no language model"):
         RewardTrainConfig(form="vam", finetune="lora")
