@@ -75,7 +75,9 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
     with ray_cluster(cluster):
         if not cluster.autoscaling:
             refuse([Need("training rank", train.workers, rank)], live_nodes())
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        data = ray.data.DataContext.get_current()
+        # In the order of the files, or a job that lost a rank would differ from an undisturbed one by chance. Ray Train hands both on.
+        data.enable_progress_bars, data.execution_options.preserve_order = False, True
         trainer = TorchTrainer(
             _train_rank,
             train_loop_config={"job": job},
