@@ -113,6 +113,16 @@ def job_folder(out: Path) -> Path:
     return out.with_name(f"{out.name}-job")
 
 
+def rows_per_rank(batch_size: int, world_size: int) -> int:
+    """Rows of a step that each rank takes."""
+    return max(batch_size // world_size, 1)
+
+
+def steps_per_epoch(rows: int, world_size: int, batch_size: int) -> int:
+    """Optimiser steps in an epoch over `rows`: ranks get equally many of them, and the last batch may be smaller."""
+    return ceil(rows // world_size / rows_per_rank(batch_size, world_size))
+
+
 def _train_rank(settings: dict[str, Any]) -> None:
     """One rank's life."""
     import torch
@@ -122,13 +132,13 @@ def _train_rank(settings: dict[str, Any]) -> None:
     torch.set_num_threads(train.threads)
     rank, world_size = context.get_world_rank(), context.get_world_size()
     init_group(rank, world_size)
-    steps = train.epochs * max(job.files.rows[TRAIN] // train.batch_size, 1)
+    steps = train.epochs * steps_per_epoch(job.files.rows[TRAIN], world_size, train.batch_size)
     trainer = Trainer(job.make_task(), train, rank, steps, job.seed)
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder, tempfile.TemporaryDirectory(prefix="caig-rl-regroup-") as staging:
             load_at_any_size(trainer, Path(folder), Path(staging))
-    rows = max(train.batch_size // world_size, 1)
+    rows = rows_per_rank(train.batch_size, world_size)
 
     log = EpochLog(job_folder(job.out))
     if rank == 0:
