@@ -7,23 +7,26 @@ Table 2: the side-by-side form trained on equally many pairs of each pair policy
 
 Products and scenes are drawn, not rendered; a seed draws scenes, clicks, splits and new weights; the world's tastes are the same. Models
 start from a reader: the embedded policy, taught to read scenes (no clicks). At the embedded models' size the side-by-side form sees each
-creative at 32 px, the others at 64. Every cell is kept in --out and not computed again. Two cells run at a time, one thread each.
+creative at 32 px, the others at 64. Every cell is kept, in a folder of --out that is named after the plan, and not computed again. Two
+cells run at a time, one thread each.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import time
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from local_judge import local_endpoint
-from reward_world import TINY, Log, Plan, accuracy, cached_log, sides, true_labels
+from reward_world import TINY, WORLD, Log, Plan, accuracy, cached_log, sides, true_labels
 
 from caig_rl.config.reward import ClicksConfig, JudgeConfig, RewardTrainConfig
 from caig_rl.data.clicks.pairs import POLICIES
@@ -159,6 +162,13 @@ def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
     return {"cpu_s": time.process_time()}
 
 
+def plan_folder(out: Path, plan: Plan) -> Path:
+    """Where cells of this plan and of these rates are kept: one computed by others would be another figure under the same name."""
+    rates = {form: _rates(form) for form in (*SIZES, "pairs")}
+    told = json.dumps([asdict(plan), rates, SIZES, TABLE_1_IMPRESSIONS, TABLE_2_IMPRESSIONS, WORLD], sort_keys=True)
+    return out / f"plan-{hashlib.sha256(told.encode()).hexdigest()[:12]}"
+
+
 def kept(out: Path, name: str, cell: Any, *arguments: Any) -> dict[str, Any]:
     """A cell's figures, computed unless they are there."""
     file = out / f"{name}.json"
@@ -198,7 +208,8 @@ def main() -> None:
     parser.add_argument("--tiny", action="store_true", help="show that it runs")
     parser.add_argument("--no-judge", action="store_true", help="leave the judge out: no vLLM server")
     options = parser.parse_args()
-    out, seeds, plan = options.out, options.seeds, TINY if options.tiny else Plan()
+    seeds, plan = options.seeds, TINY if options.tiny else Plan()
+    out = plan_folder(options.out, plan)
     out.mkdir(parents=True, exist_ok=True)
     kept(out, "reader", make_reader, out, plan)
     cells: dict[str, tuple[Any, ...]] = {f"{form}-{seed}": (form_cell, out, plan, form, seed) for form in SIZES for seed in seeds}

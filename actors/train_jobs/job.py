@@ -7,10 +7,9 @@ an epoch counts once, and whole. The best model so far lies in the job's `out` a
 from __future__ import annotations
 
 import logging
-import math
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from math import ceil
 from pathlib import Path
@@ -22,11 +21,13 @@ from ray.train.torch import TorchTrainer
 
 from actors.capacity import Need, live_nodes, refuse
 from actors.cluster import ray_cluster
+from actors.train_jobs.epochs import EpochLog
+from actors.train_jobs.identity import claim
 from caig_rl.config.schema import ClusterConfig
 from caig_rl.config.training import TrainJobConfig
 from caig_rl.data.clicks.splits import TRAIN, VALIDATION
+from caig_rl.data.clicks.training_files import TrainingFiles
 from caig_rl.errors import UserError
-from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.learning.engine import init_group
 from caig_rl.learning.regroup import load_at_any_size
 from caig_rl.learning.train_task import TrainTask
@@ -49,19 +50,23 @@ class TrainJob:
     train: TrainJobConfig
     out: Path
     """Absolute local folder for the best model."""
-    train_rows: int
-    """Rows in the training file."""
+    files: TrainingFiles
+    """What it learns from, in a folder that every node sees."""
+    identity: Mapping[str, Any]
+    """`job_identity`: what it must share with the job that it goes on with."""
     seed: int
 
 
-def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progress:
-    """Train from `files` (train.parquet, validation.parquet), resuming a job of the same `out`; returns where it ended.
+def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
+    """Train, resuming a job of the same `out`; returns where it ended.
 
     Raises:
+        ConfigError: another job began with the same `out`.
         CapacityError: the cluster has no room for the ranks.
         UserError: the job failed more often than `max_failures` allows, or ended without a model.
     """
-    train = job.train
+    train, files = job.train, job.files.folder
+    claim(job_folder(job.out), job.out.name, job.identity)
     # Workers take the driver's environment: one thread each as configured, and no accelerator where none is asked for.
     environment = {"OMP_NUM_THREADS": str(train.threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     if train.num_gpus == 0:
@@ -70,7 +75,9 @@ def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progres
     with ray_cluster(cluster):
         if not cluster.autoscaling:
             refuse([Need("training rank", train.workers, rank)], live_nodes())
-        ray.data.DataContext.get_current().enable_progress_bars = False
+        data = ray.data.DataContext.get_current()
+        # In the order of the files, or a job that lost a rank would differ from an undisturbed one by chance. Ray Train hands both on.
+        data.enable_progress_bars, data.execution_options.preserve_order = False, True
         trainer = TorchTrainer(
             _train_rank,
             train_loop_config={"job": job},
@@ -92,17 +99,28 @@ def run_train_job(job: TrainJob, files: Path, cluster: ClusterConfig) -> Progres
             datasets={split: ray.data.read_parquet(str(files / f"{split}.parquet")) for split in (TRAIN, VALIDATION)},
         )
         try:
-            result = trainer.fit()
+            trainer.fit()
         except ray.train.TrainingFailedError as error:
             raise UserError(f"training failed; the best model so far, if any, is in {job.out}. {error}") from error
-    progress = Progress(**{name: value for name, value in result.metrics.items() if name in asdict(Progress())})
+    # Ray's own record of the metrics holds none where no checkpoint was written, and no NaN.
+    progress = EpochLog(job_folder(job.out)).progress()
     check_trained(progress)
     return progress
 
 
 def job_folder(out: Path) -> Path:
-    """Where the job that makes the model `out` keeps its checkpoints, metrics and TensorBoard files."""
+    """Where the job that makes the model `out` keeps its checkpoints, metrics, TensorBoard files and (in `files`) what it learns from."""
     return out.with_name(f"{out.name}-job")
+
+
+def rows_per_rank(batch_size: int, world_size: int) -> int:
+    """Rows of a step that each rank takes."""
+    return max(batch_size // world_size, 1)
+
+
+def steps_per_epoch(rows: int, world_size: int, batch_size: int) -> int:
+    """Optimiser steps in an epoch over `rows`: ranks get equally many of them, and the last batch may be smaller."""
+    return ceil(rows // world_size / rows_per_rank(batch_size, world_size))
 
 
 def _train_rank(settings: dict[str, Any]) -> None:
@@ -114,18 +132,23 @@ def _train_rank(settings: dict[str, Any]) -> None:
     torch.set_num_threads(train.threads)
     rank, world_size = context.get_world_rank(), context.get_world_size()
     init_group(rank, world_size)
-    steps = train.epochs * max(job.train_rows // train.batch_size, 1)
+    steps = train.epochs * steps_per_epoch(job.files.rows[TRAIN], world_size, train.batch_size)
     trainer = Trainer(job.make_task(), train, rank, steps, job.seed)
     checkpoint = ray.train.get_checkpoint()
     if checkpoint is not None:
         with checkpoint.as_directory() as folder, tempfile.TemporaryDirectory(prefix="caig-rl-regroup-") as staging:
             load_at_any_size(trainer, Path(folder), Path(staging))
-    rows = max(train.batch_size // world_size, 1)
+    rows = rows_per_rank(train.batch_size, world_size)
+
+    log = EpochLog(job_folder(job.out))
+    if rank == 0:
+        log.settle(trainer.progress)
 
     def after_epoch(progress: Progress) -> None:
-        _report(trainer)
+        if progress.is_sound:
+            _report(trainer)
         if rank == 0:
-            _note(progress, job_folder(job.out))
+            log.note(progress)
 
     trainer.run(
         lambda epoch: _batches(TRAIN, rows, job.seed + epoch),
@@ -135,14 +158,6 @@ def _train_rank(settings: dict[str, Any]) -> None:
     )
 
 
-def _note(progress: Progress, folder: Path) -> None:
-    """A row of `metrics.jsonl` an epoch, after its checkpoint is safe: an epoch that is run again has no row yet."""
-    run_folder = RunFolder(str(folder.parent), folder.name)
-    numbers = {name: value for name, value in asdict(progress).items() if isinstance(value, (int, float)) and math.isfinite(value)}
-    run_folder.append_metrics({"round": progress.epoch, **numbers})
-    run_folder.close()
-
-
 def _batches(split: str, rows: int, shuffle_seed: int | None) -> Iterator[Any]:
     shard = ray.train.get_dataset_shard(split)
     shuffle = {} if shuffle_seed is None else {"local_shuffle_buffer_size": SHUFFLE_ROWS, "local_shuffle_seed": shuffle_seed}
@@ -150,7 +165,7 @@ def _batches(split: str, rows: int, shuffle_seed: int | None) -> Iterator[Any]:
 
 
 def _report(trainer: Trainer) -> None:
-    """A barrier: every rank hands over its part of the checkpoint. Ray uploads it before it returns, or a kill just after would lose it."""
+    """A barrier: every rank hands over its part of the checkpoint. It is uploaded when this returns, and counts up to a poll later."""
     with tempfile.TemporaryDirectory(prefix="caig-rl-job-") as folder:
         trainer.save(Path(folder))
         ray.train.report(asdict(trainer.progress), checkpoint=ray.train.Checkpoint.from_directory(folder))

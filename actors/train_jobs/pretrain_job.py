@@ -5,19 +5,22 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
+from actors.train_jobs.identity import job_identity
 from actors.train_jobs.job import TrainJob
 from caig_rl.config.schema import Config
+from caig_rl.data.clicks.training_files import TrainingFiles
 from caig_rl.learning.pretrain_task import pretrain_task
 
 
-def pretrain_job(config: Config, backbone: Path, train_rows: int) -> TrainJob:
-    """The job that trains the policy's backbone on a training file of `train_rows` rows.
+def pretrain_job(config: Config, backbone: Path, files: TrainingFiles) -> TrainJob:
+    """The job that trains the policy's backbone on `files`, a row an example.
 
     Args:
         config: `pretrain`, `policy.trust_remote_code` and `run.seed` are read.
         backbone: checked model folder, on every node.
-        train_rows: rows in the training file, each one example an epoch.
+        files: see `write_pretrain_rows`.
     """
     train, seed = config.pretrain, config.run.seed
     task = partial(pretrain_task, train, backbone, config.policy.trust_remote_code, seed)
-    return TrainJob(task, train, Path(train.out).absolute(), train_rows, seed)
+    identity = job_identity("pretrain", train, files, backbone, seed, {})
+    return TrainJob(task, train, Path(train.out).absolute(), files, identity, seed)

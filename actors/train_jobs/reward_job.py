@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
+from actors.train_jobs.identity import job_identity
 from actors.train_jobs.job import TrainJob
 from caig_rl.config.schema import Config
+from caig_rl.data.clicks.training_files import TrainingFiles
 from caig_rl.learning.reward_objective import LogFacts
 from caig_rl.learning.reward_task import RewardTask
 
 
-def reward_job(config: Config, facts: LogFacts, backbone: Path, train_tests: int) -> TrainJob:
-    """The job that trains `reward.train.form` on a training file of `train_tests` tests.
+def reward_job(config: Config, facts: LogFacts, backbone: Path, files: TrainingFiles) -> TrainJob:
+    """The job that trains `reward.train.form` on `files`, a row a test.
 
     Args:
         config: `reward.train`, `clicks` and `run.seed` are read.
         facts: what the whole training log says.
         backbone: checked model folder, on every node.
-        train_tests: tests in the training file.
+        files: see `write_groups`.
     """
     train, seed = config.reward.train, config.run.seed
     task = partial(RewardTask, train, config.clicks, facts, backbone, seed)
-    return TrainJob(task, train, Path(train.out).absolute(), train_tests, seed)
+    apart = {"clicks.policy": config.clicks.policy, "the log's facts": asdict(facts)}
+    identity = job_identity("reward.train", train, files, backbone, seed, apart)
+    return TrainJob(task, train, Path(train.out).absolute(), files, identity, seed)

@@ -14,10 +14,15 @@ from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolv
 from caig_rl.cli.training_text import print_training
 from caig_rl.config.schema import Config
 from caig_rl.errors import CatalogError
+from caig_rl.interfaces import ProductSource
 from caig_rl.types import Rejected
 
 if TYPE_CHECKING:
+    from caig_rl.data.captions import CaptionedCreative
+    from caig_rl.data.clicks.training_files import TrainingFiles
     from caig_rl.data.pretrain_rows import PretrainFiles, TextRules
+
+    CaptionedFile = tuple[Sequence[CaptionedCreative], Sequence[Rejected], int]
 
 
 def pretrain(config: ConfigFile = None, overrides: Overrides = None) -> None:
@@ -30,25 +35,19 @@ def pretrain(config: ConfigFile = None, overrides: Overrides = None) -> None:
 
 
 def _pretrain(settings: Config) -> None:
-    import tempfile
-
-    from actors.train_jobs.job import run_train_job
+    from actors.train_jobs.job import job_folder, run_train_job
     from actors.train_jobs.pretrain_job import pretrain_job
-    from caig_rl.data.clicks.splits import TRAIN, VALIDATION
     from caig_rl.models.folders import resolve_model_folder
 
     train = settings.pretrain
     backbone = resolve_model_folder(train.backbone, "policy", settings.policy.trust_remote_code).absolute()
-    with tempfile.TemporaryDirectory(prefix="caig-rl-pretrain-files-") as files:
-        written = _write_files(settings, _rules(settings, backbone), Path(files))
-        counts = {split: written.rows[split] for split in (TRAIN, VALIDATION)}
-        if min(counts.values()) < train.workers:
-            raise CatalogError(
-                f"each of {train.workers} rank(s) needs a row to train on and one to stop by: {counts}; see pretrain.validation_share"
-            )
-        job = pretrain_job(settings, backbone, counts[TRAIN])
-        progress = run_train_job(job, Path(files), settings.cluster)
-    print_training(progress, job.out)
+    files = _training_files(settings, backbone, job_folder(Path(train.out).absolute()) / "files")
+    if min(files.rows.values()) < train.workers:
+        raise CatalogError(
+            f"each of {train.workers} rank(s) needs a row to train on and one to stop by: {files.rows}; see pretrain.validation_share"
+        )
+    job = pretrain_job(settings, backbone, files)
+    print_training(run_train_job(job, settings.cluster), job.out)
 
 
 def _rules(settings: Config, backbone: Path) -> TextRules:
@@ -64,16 +63,32 @@ def _rules(settings: Config, backbone: Path) -> TextRules:
     )
 
 
-def _write_files(settings: Config, rules: TextRules, folder: Path) -> PretrainFiles:
+def _training_files(settings: Config, backbone: Path, folder: Path) -> TrainingFiles:
     from caig_rl.data.captions import load_captioned
-    from caig_rl.data.pretrain_rows import write_pretrain_rows
+    from caig_rl.data.catalog import FileCatalog
+    from caig_rl.data.clicks.training_files import source_digest, training_files
     from caig_rl.learning.pretrain_examples import asks_about_photos
 
     train, (source, _, _) = settings.pretrain, sources(settings)
     if not train.creatives and not asks_about_photos(train.shares):
         raise CatalogError("pretrain.creatives is empty, and pretrain.shares asks for prompts alone: they are learned from captioned ads")
     known = {product.product_id for product in source.products}
-    captioned, rejected, read = load_captioned(Path(train.creatives), train.columns, known) if train.creatives else ([], [], 0)
+    ads = load_captioned(Path(train.creatives), train.columns, known) if train.creatives else ([], [], 0)
+    sizes = (settings.imaging.size, settings.policy.image_size, settings.policy.max_tokens)
+    rules = (settings.run.seed, train.validation_share, asks_about_photos(train.shares), str(backbone), settings.world)
+    photos = list(source.images.values()) if isinstance(source, FileCatalog) else []
+    digest = source_digest((tuple(source.products), ads, sizes, rules), [*photos, *(ad.image for ad in ads[0])])
+    files = training_files(folder, digest, lambda place: _write_files(settings, _rules(settings, backbone), source, ads, place))
+    if files.is_reused:
+        console.print(f"rows: {files.rows} (in {folder}, as before)", highlight=False, soft_wrap=True)
+    return files
+
+
+def _write_files(settings: Config, rules: TextRules, source: ProductSource, ads: CaptionedFile, folder: Path) -> dict[str, int]:
+    from caig_rl.data.pretrain_rows import write_pretrain_rows
+    from caig_rl.learning.pretrain_examples import asks_about_photos
+
+    train, (captioned, rejected, read) = settings.pretrain, ads
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task("pictures", total=len(source.products))
         written = write_pretrain_rows(
@@ -89,7 +104,7 @@ def _write_files(settings: Config, rules: TextRules, folder: Path) -> PretrainFi
         )
     written.check(rejected, read, train.max_faulty_share)
     _print_files(written, [*rejected, *written.rejected], len(source.products))
-    return written
+    return dict(written.rows)
 
 
 def _print_files(written: PretrainFiles, rejected: Sequence[Rejected], products: int) -> None:

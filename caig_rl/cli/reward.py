@@ -19,6 +19,7 @@ from caig_rl.types import Product
 
 if TYPE_CHECKING:
     from caig_rl.data.clicks.dataset import ClickDataset
+    from caig_rl.data.clicks.pictures import PictureFaults
     from caig_rl.evaluation.reward_evaluation import Accuracy, RewardEvaluation
     from caig_rl.evaluation.reward_judging import Judging
     from caig_rl.models.reward_model import RewardModel
@@ -43,41 +44,54 @@ def reward_eval(config: ConfigFile = None, overrides: Overrides = None, also: Al
 
 
 def _train(settings: Config) -> None:
-    import tempfile
-
-    from actors.train_jobs.job import run_train_job
+    from actors.train_jobs.job import job_folder, run_train_job
     from actors.train_jobs.reward_job import reward_job
     from caig_rl.data.clicks.dataset import load_click_dataset
-    from caig_rl.data.clicks.groups import write_groups
+    from caig_rl.data.clicks.groups import groups_source
     from caig_rl.data.clicks.splits import TRAIN, VALIDATION
+    from caig_rl.data.clicks.training_files import training_files
     from caig_rl.learning.reward_objective import log_facts
     from caig_rl.models.folders import resolve_model_folder
 
     train = settings.reward.train
     data = load_click_dataset(settings.clicks.out, _image_folder(settings), TRAIN, _texts(settings))
     backbone = resolve_model_folder(train.backbone, "policy").absolute()
-    with tempfile.TemporaryDirectory(prefix="caig-rl-reward-files-") as files:
-        counts = {split: write_groups(data, split, train.image_size, Path(files)) for split in (TRAIN, VALIDATION)}
-        console.print(f"{counts[TRAIN]} tests to train on, {counts[VALIDATION]} to stop by")
-        least = train.workers
-        if min(counts.values()) < least:
-            raise ClickLogError(
-                f"each of {least} rank(s) needs a test to train on and one to stop by: {counts}; see clicks.validation_share"
-            )
-        job = reward_job(settings, log_facts(data, settings.clicks.out), backbone, counts[TRAIN])
-        progress = run_train_job(job, Path(files), settings.cluster)
-    print_training(progress, job.out)
+    source = groups_source(data, train.image_size)
+    folder = job_folder(Path(train.out).absolute()) / "files"
+    files = training_files(folder, source, lambda place: _write_groups(settings, data, place))
+    again = f" (in {folder}, as before)" if files.is_reused else ""
+    console.print(f"{files.rows[TRAIN]} tests to train on, {files.rows[VALIDATION]} to stop by{again}", highlight=False, soft_wrap=True)
+    job = reward_job(settings, log_facts(data, settings.clicks.out), backbone, files)
+    if min(files.rows.values()) < train.workers:
+        raise ClickLogError(
+            f"each of {train.workers} rank(s) needs a test to train on and one to stop by: {files.rows}; see clicks.validation_share"
+        )
+    print_training(run_train_job(job, settings.cluster), job.out)
+
+
+def _write_groups(settings: Config, data: ClickDataset, folder: Path) -> dict[str, int]:
+    from caig_rl.data.clicks.groups import write_groups
+    from caig_rl.data.clicks.pictures import PictureFaults
+    from caig_rl.data.clicks.splits import TRAIN, VALIDATION
+
+    faults, size = PictureFaults(), settings.reward.train.image_size
+    rows = {split: write_groups(data, split, size, folder, faults) for split in (TRAIN, VALIDATION)}
+    _print_faults(faults, settings)
+    return rows
 
 
 def _evaluate(settings: Config, also: list[Path]) -> None:
     from caig_rl.data.clicks.dataset import load_click_dataset
     from caig_rl.data.clicks.files import write_text
+    from caig_rl.data.clicks.pictures import PictureFaults, readable_pairs
     from caig_rl.data.clicks.splits import HELDOUT
     from caig_rl.evaluation.reward_evaluation import evaluate_pairs
     from caig_rl.evaluation.reward_judging import shared_agreement
     from caig_rl.evaluation.reward_report import NUMBERS, PAGE, render_reward_report, reward_headline, reward_json
 
-    data = load_click_dataset(settings.clicks.out, _image_folder(settings), HELDOUT, _texts(settings))
+    logged, faults = load_click_dataset(settings.clicks.out, _image_folder(settings), HELDOUT, _texts(settings)), PictureFaults()
+    data = readable_pairs(logged, faults)
+    _print_faults(faults, settings)
     models = _models(settings, also)
     judgings = {name: _judged(name, model, data, settings.reward.batch_size) for name, model in models.items()}
     evaluations = {name: evaluate_pairs(judging.pairs, settings.run.seed) for name, judging in judgings.items()}
@@ -90,6 +104,13 @@ def _evaluate(settings: Config, also: list[Path]) -> None:
     _print_table(evaluations)
     for file, text in ((PAGE, page), (NUMBERS, reward_json(judgings, evaluations, agreements))):
         console.print(f"wrote {write_text(settings.clicks.out, file, text)}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _print_faults(faults: PictureFaults, settings: Config) -> None:
+    """Name what is left out; too much of it ends the command."""
+    faults.check(settings.clicks.max_faulty_share)
+    for line in faults.lines():
+        console.print(f"[yellow]left out[/] {escape(line)}", highlight=False)
 
 
 def _models(settings: Config, also: list[Path]) -> dict[str, RewardModel]:

@@ -25,7 +25,7 @@ class ClicksConfig(_Section):
     images: FilePath | None = None
     """Folder that the log's image paths are relative to. Empty: the log's own folder."""
     max_faulty_share: Share = 0.05
-    """More faulty rows than this share of all rows stop the job."""
+    """More faulty rows than this share of all rows stop the job, and more unusable pictures than this share of those read."""
     split: Literal["auto", "propensity", "share", "equal", "unchecked"] = "auto"
     """How traffic was meant to be split. "auto": by the log's column `propensity`, else by its column `share`, else equally."""
     sample_ratio_level: float = Field(0.01, gt=0.0, lt=1.0)

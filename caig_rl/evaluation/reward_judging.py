@@ -30,10 +30,10 @@ class Judging:
 
 
 def judge_dataset(model: RewardModel, data: ClickDataset, batch_size: int = 64, progress: Progress = lambda done, total: None) -> Judging:
-    """The model's answer to every pair of `data`; pairs that it cannot answer are left out and counted.
+    """The model's answer to every pair of `data` (`readable_pairs` of a log); pairs that it cannot answer are left out and counted.
 
     Raises:
-        ClickLogError: a picture cannot be read.
+        PictureRefused: a picture cannot be read.
         RewardError: not one pair has an answer.
     """
     total = len(data.first)

@@ -137,15 +137,27 @@ def learning_rate(step: int, total_steps: int, config: LearnerConfig, warmup_ste
 
 
 def take_step(engine: Any, lr: float) -> float:
-    """Apply the gathered gradients at learning rate `lr`; returns their norm over all ranks and weights, before clipping."""
+    """Apply the gathered gradients at learning rate `lr`; returns their norm over all ranks and weights, before clipping.
+
+    Where the norm is no finite number, on every rank alike, the gradients are dropped and the weights stay as they are.
+    """
     for group in engine.optimizer.param_groups:
         group["lr"] = lr * group.get("lr_scale", 1.0)
-    # Plain float32 without ZeRO is the one case whose norm DeepSpeed does not keep; there every rank holds the whole reduced gradient.
-    gradients = [parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]
-    is_plain = engine.zero_optimization_stage() == 0 and not engine.bfloat16_enabled()
-    plain_norm = float(nn.utils.get_total_norm(gradients)) if is_plain else 0.0
+    if engine.zero_optimization_stage() == 0 and not engine.bfloat16_enabled():
+        return _take_plain_step(engine)
+    # DeepSpeed's own optimisers skip such a step by themselves, and say so.
     engine.step()
-    return plain_norm if is_plain else float(engine.get_global_grad_norm())
+    return float(engine.get_global_grad_norm()) if engine.was_step_applied() else math.inf
+
+
+def _take_plain_step(engine: Any) -> float:
+    """Plain float32 without ZeRO: DeepSpeed keeps no norm and skips no step; every rank holds the whole reduced gradient."""
+    norm = float(nn.utils.get_total_norm([parameter.grad for parameter in engine.module.parameters() if parameter.grad is not None]))
+    if math.isfinite(norm):
+        engine.step()
+    else:
+        engine.zero_grad()
+    return norm
 
 
 def gathered_copy(tensor: torch.Tensor) -> torch.Tensor:

@@ -127,8 +127,7 @@ def batch_loss(
 
     tests = np.arange(len(rows.product_texts))
     if isinstance(model, RewardScorer):
-        scores, tau = engine([rows.product_texts[int(k)] for k in rows.product_index], rows.images)
-        return scorer_batch(scores, tau, rows, facts.prior_logit, facts.prior_impressions, max(facts.mean_clicks, 1e-9))
+        return scorer_loss(engine, rows, facts)[0]
     if model.kind == "vam":
         ctr = vam_ctr(rows, facts.rate)
         return vam_batch(forward, rows, [np.flatnonzero(rows.product_index == test) for test in tests], ctr)
@@ -138,6 +137,12 @@ def batch_loss(
         return _pair_loss(forward, model, rows, pairs, facts, rng)
     # The forward pass is taken all the same: under ZeRO 3 the other ranks wait in it.
     return 0.0 * _pair_loss(forward, model, rows, every, facts, rng)
+
+
+def scorer_loss(engine: Any, rows: RewardRows, facts: LogFacts) -> tuple[torch.Tensor, torch.Tensor]:
+    """(mean loss, (N,) scores in log-odds) of the batch by one forward pass of the scorer in `engine`."""
+    scores, tau = engine([rows.product_texts[int(k)] for k in rows.product_index], rows.images)
+    return scorer_batch(scores, tau, rows, facts.prior_logit, facts.prior_impressions, max(facts.mean_clicks, 1e-9)), scores
 
 
 def _pair_loss(

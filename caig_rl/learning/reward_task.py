@@ -12,8 +12,8 @@ import torch
 
 from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.learning.engine import gathered_copy
-from caig_rl.learning.reward_objective import LogFacts, Trainee, batch_loss, new_model, rows_of_groups
-from caig_rl.learning.reward_pairs import FloatArray, all_pairs, fit_tau
+from caig_rl.learning.reward_objective import LogFacts, Trainee, batch_loss, new_model, rows_of_groups, scorer_loss
+from caig_rl.learning.reward_pairs import FloatArray, RewardPairs, all_pairs, fit_tau
 from caig_rl.learning.reward_rows import RewardRows
 from caig_rl.learning.train_task import Measured
 from caig_rl.models.policy import attach_lora, merged_weights
@@ -70,22 +70,35 @@ class RewardTask:
     def measure(self, engine: Any, batch: Groups) -> Measured:
         """Loss, and how many pairs with an order the model puts in it."""
         rows = rows_of_groups(self.model, batch)
-        loss = batch_loss(engine, self.model, rows, self._facts, self._clicks, None)
         pairs = all_pairs(rows, np.arange(len(rows.product_texts)), self._facts.prior_impressions)
+        if isinstance(self.model, RewardScorer):
+            # Its loss asks for every creative's score, as the order does: one forward pass gives both.
+            loss, scores = scorer_loss(engine, rows, self._facts)
+            difference = self._differences(rows, scores, pairs)
+        else:
+            loss = batch_loss(engine, self.model, rows, self._facts, self._clicks, None)
+            difference = self._ask(engine, rows, pairs)
+        told = pairs.label != 0.5
+        guess = 0.5 + 0.5 * np.sign(difference[told])
+        return Measured(float(loss), 1.0, float((1.0 - np.abs(guess - pairs.label[told])).sum()), float(told.sum()))
+
+    def _ask(self, engine: Any, rows: RewardRows, pairs: RewardPairs) -> FloatArray:
+        """(M,) by how much the model prefers each pair's first."""
         texts = [rows.product_texts[int(k)] for k in rows.product_index]
         if isinstance(self.model, SideBySideReward):
             first, second = ([rows.images[int(k)] for k in side] for side in (pairs.first, pairs.second))
             of_pair = [texts[int(k)] for k in pairs.first]
-            difference = _left(engine, self.model, of_pair, first, second) - _left(engine, self.model, of_pair, second, first)
-        else:
-            answer = engine(texts, rows.images)[0]
-            scores = (answer if isinstance(answer, torch.Tensor) else answer[0]).cpu().double().numpy()
-            difference = scores[pairs.first] - scores[pairs.second]
-            self._pairs.append((difference, pairs.order_probability))
-            self._rows.append((scores, dataclasses.replace(rows, images=[])))
-        told = pairs.label != 0.5
-        guess = 0.5 + 0.5 * np.sign(difference[told])
-        return Measured(float(loss), 1.0, float((1.0 - np.abs(guess - pairs.label[told])).sum()), float(told.sum()))
+            return _left(engine, self.model, of_pair, first, second) - _left(engine, self.model, of_pair, second, first)
+        answer = engine(texts, rows.images)[0]
+        return self._differences(rows, answer if isinstance(answer, torch.Tensor) else answer[0], pairs)
+
+    def _differences(self, rows: RewardRows, answer: torch.Tensor, pairs: RewardPairs) -> FloatArray:
+        """(M,) differences of the (N,) scores `answer`, which are kept for `export`."""
+        scores = answer.cpu().double().numpy()
+        difference: FloatArray = scores[pairs.first] - scores[pairs.second]
+        self._pairs.append((difference, pairs.order_probability))
+        self._rows.append((scores, dataclasses.replace(rows, images=[])))
+        return difference
 
     def export(self, folder: Path, rank: int) -> None:
         """Write the plain reward folder; what it says of its own scale is read off this rank's last validation pass."""

@@ -15,7 +15,7 @@ from transformers import ProcessorMixin
 
 from caig_rl.learning.engine import gathered_copy
 from caig_rl.learning.train_task import Measured
-from caig_rl.models.logprobs import AnswerLogProbs, batch_log_probs, collate_answers
+from caig_rl.models.logprobs import AnswerBatch, AnswerLogProbs, batch_log_probs, collate_answers
 from caig_rl.models.policy import merged_state_dict, save_policy_folder
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.types import ImageArray
@@ -88,10 +88,15 @@ def sft_loss(model: nn.Module, processor: ProcessorMixin, batch: Sequence[SftExa
 
 def answers_log_probs(model: nn.Module, processor: ProcessorMixin, batch: Sequence[SftExample]) -> AnswerLogProbs:
     """Log-probs of the answers' tokens, the end token included."""
+    return batch_log_probs(model, answer_batch(processor, batch))
+
+
+def answer_batch(processor: ProcessorMixin, batch: Sequence[SftExample]) -> AnswerBatch:
+    """Prompts, pictures and answers with their end token, ready for one forward pass."""
     prompts = [chat_prompt(processor, example.instruction) for example in batch]
     encoded = encode_prompts(processor, prompts, [example.image for example in batch])
     answers = answer_token_ids(processor, [example.answer for example in batch])
-    return batch_log_probs(model, collate_answers(encoded, answers, processor))
+    return collate_answers(encoded, answers, processor)
 
 
 def answer_token_ids(processor: ProcessorMixin, answers: Sequence[str]) -> list[tuple[int, ...]]:

@@ -7,6 +7,7 @@ build` and the benchmarks in their own process.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -25,7 +26,7 @@ from caig_rl.learning.train_task import TrainTask
 logger = logging.getLogger(__name__)
 
 MAX_DROPPED_IN_A_ROW = 3
-"""Steps in a row whose loss is no number, after which training stops."""
+"""Steps in a row whose loss or gradient is no number, after which training stops."""
 
 
 @dataclass(slots=True)
@@ -36,7 +37,7 @@ class Progress:
     """Epochs done."""
     step: int = 0
     dropped: int = 0
-    """Steps dropped because their loss was no finite number on some rank."""
+    """Steps dropped because their loss was no finite number on some rank, or their gradient."""
     examples: int = 0
     """Products or examples trained on in the last epoch, over all ranks."""
     train_loss: float = float("nan")
@@ -47,6 +48,11 @@ class Progress:
     best_loss: float = float("inf")
     stopped: str = ""
     """Why training ended before its last epoch: "", "patience" or "broken_steps"."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether the weights as they are can be gone on from: an epoch whose validation loss is no number leaves no checkpoint."""
+        return math.isfinite(self.validation_loss)
 
 
 def check_trained(progress: Progress) -> None:
@@ -112,19 +118,24 @@ class Trainer:
         self.progress.examples = int(examples)
 
     def _step(self, loss: torch.Tensor) -> bool:
-        """Take one step, unless the loss of some rank is no finite number."""
+        """Take one step, unless the loss of some rank, or the gradient, is no finite number."""
         (broken,) = sum_over_ranks(torch.tensor([float(not torch.isfinite(loss.detach()))])).tolist()
         if broken:
-            self.progress.dropped += 1
-            self._in_a_row += 1
-            self.progress.stopped = "broken_steps" if self._in_a_row >= MAX_DROPPED_IN_A_ROW else ""
-            logger.warning("a step was dropped: its loss is no finite number on %d rank(s), %d so far", int(broken), self.progress.dropped)
-            return False
+            return self._drop(f"its loss is no finite number on {int(broken)} rank(s)")
         self.engine.backward(loss)
-        take_step(self.engine, learning_rate(self.progress.step, self._total_steps, self._learner, self._warmup))
+        norm = take_step(self.engine, learning_rate(self.progress.step, self._total_steps, self._learner, self._warmup))
+        if not math.isfinite(norm):
+            return self._drop("its gradient is no finite number")
         self.progress.step += 1
         self._in_a_row = 0
         return True
+
+    def _drop(self, why: str) -> bool:
+        self.progress.dropped += 1
+        self._in_a_row += 1
+        self.progress.stopped = "broken_steps" if self._in_a_row >= MAX_DROPPED_IN_A_ROW else ""
+        logger.warning("a step was dropped: %s, %d so far", why, self.progress.dropped)
+        return False
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Any]) -> bool:
@@ -141,8 +152,8 @@ class Trainer:
         is_best = bool(np.isfinite(progress.validation_loss)) and progress.validation_loss < progress.best_loss
         if is_best:
             progress.best_epoch, progress.best_loss = progress.epoch, progress.validation_loss
-        elif not progress.stopped and progress.epoch - progress.best_epoch >= self._config.patience:
-            progress.stopped = "patience"
+        elif not progress.stopped:
+            progress.stopped = self._out_of_patience()
         logger.info(
             "%s epoch %d: train %.4f, validation %.4f", self._task.name, progress.epoch, progress.train_loss, progress.validation_loss
         )
@@ -155,10 +166,16 @@ class Trainer:
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint that `save` wrote for the same task, world size, ZeRO stage and kind of fine-tuning.
 
+        Why it stopped is asked anew: broken steps may be sound at another learning rate, and patience may have grown.
+
         Raises:
             CheckpointError: none there, one cut short, or one of another shape.
         """
         self.progress = Progress(**load_engine(self.engine, folder, self._shape())["progress"])
+        self.progress.stopped = self._out_of_patience()
+
+    def _out_of_patience(self) -> str:
+        return "patience" if self.progress.epoch - self.progress.best_epoch >= self._config.patience else ""
 
     def export(self, folder: Path) -> None:
         """Write the model as it is as a plain folder (by rank 0); all ranks call."""

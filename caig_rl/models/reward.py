@@ -28,8 +28,9 @@ class RewardSpec:
     """Side of the creative as the model sees it, in pixels."""
     prior_logit: float = -4.0
     """a for a product without clicks of its own, in log-odds: the intercept that fits all validation rows together."""
-    text_template: str = "{title} ({category})"
-    """The product's text beside the creative; fields title, category, description."""
+    text_template: str = "Product: {title} ({category}). Describe the background of this ad."
+    """The product's text beside the creative; fields title, category, description. A question that the backbone was taught to answer, so
+    that the last token holds what it would say of the background."""
     tau: float = 1.0
     """Log-odds that a creative is the better one, per log-odds of a click between it and the other."""
     kind: str = "scorer"

@@ -30,8 +30,8 @@ from caig_rl.world.products import WorldProducts
 FloatArray = npt.NDArray[np.float64]
 IMPRESSIONS = 5000
 """Impressions a creative in the logs."""
-HELDOUT_SHARE = 0.1
-"""Share of the products kept for held-out accuracy."""
+HELDOUT_SHARE = VALIDATION_SHARE = 0.1
+"""Share of the products kept for held-out accuracy, and as many to choose the best epoch and the prior by."""
 PRIOR_IMPRESSIONS = 300.0
 """Weight of a product's own CTR in each creative's posterior, in impressions."""
 
@@ -72,13 +72,24 @@ def draw_creatives(
     return out
 
 
-def split_products(count: int, seed: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """(training, held out) numbers of `count` products, no product in both, at least one in each. Raises ValueError for fewer than two."""
-    if count < 2:
-        raise ValueError(f"{count} product(s) with logged creatives; at least 2 are needed, so that one can be held out")
+@dataclass(frozen=True, slots=True)
+class ProductSplit:
+    """Numbers of products, ascending; each product is in one part."""
+
+    training: npt.NDArray[np.int64]
+    validation: npt.NDArray[np.int64]
+    """What the best epoch and the prior are chosen by: never what accuracy is reported on."""
+    heldout: npt.NDArray[np.int64]
+
+
+def split_products(count: int, seed: int) -> ProductSplit:
+    """A random split of `count` products, at least one in each part. Raises ValueError for fewer than three."""
+    if count < 3:
+        raise ValueError(f"{count} product(s) with logged creatives; at least 3 are needed: to train on, to stop by and to hold out")
     shuffled = np.random.default_rng(seed).permutation(count)
-    heldout = min(max(round(HELDOUT_SHARE * count), 1), count - 1)
-    return np.sort(shuffled[heldout:]), np.sort(shuffled[:heldout])
+    heldout, validation = (min(max(round(share * count), 1), count // 3) for share in (HELDOUT_SHARE, VALIDATION_SHARE))
+    held, stopping, training = np.split(shuffled, [heldout, heldout + validation])
+    return ProductSplit(np.sort(training), np.sort(stopping), np.sort(held))
 
 
 def logged_counts(creatives: LoggedCreatives, world_seed: int, seed: int, shown: int = IMPRESSIONS) -> tuple[FloatArray, FloatArray]:
@@ -107,10 +118,9 @@ def reward_groups(creatives: LoggedCreatives, impressions: FloatArray, clicks: F
 
 def reading_practice(creatives: LoggedCreatives, seed: int) -> list[SftExample]:
     """The logged creatives with their own prompts as captions, for the backbone to read rendered pictures too. Products whose clicks
-    `split_products` holds out by `seed` are left out."""
+    `split_products` keeps from training by `seed` are left out."""
     distinct = list(dict.fromkeys(creatives.products))
-    training, _ = split_products(len(distinct), seed)
-    chosen = {distinct[int(index)] for index in training}
+    chosen = {distinct[int(index)] for index in split_products(len(distinct), seed).training}
     return [
         SftExample(instruction(Task.CONTENT_UNDERSTANDING, product, index), view, prompt)
         for index, (product, view, prompt) in enumerate(zip(creatives.products, creatives.views, creatives.prompts, strict=True))
@@ -131,20 +141,20 @@ def train_nano_reward(
     """
     impressions, clicks = logged_counts(creatives, world_seed, seed)
     groups = reward_groups(creatives, impressions, clicks)
-    training, heldout = split_products(len(groups["product_id"]), seed)
-    facts = facts_of(groups, training, PRIOR_IMPRESSIONS)
+    split = split_products(len(groups["product_id"]), seed)
+    facts = facts_of(groups, split.training, PRIOR_IMPRESSIONS)
     train_in_memory(
         config,
         ClicksConfig(),
         facts,
         reader,
-        (groups, training),
-        (groups, heldout),
+        (groups, split.training),
+        (groups, split.validation),
         seed,
         folder,
         lambda state: progress("reward", state.epoch, config.epochs, state.validation_loss),
     )
-    chosen = {groups["product_id"][int(k)] for k in heldout}
+    chosen = {groups["product_id"][int(k)] for k in split.heldout}
     return heldout_metrics(RewardScorer.load(folder), creatives, clicks / impressions, chosen, world_seed)
 
 

@@ -71,6 +71,7 @@ def test_a_pretraining_job_learns_is_gone_on_with_and_leaves_a_policy(tmp_path: 
     for epochs in (1, 3):
         result = runner.invoke(app, ["pretrain", *settings, f"pretrain.epochs={epochs}"])
         assert result.exit_code == 0, result.output
+        assert ("as before" in result.output) == (epochs == 3)
     rounds = [json.loads(line) for line in (tmp_path / "policy-job" / "metrics.jsonl").read_text().splitlines()]
     assert [row["round"] for row in rounds] == [1, 2, 3]
     assert rounds[-1]["validation_loss"] < rounds[0]["validation_loss"]

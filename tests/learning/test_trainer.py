@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from safetensors.torch import load_file
 
 from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.errors import CheckpointError
-from caig_rl.learning.engine import init_group
+from caig_rl.learning.engine import gathered_copy, init_group
 from caig_rl.learning.reward_task import RewardTask
 from caig_rl.learning.trainer import Trainer
 from caig_rl.models.folders import resolve_model_folder
@@ -94,6 +95,21 @@ def test_an_adapter_learns_alone_and_is_merged_into_a_plain_folder(backbone: Pat
         make_trainer(backbone, form, zero_stage=zero_stage).load(tmp_path / "checkpoint")
 
 
+def test_a_scorers_validation_batch_takes_one_forward_pass_and_measures_its_training_loss(backbone: Path):
+    trainer = make_trainer(backbone, "scorer")
+    passes = []
+    trainer.engine.module.model.register_forward_hook(lambda *call: passes.append(1))
+    (batch,) = make_groups(64, range(48, 56))
+    task = trainer._task
+    task.begin_validation()
+    with torch.no_grad():
+        seen = task.measure(trainer.engine, batch)
+        assert len(passes) == 1
+        assert seen.loss == pytest.approx(float(task.loss(trainer.engine, batch, np.random.default_rng(0), 0)), rel=1e-5)
+    # Of six pairs a test; creatives clicked alike have no order.
+    assert (seen.weight, seen.told) == (1.0, 47.0)
+
+
 def test_an_adapter_on_a_form_without_language_model_is_refused():
     with pytest.raises(ValueError, match="no language model"):
         RewardTrainConfig(form="vam", finetune="lora")
@@ -133,6 +149,40 @@ def test_broken_steps_are_dropped_and_three_in_a_row_stop_the_job(backbone: Path
     assert bool((weight == before).all())
 
 
+@pytest.mark.parametrize(
+    ("zero_stage", "dtype"), [(0, "float32"), (1, "float32"), (2, "float32"), (3, "float32"), (0, "bfloat16"), (1, "bfloat16")]
+)
+def test_a_step_whose_gradient_is_no_number_changes_no_weight_and_is_counted(backbone: Path, zero_stage: int, dtype: str):
+    trainer = make_trainer(backbone, "cg4ctr", zero_stage=zero_stage, dtype=dtype)
+    batches = list(make_groups(32, range(48)))
+    trainer.train_epoch(batches[:2])
+    weight = trainer.engine.module.model.heads["score"].weight
+    before = gathered_copy(weight)
+    hook = weight.register_hook(lambda gradient: gradient * float("nan"))
+    trainer.train_epoch(batches[:2])
+    assert (trainer.progress.dropped, trainer.progress.stopped, trainer.progress.step) == (2, "", 2)
+    assert torch.equal(gathered_copy(weight), before)
+    # A sound step between makes the count begin anew, and learns.
+    hook.remove()
+    trainer.train_epoch(batches[:1])
+    assert (trainer.progress.dropped, trainer.progress.step) == (2, 3)
+    assert not torch.equal(gathered_copy(weight), before)
+    weight.register_hook(lambda gradient: gradient * float("inf"))
+    trainer.train_epoch(batches)
+    assert (trainer.progress.dropped, trainer.progress.stopped, trainer.progress.step) == (5, "broken_steps", 3)
+    assert all(bool(torch.isfinite(gathered_copy(value)).all()) for value in trainer.engine.module.parameters())
+
+
+def test_an_epoch_without_a_validation_loss_is_nothing_to_go_on_from(backbone: Path):
+    trainer = make_trainer(backbone, "cg4ctr")
+    trainer.train_epoch(make_groups(32, range(8)))
+    trainer.validate(make_groups(32, range(48, 56)))
+    assert trainer.progress.is_sound
+    trainer.engine.module.model.heads["score"].weight.data.fill_(float("nan"))
+    assert not trainer.validate(make_groups(32, range(48, 56)))
+    assert not trainer.progress.is_sound
+
+
 def test_the_learning_rate_rises_through_the_warm_up(backbone: Path):
     trainer = make_trainer(backbone, "vam", warmup_share=0.5, lr=1e-3)
     rates = []
@@ -152,3 +202,21 @@ def test_training_stops_when_patience_is_over(backbone: Path):
     trainer.train_epoch(make_groups(64, range(8)))
     assert not trainer.validate(validation)
     assert trainer.progress.stopped == "patience"
+
+
+def test_a_stopped_job_is_gone_on_with_where_its_reason_is_gone(backbone: Path, tmp_path: Path):
+    trainer = make_trainer(backbone, "vam", patience=2)
+    trainer.progress.epoch, trainer.progress.best_epoch, trainer.progress.stopped = 5, 3, "patience"
+    trainer.save(tmp_path / "patience")
+    trainer.progress.epoch, trainer.progress.stopped = 4, "broken_steps"
+    trainer.save(tmp_path / "broken")
+
+    def stopped(folder: str, patience: int) -> str:
+        again = make_trainer(backbone, "vam", patience=patience)
+        again.load(tmp_path / folder)
+        return again.progress.stopped
+
+    assert stopped("patience", 2) == "patience"
+    assert stopped("patience", 3) == ""
+    assert stopped("broken", 2) == ""
+    assert stopped("broken", 1) == "patience"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 from transformers import AutoModel
 
+from caig_rl.data.instructions import Task, instruction
 from caig_rl.errors import ModelFolderError
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward import RewardError, RewardScorer, RewardSpec
@@ -45,6 +47,22 @@ def test_a_saved_folder_passes_the_check_and_scores_the_same(scorer: RewardScore
     loaded = RewardScorer.load(resolve_model_folder(str(tmp_path / "reward"), "reward"))
     assert np.array_equal(loaded.score(PRODUCTS, creatives), scorer.score(PRODUCTS, creatives))
     assert loaded.spec == scorer.spec
+
+
+def test_the_backbone_is_asked_what_reading_practice_taught_it_to_answer(scorer: RewardScorer) -> None:
+    product = PRODUCTS[0]
+    asked = {instruction(Task.CONTENT_UNDERSTANDING, product, seed) for seed in range(60)}
+    assert len(asked) == 10
+    assert scorer.text_of(product) in asked
+
+
+def test_a_folder_keeps_the_wording_that_it_was_trained_with(scorer: RewardScorer, tmp_path: Path) -> None:
+    scorer.spec = replace(scorer.spec, text_template="{title} ({category})")
+    scorer.save(tmp_path / "old")
+    assert RewardScorer.load(tmp_path / "old").text_of(PRODUCTS[0]) == "red mug (kitchen)"
+    shipped = RewardScorer.load(resolve_model_folder("nano", "reward"))
+    written = json.loads((resolve_model_folder("nano", "reward") / "reward.json").read_text())
+    assert shipped.spec.text_template == written["text_template"]
 
 
 def test_a_score_that_is_not_finite_is_an_error_that_names_the_product(scorer: RewardScorer) -> None:

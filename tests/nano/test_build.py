@@ -99,13 +99,41 @@ def test_the_reward_stage_learns_by_the_shared_trainer_and_writes_a_folder_that_
     assert -6.0 < spec["prior_logit"] < -2.0
 
 
-def test_the_reader_practises_on_no_product_whose_clicks_are_held_out():
+def test_the_reader_practises_on_no_product_whose_clicks_are_kept_from_training():
     creatives = drawn_creatives(20, 2)
-    _, heldout = split_products(20, 0)
+    split = split_products(20, 0)
     told = reading_practice(creatives, 0)
-    assert len(told) == 36
-    held = {id(view) for product in heldout for view in creatives.views[2 * product : 2 * product + 2]}
-    assert not held & {id(example.image) for example in told}
+    assert len(told) == 32
+    kept = {id(view) for k in (*split.validation, *split.heldout) for view in creatives.views[2 * k : 2 * k + 2]}
+    assert not kept & {id(example.image) for example in told}
+
+
+@pytest.mark.parametrize("count", [3, 4, 20, 1260])
+def test_what_chooses_the_epoch_is_neither_trained_on_nor_measured(count: int):
+    split = split_products(count, 0)
+    parts = (split.training, split.validation, split.heldout)
+    assert sorted(np.concatenate(parts).tolist()) == list(range(count))
+    assert min(len(part) for part in parts) >= 1
+    assert len(split.validation) == len(split.heldout) <= max(count // 10, 1)
+    with pytest.raises(ValueError, match="at least 3"):
+        split_products(2, 0)
+
+
+def test_the_best_epoch_and_the_prior_are_found_without_the_products_that_accuracy_is_measured_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    seen: dict[str, set[int]] = {}
+
+    def note_splits(config, clicks, facts, backbone, training, validation, *rest):
+        seen.update(training={*training[1].tolist()}, validation={*validation[1].tolist()})
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr("caig_rl.nano.reward.train_in_memory", note_splits)
+    with pytest.raises(RuntimeError, match="seen"):
+        train_nano_reward(tmp_path, drawn_creatives(12, 2), 0, RewardTrainConfig(), 0, tmp_path, lambda *step: None)
+    measured = set(split_products(12, 0).heldout.tolist())
+    assert seen["validation"] and not seen["validation"] & seen["training"]
+    assert measured and not measured & (seen["validation"] | seen["training"])
 
 
 @pytest.mark.slow

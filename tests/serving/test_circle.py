@@ -12,6 +12,7 @@ from caig_rl.cli import app
 from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.dataset import load_click_dataset
 from caig_rl.data.clicks.groups import write_groups
+from caig_rl.data.clicks.pictures import PictureFaults
 from caig_rl.data.clicks.pipeline import CREATIVES, make_pair_files
 from caig_rl.data.clicks.sample_ratio import SplitVerdict
 from caig_rl.serving.choosing import Place
@@ -59,7 +60,9 @@ def test_the_services_log_gives_pairs_and_training_files_with_its_own_pictures(w
     assert summary.split_check.design == "propensity"
     assert SplitVerdict.DEVIATES not in summary.split_check.verdicts
     data = load_click_dataset(config.out, world.root, "train")
-    assert write_groups(data, "train", 64, tmp_path) >= 2
+    faults = PictureFaults()
+    assert write_groups(data, "train", 64, tmp_path, faults) >= 2
+    assert faults.lines() == []
     (first, *_) = pq.read_table(tmp_path / "train.parquet").to_pylist()
     assert first["title"] == "red mug" and len(first["images"]) >= 2
 

@@ -23,6 +23,15 @@ MAX_PIXELS = 40_000_000
 """A larger picture is refused before it is decoded."""
 
 
+class PictureRefused(ClickLogError):
+    """A creative's picture cannot be used."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        """A short code, for counting: picture_unnamed, path_escapes, or one of `ImageRefused`."""
+
+
 @dataclass(frozen=True, slots=True)
 class ClickDataset:
     """Creatives, pairs of them, and where the pictures are. Pictures are read when asked for."""
@@ -55,19 +64,19 @@ class ClickDataset:
         """The picture of a creative, (height, width, 3).
 
         Raises:
-            ClickLogError: it names no picture, or one that cannot be read.
+            PictureRefused: it names no picture, or one that cannot be read.
         """
         content, name = self.creatives["image_bytes"][row].as_py(), self._cell("image", row)
         where = f"creative {self._cell('creative_id', row)!r}"
         if content is None and not name:
-            raise ClickLogError(f"{where} has no picture; map the log's column by clicks.columns.image")
+            raise PictureRefused("picture_unnamed", f"{where} has no picture; map the log's column by clicks.columns.image")
         try:
             if content is None:
                 rgba = load_rgba(self._inside(name or ""), MAX_PIXELS)
             else:
                 rgba = decode_rgba(content, name or "the picture", MAX_PIXELS)
         except ImageRefused as error:
-            raise ClickLogError(f"{where}: its picture cannot be read ({error})") from error
+            raise PictureRefused(error.reason, f"{where}: its picture cannot be read ({error})") from error
         return over_white(rgba)
 
     def _inside(self, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,8 @@ from PIL import Image
 from caig_rl.data.clicks.dataset import ClickDataset
 from caig_rl.data.clicks.files import parquet_writer
 from caig_rl.data.clicks.pairs import comparison_blocks
+from caig_rl.data.clicks.pictures import PictureFaults
+from caig_rl.data.clicks.training_files import source_digest
 from caig_rl.imaging.views import judge_view
 from caig_rl.types import ImageArray
 
@@ -31,18 +34,29 @@ GROUP_SCHEMA = pa.schema(
 """Columns of a training file."""
 GROUPS_PER_WRITE = 32
 """Tests a row group: what a reader must hold."""
+ROWS_PER_DIGEST = 4096
+"""Creatives at a time: they may hold their pictures."""
 
 
-def write_groups(data: ClickDataset, split: str, size: int, folder: Path) -> int:
+def groups_source(data: ClickDataset, size: int) -> str:
+    """What `write_groups` reads, as one number (`source_digest`): files written from the same need not be written again."""
+    content = hashlib.sha256()
+    for batch in data.creatives.to_batches(max_chunksize=ROWS_PER_DIGEST):
+        content.update(batch.serialize())
+    texts = {product_id: data.texts[product_id] for product_id in sorted(data.texts)}
+    pictures = (data.images / name for name in data.creatives["image"].to_pylist() if name)
+    return source_digest((size, content.hexdigest(), texts, GROUP_SCHEMA.names), pictures)
+
+
+def write_groups(data: ClickDataset, split: str, size: int, folder: Path, faults: PictureFaults) -> int:
     """Write `folder/SPLIT.parquet`, every test of the split with at least two creatives, views of side `size`; returns their number.
 
-    Raises:
-        ClickLogError: a picture cannot be read.
+    A creative whose picture cannot be used is left out and counted in `faults`, and its test with it where fewer than two are left.
     """
     written = 0
     with parquet_writer(str(folder), f"{split}.parquet", GROUP_SCHEMA) as write:
         pending: list[dict[str, object]] = []
-        for group in _groups(data, split, size):
+        for group in _groups(data, split, size, faults):
             pending.append(group)
             written += 1
             if len(pending) == GROUPS_PER_WRITE:
@@ -53,23 +67,36 @@ def write_groups(data: ClickDataset, split: str, size: int, folder: Path) -> int
     return written
 
 
-def _groups(data: ClickDataset, split: str, size: int) -> Iterator[dict[str, object]]:
+def _groups(data: ClickDataset, split: str, size: int, faults: PictureFaults) -> Iterator[dict[str, object]]:
     splits = data.creatives["split"].to_pylist()
     ctr, shown = (data.creatives[name].to_numpy() for name in ("ctr", "effective_impressions"))
-    for start, end in zip(*comparison_blocks(data.creatives), strict=True):
+    starts, ends = comparison_blocks(data.creatives)
+    tests = data.creatives["test_id"].take(starts).to_pylist()
+    for block in sorted(range(len(starts)), key=lambda block: _place(tests[block])):
+        start, end = starts[block], ends[block]
         if splits[start] != split or end - start < 2:
             continue
-        product = data.product(int(start))
+        pictures = [(row, faults.picture(data, row)) for row in range(int(start), int(end))]
+        views = {row: encode_png(judge_view(picture, size)) for row, picture in pictures if picture is not None}
+        if len(views) < 2:
+            faults.tests_lost += 1
+            continue
+        product, rows = data.product(int(start)), list(views)
         yield {
-            "test_id": data.creatives["test_id"][int(start)].as_py(),
+            "test_id": tests[block],
             "product_id": product.product_id,
             "title": product.title,
             "category": product.category,
             "description": product.description,
-            "images": [encode_png(judge_view(data.image(int(row)), size)) for row in range(start, end)],
-            "impressions": shown[start:end].tolist(),
-            "clicks": (ctr * shown)[start:end].tolist(),
+            "images": list(views.values()),
+            "impressions": shown[rows].tolist(),
+            "clicks": (ctr * shown)[rows].tolist(),
         }
+
+
+def _place(test_id: str) -> bytes:
+    """Tests are written in an order that means nothing: a reader shuffles within a window only, and neighbours in a log are alike."""
+    return hashlib.blake2b(test_id.encode(), digest_size=8).digest()
 
 
 def encode_png(image: ImageArray) -> bytes:
