@@ -29,9 +29,9 @@ WORLD = 0
 class Plan:
     """How much of everything.
 
-    Sized for less than an hour on two quiet cores. Measured on one thread of a busy machine, in CPU milliseconds: a creative trained on
-    takes 9.4 (scorer), 2.8 (vam) or 3.4 (cg4ctr), a pair side by side 16.5, and 5.8 to score. That makes 42 CPU minutes for table 1's
-    forms, 40 for table 2 and 24 for reader, logs, judge and process starts: 53 minutes for two cells at a time.
+    Sized for about an hour on two quiet cores. Measured on one thread of a busy machine, in CPU milliseconds: a creative trained on
+    takes 9.4 (scorer), 2.8 (vam) or 3.4 (cg4ctr), a pair side by side 16.5, and 5.8 to score. That makes 60 CPU minutes for table 1's
+    forms, 40 for table 2 and 24 for reader, logs, judge and process starts: 62 minutes for two cells at a time.
     """
 
     products: int = 1700
@@ -40,7 +40,7 @@ class Plan:
     heldout: int = 250
     reader_steps: int = 400
     corpus: int = 8000
-    scorer_epochs: int = 6
+    scorer_epochs: int = 15
     epochs: int = 5
     """Of the other forms."""
     pair_epochs: int = 8

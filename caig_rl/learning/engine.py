@@ -33,13 +33,15 @@ def init_group(rank: int, world_size: int, master_addr: str = "127.0.0.1", maste
         rank: 0 to world_size - 1.
         world_size: ranks in the group, one process each.
         master_addr: rank 0's address.
-        master_port: the same free port for all ranks; 0 picks one, for a group of one.
+        master_port: the same free port for all ranks; 0 picks one, for a group of one, or where torch's group is formed already.
         timeout_s: longest wait of a collective before it fails, in seconds.
 
     Raises:
         ValueError: no port for a group of more than one.
     """
-    if master_port == 0 and world_size > 1:
+    # Ray Train forms the group of a training job before its ranks begin.
+    is_formed = torch.distributed.is_initialized() and torch.distributed.get_world_size() == world_size
+    if master_port == 0 and world_size > 1 and not is_formed:
         raise ValueError(f"a group of {world_size} needs the same master_port on every rank, got 0")
     if torch.distributed.is_initialized():
         assert torch.distributed.get_world_size() == world_size and torch.distributed.get_rank() == rank

@@ -90,7 +90,10 @@ def new_model(config: RewardTrainConfig, backbone: Path, facts: LogFacts) -> Tra
     if config.form == "side_by_side":
         spec_of_two = SideBySideSpec(config.image_size, facts.ctr_mean, facts.ctr_std)
         return SideBySideReward(body, processor, spec_of_two)
-    return RewardScorer(body, processor, RewardSpec(config.image_size, facts.prior_logit))
+    scorer = RewardScorer(body, processor, RewardSpec(config.image_size, facts.prior_logit))
+    # A new scorer says nothing of any creative, where random weights would first have to be unlearned.
+    nn.init.zeros_(scorer.head.weight)
+    return scorer
 
 
 def rows_of_groups(model: TrainedReward, groups: Mapping[str, Sequence[Any]]) -> RewardRows:

@@ -65,7 +65,7 @@ class BuildPlan:
     reward_products: int = 1260
     reward_candidates: int = 6
     reader_steps: int = 600
-    reward_epochs: int = 5
+    reward_epochs: int = 12
     seed: int = 0
 
 
@@ -230,7 +230,7 @@ class NanoBuilder:
 
     def _reward(self, folder: Path) -> None:
         epochs, seed = self.plan.reward_epochs, self.plan.seed
-        # All epochs run, and the best is kept; eleven products of six creatives are about 64 rows a step.
-        config = RewardTrainConfig(epochs=epochs, patience=epochs, batch_size=11, lr=5e-4, warmup_share=0.1, zero_stage=0)
+        # All epochs run, and the best is kept. Many small steps: six products of six creatives are 36 rows a step.
+        config = RewardTrainConfig(epochs=epochs, patience=epochs, batch_size=6, lr=1e-3, warmup_share=0.1, zero_stage=0)
         reader, world = self.folder / "reader", self.config.world.seed
         self._note(folder, train_nano_reward(reader, self._load_creatives(), world, config, seed, folder, self.progress))

@@ -26,3 +26,13 @@ def test_the_constant_schedule_stays() -> None:
 def test_a_group_of_two_needs_a_port() -> None:
     with pytest.raises(ValueError, match="same master_port"):
         init_group(0, 2, master_port=0)
+
+
+def test_a_group_that_ray_train_has_formed_is_joined_without_a_port(monkeypatch: pytest.MonkeyPatch) -> None:
+    joined: list[str] = []
+    monkeypatch.setattr("torch.distributed.is_initialized", lambda: True)
+    monkeypatch.setattr("torch.distributed.get_world_size", lambda: 2)
+    monkeypatch.setattr("torch.distributed.get_rank", lambda: 1)
+    monkeypatch.setattr("deepspeed.init_distributed", lambda dist_backend, **settings: joined.append(dist_backend))
+    init_group(1, 2)
+    assert len(joined) == 1

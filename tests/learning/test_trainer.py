@@ -95,6 +95,12 @@ def test_an_adapter_learns_alone_and_is_merged_into_a_plain_folder(backbone: Pat
         make_trainer(backbone, form, zero_stage=zero_stage).load(tmp_path / "checkpoint")
 
 
+def test_a_new_scorer_says_nothing_of_any_creative(backbone: Path):
+    model = make_trainer(backbone, "scorer").engine.module.model
+    creatives = [np.full((64, 64, 3), value, np.uint8) for value in (0, 255)]
+    assert model.score([Product("p", "mug", "kitchen")] * 2, creatives).tolist() == [0.0, 0.0]
+
+
 def test_a_scorers_validation_batch_takes_one_forward_pass_and_measures_its_training_loss(backbone: Path):
     trainer = make_trainer(backbone, "scorer")
     passes = []
