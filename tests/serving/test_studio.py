@@ -175,7 +175,8 @@ def test_an_answer_that_is_cut_off_and_a_service_that_is_gone_are_said(page: Pag
     finished(page, 3)
     assert "1 left out (product changed)" in page.run("document.getElementById('status').textContent")
     line = json.dumps(json.dumps({"type": "start", "product_id": "p", "policy_version": "v1", "seed": 1, "candidates": 2}) + "\n")
-    page.run(f"(() => {{ window.real = window.fetch; window.fetch = async () => new Response({line}) }})()")
+    cut_off = f"(...call) => call[1]?.method === 'POST' ? Promise.resolve(new Response({line})) : window.real(...call)"
+    page.run(f"(() => {{ window.real = window.fetch; window.fetch = {cut_off} }})()")
     page.run("document.getElementById('submit').click()")
     page.wait("document.getElementById('form-error').textContent.startsWith('The connection ended')")
     page.run("window.fetch = async () => { throw new TypeError('down') }")
