@@ -18,6 +18,8 @@ from typing import Self
 
 import psutil
 
+from actors.serve.running import SERVICE_FILE
+
 REPOSITORY = Path(__file__).parents[1]
 CAIG = [sys.executable, "-m", "caig_rl.cli"]
 START_LIMIT_S = 600
@@ -47,14 +49,15 @@ class ServiceProcess:
         shutil.rmtree(self._ray_folder, ignore_errors=True)
 
     def start(self) -> None:
-        """Start it and wait until it answers."""
+        """Start it and wait until it answers and says that all of it is up."""
         environment = {**os.environ, "PYTHONUNBUFFERED": "1", "RAY_TMPDIR": self._ray_folder}
         environment["PYTHONPATH"] = os.pathsep.join([str(REPOSITORY), *filter(None, [os.environ.get("PYTHONPATH")])])
         environment.pop("RAY_ADDRESS", None)
+        began = time.time()
         with self.log.open("ab") as output:
             self._process = subprocess.Popen(self._command, cwd=REPOSITORY, env=environment, stdout=output, stderr=subprocess.STDOUT)
         until = time.monotonic() + START_LIMIT_S
-        while not self.answers():
+        while not (self.answers() and self._is_up_since(began)):
             if self._process.poll() is not None or time.monotonic() > until:
                 raise RuntimeError(f"the service did not come up: {self.log.read_text()[-3000:]}")
             time.sleep(0.5)
@@ -66,6 +69,11 @@ class ServiceProcess:
                 return bool(answer.status == 200)
         except (urllib.error.URLError, OSError):  # not up yet, or just killed
             return False
+
+    def _is_up_since(self, moment: float) -> bool:
+        """Whether it said so after `moment`, seconds since the epoch: one that was killed leaves its note behind."""
+        note = self.root / SERVICE_FILE
+        return note.is_file() and note.stat().st_mtime >= moment
 
     @property
     def pid(self) -> int:

@@ -31,6 +31,8 @@ logger = logging.getLogger(__name__)
 
 SERVICE_FILE = "service.json"
 """In `serve.root` while the service runs: which cluster it runs on, and its configuration."""
+UNHEALTHY_LIMIT_S = 120.0
+"""Unhealthy for so long without a break, an application has failed: a replica that is only replaced takes less."""
 
 
 def run_service(config: Config, ready: Callable[[str], None]) -> None:
@@ -105,13 +107,16 @@ def deploy(settings: dict[str, Any], routing: Routing, timeout_s: float, stop: t
     plan = deployment_plan(settings, settings["serve"]["host"], settings["serve"]["port"], routing)
     # What `serve deploy` does through the dashboard, which a laptop's cluster does without. `serve.run` would restart the replicas.
     _get_global_client().deploy_apps(ServeDeploySchema.model_validate(plan))
-    until = time.monotonic() + timeout_s
+    started = well = time.monotonic()
     time.sleep(0.2)
-    while time.monotonic() < until and not (stop is not None and stop.is_set()):
+    while time.monotonic() < started + timeout_s and not (stop is not None and stop.is_set()):
         status = serve.status().applications.get(NAME)
         if status is not None and status.status == ApplicationStatus.RUNNING:
             return
-        if status is not None and status.status in (ApplicationStatus.DEPLOY_FAILED, ApplicationStatus.UNHEALTHY):
+        if status is None or status.status != ApplicationStatus.UNHEALTHY:
+            well = time.monotonic()
+        # A replica that died while others were starting makes it unhealthy until its replacement is up: Serve sees to that itself.
+        if status is not None and (status.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > well + UNHEALTHY_LIMIT_S):
             raise UserError(f"the service did not come up: {_why(status)}")
         time.sleep(0.1)
     raise UserError(f"the service was not up within {timeout_s:.0f} s (cluster.start_timeout_s), or was stopped before.")
