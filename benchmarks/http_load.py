@@ -17,8 +17,8 @@ from caig_rl.world.products import world_cutout
 
 RAMP = 0.2
 """Share of a measurement that does not count: the service fills up first."""
-ALLOWED = (200, 429, 503, 502)
-"""429 and 503 refuse load. 502 is an answer too: none of the candidates can be shown. Anything else is a failure; 0 is no answer at all."""
+ALLOWED = (200, 429, 503, 422)
+"""429 and 503 refuse load. 422 is an answer too: none of the candidates can be shown. Anything else is a failure; 0 is no answer at all."""
 
 
 @dataclass(frozen=True)
@@ -94,7 +94,7 @@ async def one_by_one(client: Client, seeds: Sequence[int]) -> list[float]:
     seconds = []
     for seed in seeds:
         answer = await client.ask(seed)
-        if answer.status not in (200, 502):
+        if answer.status not in (200, 422):
             raise SystemExit(f"the service does not answer one request at a time: {answer}")
         seconds.append(answer.seconds)
     return seconds

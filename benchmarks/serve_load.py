@@ -8,7 +8,7 @@ Without --address it times the bare pipeline (the same service object, pictures 
 and after a service of its own, one request at a time, the same seeds. Promised, and its exit code is 1 where one is broken:
 
 - the service's own overhead: one request alone takes less than 10 % longer than bare (median over requests, paired by seed);
-- at twice the capacity nothing fails: every answer is 200, or 429 or 503 with Retry-After (502: none of the candidates can be shown);
+- at twice the capacity nothing fails: every answer is 200, or 429 or 503 with Retry-After (422: none of the candidates can be shown);
 - refusals come within 100 ms (p95), and answers no slower than at capacity: at least 95 % of it, in the mean over the repeats. A batch
   more or less within a measurement is some per cent.
 

@@ -115,7 +115,7 @@ class Traffic:
         with self._client(0) as http:
             for _ in range(20):
                 found = self._ask(http, one.seed)
-                if found.status in (200, 502):
+                if found.status in (200, 422):
                     return found.prompts
                 time.sleep(1.0)
         raise RuntimeError(f"seed {one.seed} is not answered again: {found}")
@@ -223,8 +223,8 @@ def one_switch(traffic: Traffic, root: Path, run: str, name: str) -> tuple[list[
 def judge(promises: Promises, traffic: Traffic, switches: Sequence[Switched], prompts: Counter[str]) -> None:
     """Say of each promise whether it was kept."""
     statuses = Counter(one.status for one in traffic.asked)
-    # 502 says that none of the candidates can be shown.
-    failed = sum(number for status, number in statuses.items() if status not in (200, 502))
+    # 422 says that none of the candidates can be shown.
+    failed = sum(number for status, number in statuses.items() if status not in (200, 422))
     failed += sum(number for status, number in traffic.shown.items() if status != 200)
     words = f"{failed} failed; creatives {dict(statuses)}, what to show {dict(traffic.shown)}"
     promises.check(f"no request fails while {len(switches)} commands switch", failed == 0, words)

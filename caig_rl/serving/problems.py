@@ -12,10 +12,9 @@ TITLES = {
     409: "That is not possible now",
     413: "The request is too large",
     415: "This is not an image that can be read",
-    422: "A field of the request is wrong",
+    422: "The request cannot be carried out as it is",
     429: "You have too many requests under way",
     500: "The service failed",
-    502: "A model failed on this request",
     503: "The service is busy",
     504: "The request took too long",
 }

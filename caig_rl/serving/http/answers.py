@@ -46,7 +46,7 @@ async def ranked_answer(service: Service, messages: AsyncIterator[Started | Shel
     """All candidates, the best predicted first.
 
     Raises:
-        Problem: 502 where none can be shown.
+        Problem: 422 where none can be shown.
     """
     answer: Creatives | None = None
     async for message in messages:
@@ -102,7 +102,7 @@ async def streamed_answer(
 def nothing_usable(left_out: list[LeftOut]) -> Problem:
     """No candidate can be shown."""
     reasons = ", ".join(sorted({one.reason for one in left_out}))
-    return Problem(502, "nothing_usable", f"none of {len(left_out)} candidates can be shown ({reasons}); try again with another seed")
+    return Problem(422, "nothing_usable", f"none of {len(left_out)} candidates can be shown ({reasons}); try again with another seed")
 
 
 def report_answer(service: Service, tenant: str) -> Report:

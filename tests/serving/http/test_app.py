@@ -113,7 +113,7 @@ def test_a_candidate_that_cannot_be_shown_is_left_out_and_none_at_all_is_a_probl
     assert body["left_out"] == [{"candidate": 0, "prompt": "a table", "reason": "blank"}]
     assert len(body["creatives"]) == 1
     world.maker.left_out = {0: "blank", 1: "not_scored"}
-    refusal(world.make(candidates="2"), 502, "nothing_usable")
+    refusal(world.make(candidates="2"), 422, "nothing_usable")
 
 
 @pytest.mark.parametrize(
