@@ -10,10 +10,10 @@ import json
 import secrets
 from collections.abc import AsyncGenerator, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, TypeVar
 
 from fastapi import Request
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
@@ -26,7 +26,11 @@ from caig_rl.types import Product
 
 DECODED_AT_ONCE = 2
 _TEXT_BYTES = 64 * 2**10
+_MIB = 2**20
+_LENGTH_DIGITS = 15
+"""More digits in a Content-Length are too much whatever they say; Python itself refuses to read thousands."""
 _FIELDS = len(CreativeForm.model_fields)
+Form = TypeVar("Form", bound=BaseModel)
 
 
 class CreativeReader:
@@ -40,45 +44,69 @@ class CreativeReader:
     async def read(self, request: Request) -> CreativeRequest:
         """The checked request. Raises Problem naming the field at fault."""
         kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-        image_bytes = int(self._config.serve.limits.max_image_mib * 2**20)
+        image_bytes = int(self._config.serve.limits.max_image_mib * _MIB)
+        advice = "; serve.limits.max_image_mib bounds the picture"
         if kind == "multipart/form-data":
-            form, image = await _multipart(request, await read_body(request, image_bytes + _TEXT_BYTES, "image"))
+            form, image = await _multipart(request, await read_body(request, image_bytes + _TEXT_BYTES, "image", advice))
             return await self._in_thread(lambda: _checked(form, image, self._config))
         if kind == "application/json":
-            body = await read_body(request, image_bytes * 4 // 3 + _TEXT_BYTES, "image")
+            body = await read_body(request, image_bytes * 4 // 3 + _TEXT_BYTES, "image", advice)
             return await self._in_thread(lambda: _checked(*_json(body), self._config))
-        raise Problem(422, "wrong_content_type", "Content-Type: send multipart/form-data or application/json", "Content-Type")
+        raise Problem(415, "wrong_content_type", "Content-Type: send multipart/form-data or application/json", "Content-Type")
 
     async def _in_thread(self, work: Callable[[], CreativeRequest]) -> CreativeRequest:
         return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
 
-async def read_body(request: Request, limit: int, field: str) -> bytes:
-    """The whole body. Raises Problem (413) as soon as it is longer than `limit` bytes; `field`: what makes it large."""
+async def read_body(request: Request, limit: int, field: str | None = None, advice: str = "") -> bytes:
+    """The whole body. Raises Problem (413) as soon as it is longer than `limit` bytes.
+
+    `field`: what makes it large; `advice`: which setting allows more.
+    """
     said = request.headers.get("content-length", "0")
-    if not said.isdigit() or int(said) > limit:
-        raise Problem(413, "body_too_large", f"{field}: the request holds {said} bytes; at most {limit:,} are taken", field)
+    if not said.isascii() or not said.isdigit() or len(said) > _LENGTH_DIGITS or int(said) > limit:
+        raise _too_large(limit, field, advice)
     parts, size = [], 0
     async for chunk in request.stream():
         parts.append(chunk)
         size += len(chunk)
         if size > limit:
-            raise Problem(413, "body_too_large", f"{field}: the request holds more than {limit:,} bytes", field)
+            raise _too_large(limit, field, advice)
     return b"".join(parts)
+
+
+def _too_large(limit: int, field: str | None, advice: str) -> Problem:
+    size = f"{limit / _MIB:.3g} MiB" if limit >= _MIB else f"{limit / 2**10:.3g} KiB"
+    detail = f"the request holds more than {size}{advice}"
+    return Problem(413, "body_too_large", detail if field is None else f"{field}: {detail}", field)
 
 
 def parse_json(body: bytes) -> Any:
     """The body as JSON. Raises Problem (400)."""
     try:
         return json.loads(body)
-    except (ValueError, RecursionError) as error:
+    except RecursionError as error:
+        raise Problem(400, "no_json", "the body is nested too deeply") from error
+    except json.JSONDecodeError as error:
         raise Problem(400, "no_json", f"the body is no JSON ({error})"[:300]) from error
+    except UnicodeDecodeError as error:
+        raise Problem(400, "no_json", "the body is no JSON: it is not in UTF-8") from error
+    except ValueError as error:  # Python refuses to read whole numbers of thousands of digits
+        raise Problem(400, "no_json", "the body holds a number with too many digits") from error
 
 
-def validated(values: Mapping[str, Any]) -> CreativeForm:
+def parse_object(body: bytes) -> dict[str, Any]:
+    """The body as a JSON object. Raises Problem (400)."""
+    values = parse_json(body)
+    if not isinstance(values, dict):
+        raise Problem(400, "no_object", "the body is no JSON object")
+    return values
+
+
+def validated(form: type[Form], values: Mapping[str, Any]) -> Form:
     """The form with its types checked. Raises Problem (422) naming the first wrong field."""
     try:
-        return CreativeForm.model_validate(values)
+        return form.model_validate(values)
     except ValidationError as error:
         first = error.errors()[0]
         raise wrong_field(".".join(str(part) for part in first["loc"]), first["msg"], first["type"]) from error
@@ -99,16 +127,13 @@ async def _multipart(request: Request, body: bytes) -> tuple[CreativeForm, bytes
         if not isinstance(file, UploadFile):
             raise wrong_field("image", "attach the picture as a file", "missing")
         texts = {name: value for name, value in form.items() if isinstance(value, str)}
-        return validated({**texts, "image": ""}), await file.read()
+        return validated(CreativeForm, {**texts, "image": ""}), await file.read()
     finally:
         await form.close()
 
 
 def _json(body: bytes) -> tuple[CreativeForm, bytes]:
-    values = parse_json(body)
-    if not isinstance(values, dict):
-        raise Problem(400, "no_object", "the body is no JSON object")
-    form = validated(values)
+    form = validated(CreativeForm, parse_object(body))
     try:
         return form, base64.b64decode(form.image.rpartition(",")[2] if form.image.startswith("data:") else form.image, validate=True)
     except (binascii.Error, ValueError) as error:

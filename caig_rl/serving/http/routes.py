@@ -8,11 +8,12 @@ from typing import Annotated, Any, Literal
 
 from fastapi import Depends, FastAPI, Query, Request, Response
 from fastapi.responses import StreamingResponse
+from pydantic import BaseModel
 
 from caig_rl.serving.choosing import Place
 from caig_rl.serving.http import schemas
 from caig_rl.serving.http.answers import creative_answer, ranked_answer, report_answer, streamed_answer
-from caig_rl.serving.http.bodies import CreativeReader, parse_json, read_body
+from caig_rl.serving.http.bodies import CreativeReader, parse_json, parse_object, read_body, validated
 from caig_rl.serving.http.request_ids import request_id
 from caig_rl.serving.problems import MEDIA_TYPE, TITLES, Problem, wrong_field
 from caig_rl.serving.service import CreativeRequest, Service, Started
@@ -26,6 +27,12 @@ _FORM = schemas.CreativeForm.model_json_schema()
 _MULTIPART = {**_FORM, "properties": {**_FORM["properties"], "image": {"type": "string", "format": "binary"}}}
 _EVENT_BYTES = 4 * 2**10
 """An impression id holds the client's own ids: some 400 bytes as a rule, 2,000 at the most."""
+_DECISION_BYTES = 4 * 2**10
+
+
+def _json_body(schema: type[BaseModel]) -> dict[str, Any]:
+    """The part of the API document about a body that the route reads itself."""
+    return {"requestBody": {"required": True, "content": {"application/json": {"schema": schema.model_json_schema()}}}}
 
 
 def add_making_routes(app: FastAPI, service: Service, tenant_of: Callable[..., str]) -> None:
@@ -75,10 +82,18 @@ def add_review_routes(app: FastAPI, service: Service, tenant_of: Callable[..., s
         """One creative and all that is needed to make it again."""
         return creative_answer(service, service.store.get(tenant, creative_id))
 
-    @app.post("/v1/creatives/{creative_id}/decision", response_model=schemas.Creative, responses=_PROBLEMS)
-    def decide(creative_id: str, decision: schemas.Decision, tenant: Annotated[str, Depends(tenant_of)]) -> Any:
+    @app.post(
+        "/v1/creatives/{creative_id}/decision",
+        response_model=schemas.Creative,
+        responses=_PROBLEMS,
+        openapi_extra=_json_body(schemas.Decision),
+    )
+    async def decide(request: Request, creative_id: str, tenant: Annotated[str, Depends(tenant_of)]) -> Any:
         """Approve or reject a creative. Nothing is shown before it is approved; the last decision counts."""
-        return creative_answer(service, service.decide(tenant, creative_id, decision.approved, decision.by))
+        # Read here and not by FastAPI, which would read all of it before it asks for the key.
+        decision = validated(schemas.Decision, parse_object(await read_body(request, _DECISION_BYTES)))
+        shelved = await asyncio.to_thread(service.decide, tenant, creative_id, decision.approved, decision.by)
+        return creative_answer(service, shelved)
 
     @app.get("/v1/report", response_model=schemas.Report, responses=_PROBLEMS)
     def report(tenant: Annotated[str, Depends(tenant_of)]) -> Any:
@@ -119,9 +134,7 @@ def add_showing_routes(app: FastAPI, service: Service, tenant_of: Callable[..., 
             policy_version=creative.version,
         )
 
-    schema = {"requestBody": {"required": True, "content": {"application/json": {"schema": schemas.Events.model_json_schema()}}}}
-
-    @app.post("/v1/events", response_model=schemas.EventResults, responses=_PROBLEMS, openapi_extra=schema)
+    @app.post("/v1/events", response_model=schemas.EventResults, responses=_PROBLEMS, openapi_extra=_json_body(schemas.Events))
     async def take_events(request: Request, tenant: Annotated[str, Depends(tenant_of)]) -> Any:
         """Impressions and clicks. Answered item by item, once the accepted ones are on disk; sending an item again changes nothing."""
         most = service.config.serve.limits.max_events
