@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from caig_rl.serving.service import Service
 from caig_rl.serving.versions import VersionStore, folder_digest, routing_from_json
 
 
+logger = logging.getLogger(__name__)
+
+
 class Ingress:
     """The HTTP surface. Every replica has the whole service over the same storage."""
 
@@ -29,9 +33,12 @@ class Ingress:
         maker = RayMaker(policy, painter, scorer, config, models_digest(config))
         self._service = Service(config, maker, VersionStore(Path(config.serve.root)).routing())
 
-    def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """A new policy version: requests that start from now on follow it."""
+    async def reconfigure(self, user_config: dict[str, Any]) -> None:
+        """A new policy version: requests that start from now on follow it. Or the service's end: returns when all under way are answered."""
         self._service.set_routing(routing_from_json(user_config["routing"]))
+        if user_config["stopping"]:
+            left = await self._service.doors.close(self._service.config.serve.limits.request_timeout_s)
+            logger.info("no request is let in any more; %d under way were not finished in time", left)
 
     async def check_health(self) -> None:
         """Answered by the event loop that answers requests: one that is stuck says nothing, and Serve replaces the replica."""

@@ -14,13 +14,18 @@ ROUTED = ("Ingress", "Policy")
 """Deployments whose `user_config` holds the routing."""
 
 
-def deployment_plan(config: dict[str, Any] | str, host: str, port: int, routing: Routing | None = None) -> dict[str, Any]:
-    """What `serve deploy` takes: the application by import path, so that a changed `user_config` alone keeps every process."""
-    overrides = [] if routing is None else [{"name": name, "user_config": user_config(routing)} for name in ROUTED]
+def deployment_plan(
+    config: dict[str, Any] | str, host: str, port: int, routing: Routing | None = None, stopping: bool = False
+) -> dict[str, Any]:
+    """What `serve deploy` takes: the application by import path, so that a changed `user_config` alone keeps every process.
+
+    `stopping`: the ingress lets no request in any more and finishes those under way.
+    """
+    overrides = [] if routing is None else [{"name": name, "user_config": user_config(routing, stopping)} for name in ROUTED]
     application = {"name": NAME, "route_prefix": "/", "import_path": IMPORT_PATH, "args": {"config": config}, "deployments": overrides}
     return {"proxy_location": "HeadOnly", "http_options": {"host": host, "port": port}, "applications": [application]}
 
 
-def user_config(routing: Routing) -> dict[str, Any]:
+def user_config(routing: Routing, stopping: bool = False) -> dict[str, Any]:
     """The part of the application that changes while it runs."""
-    return {"routing": json.loads(json.dumps(asdict(routing)))}
+    return {"routing": json.loads(json.dumps(asdict(routing))), "stopping": stopping}

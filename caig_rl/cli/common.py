@@ -105,6 +105,19 @@ def check_writable(folder: Path, option: str) -> None:
         raise UserError(f"{option} {folder}: no folder that can be written ({error.strerror}); name another") from error
 
 
+def check_root(root: Path) -> None:
+    """Raise UserError where there is no folder `root` of a service: a typing error must not read as an empty log, nor hide a key."""
+    if not root.is_dir():
+        raise UserError(f"there is no folder {root}: name the service's folder, serve.root (`caig-rl serve run` makes it).")
+
+
+def share_above_zero(value: float) -> float:
+    """For options: above 0 and at most 1. Raises BadParameter otherwise, before anything is begun."""
+    if not 0.0 < value <= 1.0:
+        raise typer.BadParameter(f"{value:g} is not above 0 and at most 1")
+    return value
+
+
 def sources(config: Config) -> tuple[ProductSource, ProductSource, Judge | None]:
     """Training products, evaluation products and the judge that `config` names."""
     from caig_rl.data.catalog import load_catalog

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.markup import escape
 
-from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, sources
+from caig_rl.cli.common import ConfigFile, Overrides, check_root, check_writable, console, explained, resolved_config, share_above_zero, sources
 from caig_rl.serving.arms import Routing
 
 app = typer.Typer(help="The service: creatives on demand, the studio page, and clicks that flow back.", no_args_is_help=True)
@@ -36,25 +37,31 @@ def serve_run(
         from actors.serve.running import run_service
         from caig_rl.serving.keys import KeyRing
 
-        ring = KeyRing(Path(settings.serve.root))
-        key = None if ring.tenants() else ring.add("demo")
+        root = Path(settings.serve.root)
+        check_writable(root, "serve.root")
+        ring = KeyRing(root)
 
         def ready(address: str) -> None:
+            # Only now: the key of a start that failed would never have been seen.
+            key = None if ring.tenants() else ring.add("demo")
             console.print(f"serving at {address}   API document: {address}/openapi.json", highlight=False, soft_wrap=True)
             if key is not None:
                 console.print(f"a key for tenant demo, shown once: {key}\nstudio: {address}/#key={key}", highlight=False, soft_wrap=True)
             else:
                 console.print(f"keys: {', '.join(ring.tenants())}; another with `caig-rl serve key TENANT`", highlight=False)
 
-        console.print("starting the models ...")
-        run_service(settings, ready)
+        # A Ctrl-C before Ray is up; later ones end the service in good order.
+        with suppress(KeyboardInterrupt):
+            run_service(settings, console.print, ready)
         console.print("stopped")
 
 
 @app.command("promote")
 def serve_promote(
     run: Annotated[str, typer.Argument(metavar="RUN[@STEP]", help="A run folder; its newest checkpoint, or the one named.")],
-    traffic: Annotated[float, typer.Option(help="Share of visitors; less than 1 tries it beside the live version.")] = 1.0,
+    traffic: Annotated[
+        float, typer.Option(callback=share_above_zero, help="Share of visitors; less than 1 tries it beside the live version.")
+    ] = 1.0,
     name: Annotated[str | None, typer.Option(help="Name of the version. Default: run name and step.")] = None,
     root: Root = Path("serving"),
 ) -> None:
@@ -99,6 +106,8 @@ def serve_key(tenant: Annotated[str, typer.Argument(help="Whose key: a-z, 0-9 an
     from caig_rl.serving.keys import KeyRing
 
     with explained():
+        check_root(root)
+        check_writable(root, "--root")
         # Alone on the line, so that KEY=$(caig-rl serve key acme) works.
         typer.echo(KeyRing(root).add(tenant))
 
@@ -117,11 +126,15 @@ def serve_log(
     from caig_rl.serving.store import CreativeStore
 
     with explained():
+        check_root(root)
         log = click_log(read_impressions(root, tenant), CreativeStore(root))
         if not log.num_rows:
             raise UserError(f"the event log in {root} holds no impression" + (f" of tenant {tenant!r}." if tenant else "."))
-        out.parent.mkdir(parents=True, exist_ok=True)
-        pq.write_table(log, out)
+        try:
+            out.parent.mkdir(parents=True, exist_ok=True)
+            pq.write_table(log, out)
+        except OSError as error:
+            raise UserError(f"--out {out}: no file that can be written ({error.strerror or error}); name another") from error
         impressions, clicks = (sum(log[name].to_pylist()) for name in ("impressions", "clicks"))
         console.print(f"wrote {escape(str(out))}: {log.num_rows} rows, {impressions} impressions, {clicks} clicks", highlight=False)
         console.print(f"its pictures: clicks.images={escape(str(root))}", highlight=False, soft_wrap=True)

@@ -18,6 +18,7 @@ from caig_rl.config.schema import Config
 from caig_rl.serving.arms import Routing
 from caig_rl.serving.choosing import Chooser, Place
 from caig_rl.serving.commit import GroupCommit
+from caig_rl.serving.doors import Doors
 from caig_rl.serving.event_log import EventLog
 from caig_rl.serving.events import Verdict, judge_events
 from caig_rl.serving.impressions import mint
@@ -67,6 +68,7 @@ class Service:
         self._rules = Rules(config.serve)
         self._events = GroupCommit(EventLog(root))
         limits = config.serve.limits
+        self.doors = Doors()
         self._slots = Slots(limits.max_concurrent, limits.max_concurrent_per_tenant, time.monotonic)
 
     def set_routing(self, routing: Routing) -> None:

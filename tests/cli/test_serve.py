@@ -1,6 +1,9 @@
 """`caig-rl serve`: what works without a running service, and what is said where none runs."""
 
+import re
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -8,6 +11,8 @@ import yaml
 from typer.testing import CliRunner
 
 from caig_rl.cli import app
+from caig_rl.config.schema import Config
+from caig_rl.errors import UserError
 from caig_rl.serving.clicks import CLICK_LOG_SCHEMA
 from caig_rl.serving.keys import KeyRing
 from tests.serving.test_experiment import fill_log
@@ -56,3 +61,71 @@ def test_a_dry_run_prints_what_serve_deploy_takes():
     result = runner.invoke(app, ["serve", "run", "configs/serve-demo.yaml", "serve.port=8111", "--dry-run"])
     assert result.exit_code == 0, result.output
     assert yaml.safe_load(result.stdout)["http_options"]["port"] == 8111
+
+
+def start(monkeypatch: pytest.MonkeyPatch, root: Path, run: Callable[[Config, Callable[[str], None], Callable[[str], None]], None]) -> Any:
+    """`caig-rl serve run` with a service in place of the real one."""
+    monkeypatch.setattr("actors.serve.running.run_service", run)
+    return runner.invoke(app, ["serve", "run", f"serve.root={root}"])
+
+
+def test_the_first_key_is_made_when_the_service_is_up_and_not_used_up_by_a_start_that_failed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def fails(*_: Any) -> None:
+        raise UserError("the models did not load")
+
+    failed = start(monkeypatch, tmp_path, fails)
+    assert failed.exit_code == 1 and "the models did not load" in failed.stderr
+    assert KeyRing(tmp_path).tenants() == []
+    shown = start(monkeypatch, tmp_path, lambda _config, _say, ready: ready("http://127.0.0.1:8000")).stdout
+    (key,) = re.findall("shown once: (.+)", shown)
+    assert KeyRing(tmp_path).tenant_of(f"Bearer {key}") == "demo"
+    assert "shown once" not in start(monkeypatch, tmp_path, lambda _config, _say, ready: ready("http://127.0.0.1:8000")).stdout
+
+
+def test_ctrl_c_before_ray_is_up_ends_in_good_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def interrupted(*_: Any) -> None:
+        raise KeyboardInterrupt
+
+    result = start(monkeypatch, tmp_path, interrupted)
+    assert (result.exit_code, result.stdout) == (0, "stopped\n")
+
+
+def a_file(folder: Path) -> str:
+    (folder / "file").write_text("x")
+    return str(folder / "file")
+
+
+def one_line(result: Any, *words: str) -> None:
+    assert result.exit_code == 1, result.output
+    assert isinstance(result.exception, SystemExit), result.exception
+    assert len(result.stderr.splitlines()) == 1, result.stderr
+    for word in words:
+        assert word in result.stderr
+
+
+def test_a_root_that_can_be_no_folder_is_named_before_anything_starts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    for root in (a_file(tmp_path), "/proc/x"):
+        one_line(start(monkeypatch, Path(root), lambda *_: None), f"serve.root {root}")
+
+
+@pytest.mark.parametrize("words", [["serve", "key", "acme", "--root"], ["serve", "log", "--root"], ["evaluate", "ab"]])
+def test_a_folder_that_is_not_there_is_named_and_not_made(tmp_path: Path, words: list[str]):
+    for root in (str(tmp_path / "serivng"), a_file(tmp_path)):
+        one_line(runner.invoke(app, [*words, root]), f"no folder {root}", "serve.root")
+    assert not (tmp_path / "serivng").exists()
+
+
+def test_a_log_that_cannot_be_written_is_named(tmp_path: Path):
+    fill_log(tmp_path / "root")
+    for out in ("/proc/x.parquet", f"{a_file(tmp_path)}/x.parquet", str(tmp_path)):
+        one_line(runner.invoke(app, ["serve", "log", "--root", str(tmp_path / "root"), "--out", out]), f"--out {out}")
+
+
+@pytest.mark.parametrize("words", [["serve", "promote", "runs/demo", "--traffic"], ["evaluate", "ab", "--alpha"]])
+@pytest.mark.parametrize("share", ["0", "-0.1", "1.01", "nan"])
+def test_a_share_out_of_range_is_refused_before_the_service_is_looked_for(words: list[str], share: str):
+    result = runner.invoke(app, [*words, share])
+    assert result.exit_code == 2
+    assert "is not above 0 and at most 1" in result.stderr.replace("\n", " ")

@@ -16,6 +16,7 @@ from starlette.exceptions import HTTPException
 
 from caig_rl import __version__
 from caig_rl.serving.http import schemas
+from caig_rl.serving.http.gate import Gate
 from caig_rl.serving.http.request_ids import request_id
 from caig_rl.serving.http.routes import add_making_routes, add_review_routes, add_showing_routes
 from caig_rl.serving.problems import MEDIA_TYPE, Problem, wrong_field
@@ -41,6 +42,7 @@ def create_app(service: Service) -> FastAPI:
     def tenant_of(request: Request, _: Annotated[Any, Depends(bearer)]) -> str:
         return service.keys.tenant_of(request.headers.get("authorization"))
 
+    app.add_middleware(Gate, doors=service.doors)
     _add_refusals(app)
     _add_pages(app, service)
     add_making_routes(app, service, tenant_of)

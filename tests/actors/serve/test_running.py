@@ -4,9 +4,12 @@ import socket
 from pathlib import Path
 
 import pytest
+import ray
 
-from actors.serve.running import SERVICE_FILE, check_free, check_listening, connected
+from actors.serve.running import SERVICE_FILE, _noted, check_free, check_listening, connected, one_sentence, run_service
+from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
+from caig_rl.serving.lock import only_service
 
 
 def test_a_service_that_was_killed_is_said_to_be_gone_and_not_waited_for(tmp_path: Path):
@@ -32,3 +35,56 @@ def test_a_port_that_is_taken_is_said_before_anything_starts():
         with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}.*serve.port"):
             check_free("127.0.0.1", port)
     check_free("127.0.0.1", port)
+
+
+def refused(config: Config, said: list[str]) -> str:
+    """What `run_service` says when it refuses before it has told that anything starts."""
+    with pytest.raises(UserError) as caught:
+        run_service(config, said.append, said.append)
+    assert said == [] and not ray.is_initialized()
+    return str(caught.value)
+
+
+def test_a_second_service_on_a_folder_a_port_that_is_taken_and_models_that_are_none_are_refused_before_ray(tmp_path: Path):
+    def config(**sections: dict[str, str]) -> Config:
+        return Config.model_validate({"serve": {"root": str(tmp_path), "port": port}, **sections})
+
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        with only_service(tmp_path, "http://127.0.0.1:8111"):
+            assert "runs on" in refused(config(), []) and "http://127.0.0.1:8111 already" in refused(config(), [])
+        assert f"cannot listen on 127.0.0.1:{port}" in refused(config(), [])
+        for section in ("policy", "renderer", "reward"):
+            assert "there is no folder /nowhere" in refused(config(**{section: {"model": "/nowhere"}}), [])
+
+
+def test_a_note_that_another_service_wrote_meanwhile_stays(tmp_path: Path):
+    path = tmp_path / SERVICE_FILE
+    with _noted(path, {"address": "a"}):
+        assert path.is_file()
+    assert not path.exists()
+    with _noted(path, {"address": "a"}):
+        path.write_text("another's")
+    assert path.read_text() == "another's"
+
+
+FAILED = """The deployment failed to start 3 times in a row. See controller logs for details. Error:
+ray::ServeReplica:caig-rl:Painter.initialize_and_get_metadata() (pid=7, ip=10.0.0.1, actor_id=ab, repr=<ray.serve.X object at 0x7f>)
+    ^^^^^^^^^^^^^
+  File "/x/concurrent/futures/_base.py", line 456, in result
+    return self.__get_result()
+RuntimeError: Traceback (most recent call last):
+  File "/x/ray/serve/_private/replica.py", line 1, in initialize
+    self._user_callable_asgi_app = await self._user_callable_wrapper.initialize_callable()
+  File "/x/actors/serve/painter.py", line 25, in __init__
+    folder = resolve_model_folder(config.renderer.model, "renderer")
+caig_rl.errors.ModelFolderError: renderer model 'x': there is no folder x;
+give the folder of a renderer model"""
+
+
+def test_of_a_traceback_only_what_the_error_says_is_told():
+    assert one_sentence(FAILED).endswith("ModelFolderError: renderer model 'x': there is no folder x; give the folder of a renderer model")
+    assert one_sentence(FAILED).startswith("caig_rl.errors.ModelFolderError")
+    assert one_sentence("Deploying app 'caig-rl' failed:\n  no room") == "Deploying app 'caig-rl' failed: no room"
