@@ -79,6 +79,8 @@ class Client:
             answer = await self._http.post("/v1/creatives", data=data, files={"image": self._picture}, headers=headers)
         except httpx.TransportError:  # no answer at all: counted as such
             return _answered(0, started, False)
+        if answer.status_code == 422 and answer.json()["code"] != "nothing_usable":
+            raise SystemExit(f"the service does not take the benchmark's order: {answer.text}")
         return _answered(answer.status_code, started, "retry-after" in answer.headers)
 
 

@@ -140,7 +140,9 @@ class Traffic:
             answer = http.post("/v1/creatives", data=data, files={"image": self._picture})
         except httpx.TransportError:  # no answer: a failed request
             return Asked(0, started, seed, "", (), {})
-        body = answer.json() if answer.status_code == 200 else {"policy_version": "", "creatives": [], "left_out": []}
+        body = {"policy_version": "", "creatives": [], "left_out": []}
+        if answer.status_code in (200, 422):
+            body |= answer.json()
         prompts = {one["candidate"]: one["prompt"] for part in ("creatives", "left_out") for one in body[part]}
         named = tuple(one["policy_version"] for one in body["creatives"])
         return Asked(answer.status_code, started, seed, body["policy_version"], named, prompts)

@@ -19,7 +19,6 @@ from caig_rl.serving.http.app import create_app
 from caig_rl.serving.service import Service
 from caig_rl.serving.versions import VersionStore, folder_digest, routing_from_json
 
-
 logger = logging.getLogger(__name__)
 
 

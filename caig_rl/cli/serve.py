@@ -9,7 +9,17 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from caig_rl.cli.common import ConfigFile, Overrides, check_root, check_writable, console, explained, resolved_config, share_above_zero, sources
+from caig_rl.cli.common import (
+    ConfigFile,
+    Overrides,
+    check_root,
+    check_writable,
+    console,
+    explained,
+    resolved_config,
+    share_above_zero,
+    sources,
+)
 from caig_rl.serving.arms import Routing
 
 app = typer.Typer(help="The service: creatives on demand, the studio page, and clicks that flow back.", no_args_is_help=True)

@@ -8,10 +8,13 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from caig_rl.serving.impressions import Impression, read_impression
+from caig_rl.serving.problems import plain
 from caig_rl.serving.signing import BadSignature, Signer
 
 EventKind = Literal["impression", "click"]
 _KINDS: dict[Any, EventKind] = {"impression": "impression", "click": "click"}
+FIELDS = ("impression_id", "kind", "time")
+"""Of an event; the last may be left out."""
 CLOCK_SKEW_S = 120.0
 """How far a client's clock may be off."""
 
@@ -51,37 +54,54 @@ class Verdict:
     code: str = ""
     """Why it was refused, short and stable."""
     detail: str = ""
+    field: str = ""
+    """The item's field at fault; "events.INDEX" where the item is no object."""
 
 
-def judge_events(items: Sequence[dict[str, Any]], tenant: str, signer: Signer, now: float) -> list[Verdict]:
+def judge_events(items: Sequence[Any], tenant: str, signer: Signer, now: float) -> list[Verdict]:
     """Accept or refuse each item, in order. A late click is accepted however late; the same event twice is no fault.
 
     Args:
-        items: objects with `impression_id`, `kind` and, where the client knows it, `time` (seconds since 1970 UTC).
+        items: objects with `impression_id`, `kind` and, where the client knows it, `time` (seconds since 1970 UTC). Nothing else: a field
+            that we do not know would say something of the event that is not counted.
         tenant: who asks; an impression of another tenant is refused like a forged one.
         signer: the service's.
         now: the service's clock.
     """
-    return [_judge(item, tenant, signer, now) for item in items]
+    return [_judge(index, item, tenant, signer, now) for index, item in enumerate(items)]
 
 
-def _judge(item: dict[str, Any], tenant: str, signer: Signer, now: float) -> Verdict:
-    given, time = item.get("kind"), item.get("time")
+def _judge(index: int, item: Any, tenant: str, signer: Signer, now: float) -> Verdict:
+    if not isinstance(item, dict):
+        return _refused("no_object", f"events.{index}", "is no object with impression_id and kind")
+    for name in item:
+        if name not in FIELDS:
+            return _refused(
+                "unknown_field", plain(name)[:80], f"an event has no such field, only {', '.join(FIELDS)}; one item is one event"
+            )
+    for name in FIELDS[:2]:
+        if item.get(name) is None:
+            return _refused("missing", name, "must be given")
+    given, time = item["kind"], item.get("time")
     kind = _KINDS.get(given) if isinstance(given, str) else None
     if kind is None:
-        return Verdict(None, "wrong_kind", f"kind: {given!r} is neither 'impression' nor 'click'"[:200])
+        return _refused("wrong_kind", "kind", f"{given!r} is neither 'impression' nor 'click'"[:200])
     if time is not None and (isinstance(time, bool) or not isinstance(time, int | float) or not 0.0 <= time <= 1e11):
-        return Verdict(None, "wrong_time", "time: give seconds since 1970 UTC as a number, or leave it out")
-    impression_id = item.get("impression_id")
+        return _refused("wrong_time", "time", "give seconds since 1970 UTC as a number, or leave it out")
+    impression_id = item["impression_id"]
     try:
         impression = read_impression(impression_id if isinstance(impression_id, str) else "", signer)
     except BadSignature as error:
-        return Verdict(None, "bad_signature", f"impression_id: {error}")
+        return _refused("bad_signature", "impression_id", str(error))
     if impression.tenant != tenant:
-        return Verdict(None, "bad_signature", "impression_id: it was not signed by this service for you")
+        return _refused("bad_signature", "impression_id", "it was not signed by this service for you")
     happened = now if time is None else float(time)
     if happened > now + CLOCK_SKEW_S:
-        return Verdict(None, "from_the_future", f"time: {happened - now:.0f} s ahead of the service's clock")
+        return _refused("from_the_future", "time", f"{happened - now:.0f} s ahead of the service's clock")
     if happened < impression.time - CLOCK_SKEW_S:
-        return Verdict(None, "before_its_impression", f"time: {impression.time - happened:.0f} s before the creative was chosen")
+        return _refused("before_its_impression", "time", f"{impression.time - happened:.0f} s before the creative was chosen")
     return Verdict(Event(kind, impression, happened))
+
+
+def _refused(code: str, field: str, detail: str) -> Verdict:
+    return Verdict(None, code, f"{field}: {detail}", field)

@@ -23,6 +23,10 @@ class Order:
     """For the log."""
 
 
+MODEL_FAULTS = ("not_rendered", "not_scored")
+"""Reasons to leave a candidate out that are a model's failure, not the picture's."""
+
+
 @dataclass(frozen=True, slots=True)
 class Made:
     """One candidate."""

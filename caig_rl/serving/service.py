@@ -109,7 +109,7 @@ class Service:
             facts = {"request": request_id, "tenant": tenant, "policy_version": version, "seed": asked.seed, "creatives": kept}
             logger.info("made %d of %d creatives in %.2f s", len(kept), asked.candidates, seconds, extra=facts)
 
-    async def take_events(self, tenant: str, items: Sequence[dict[str, Any]], request_id: str = "") -> list[Verdict]:
+    async def take_events(self, tenant: str, items: Sequence[Any], request_id: str = "") -> list[Verdict]:
         """Answer each item; when this returns, every accepted one is durable. `request_id` is for the log.
 
         Raises:

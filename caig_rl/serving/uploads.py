@@ -26,9 +26,14 @@ def checked_text(field: str, text: str, longest: int, *, required: bool = False)
         raise wrong_field(field, "must not be empty", "missing")
     if len(folded) > longest:
         raise wrong_field(field, f"{len(folded)} characters; at most {longest} are allowed", "too_long")
-    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in folded):
+    return checked_plain(field, folded)
+
+
+def checked_plain(field: str, text: str) -> str:
+    """`text` as it stands. Raises Problem (422) where it holds control characters."""
+    if any(unicodedata.category(letter) in ("Cc", "Cs") for letter in text):
         raise wrong_field(field, "holds control characters; send plain text")
-    return folded
+    return text
 
 
 def checked_id(field: str, text: str) -> str:
@@ -38,6 +43,9 @@ def checked_id(field: str, text: str) -> str:
     """
     if not 0 < len(text) <= MAX_ID or not text.isprintable():
         raise wrong_field(field, f"an id has 1 to {MAX_ID} printable characters")
+    if {".", ".."} & set(text.split("/")):
+        # Browsers, proxies and clients resolve such a path before they send it: the product could never be asked for.
+        raise wrong_field(field, "an id has no '.' or '..' between slashes")
     return text
 
 
@@ -56,7 +64,8 @@ def checked_cutout(data: bytes, config: Config, field: str = "image") -> Cutout:
     """
     limits = config.serve.limits
     if len(data) > limits.max_image_mib * _MIB:
-        raise Problem(413, "image_too_large", f"{field}: {len(data):,} bytes; at most {limits.max_image_mib:g} MiB are taken", field)
+        detail = f"{field}: {len(data) / _MIB:.3g} MiB; at most {limits.max_image_mib:g} MiB (serve.limits.max_image_mib) are taken"
+        raise Problem(413, "image_too_large", detail, field)
     try:
         rgba = decode_rgba(data, "the image", limits.max_pixels)
     except ImageRefused as error:

@@ -24,14 +24,16 @@ class FakeMaker:
         self.orders: list[Order] = []
         self.hold: asyncio.Event | None = None
         self.problem: Problem | None = None
+        self.fails_after = 0
+        """Candidates that are made before `problem` is raised."""
 
     async def make(self, order: Order) -> AsyncIterator[Made]:
         self.orders.append(order)
         if self.hold is not None:
             await self.hold.wait()
-        if self.problem is not None:
-            raise self.problem
         for k in range(order.candidates):
+            if self.problem is not None and k == self.fails_after:
+                raise self.problem
             reason = self.left_out.get(k, "")
             score = float("nan") if reason else k / 10
             yield Made(k, "write", self.prompts[k % len(self.prompts)], b"" if reason else PNG, score, 0.01 + k / 1000, reason)

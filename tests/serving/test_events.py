@@ -50,10 +50,25 @@ def test_each_item_gets_its_own_answer(signer: Signer):
         {"impression_id": good, "kind": "click", "time": float("nan")},
         {"impression_id": good, "kind": "click", "time": True},
         {"impression_id": good, "kind": "click", "time": "now"},
+        {"impression_id": good, "kind": "click", "clicks": -3},
+        {"impression_id": good, "kind": "click", "count": 50},
+        {"impression_id": good, "kind": "click", "\ud800": 1},
+        {"kind": "click"},
+        {"impression_id": good},
+        {},
+        7,
+        None,
+        {"impression_id": good, "kind": "click", "time": None},
     ]
     assert codes(items, signer) == [
         "accepted", "accepted", "accepted", "bad_signature", "bad_signature", "bad_signature", "wrong_kind",
         "from_the_future", "before_its_impression", "wrong_time", "wrong_time", "wrong_time", "wrong_time",
+        "unknown_field", "unknown_field", "unknown_field", "missing", "missing", "missing", "no_object", "no_object", "accepted",
+    ]  # fmt: skip
+    fields = [verdict.field for verdict in judge_events(items, "acme", signer, 2000.0)]
+    assert fields == [
+        "", "", "", "impression_id", "impression_id", "impression_id", "kind", "time", "time", "time", "time", "time", "time",
+        "clicks", "count", "?", "impression_id", "kind", "impression_id", "events.19", "events.20", "",
     ]  # fmt: skip
 
 

@@ -43,5 +43,5 @@ def test_a_folder_that_cannot_be_locked_is_named(tmp_path: Path, monkeypatch: py
         raise OSError(37, "No locks available")
 
     monkeypatch.setattr(fcntl, "flock", without_locks)
-    with pytest.raises(UserError, match="serve.root .* cannot be locked .No locks available"), only_service(tmp_path, ""):
+    with pytest.raises(UserError, match=r"serve\.root .* cannot be locked .No locks available"), only_service(tmp_path, ""):
         raise AssertionError("served without a lock")

@@ -9,7 +9,7 @@ from typing import Any
 
 from caig_rl.evaluation.statistics import wilson_interval
 from caig_rl.serving.http.schemas import Creative, Creatives, LeftOut, Report, ReportRow
-from caig_rl.serving.making import Made
+from caig_rl.serving.making import MODEL_FAULTS, Made
 from caig_rl.serving.problems import Problem
 from caig_rl.serving.service import Service, Started
 from caig_rl.serving.store import Shelved
@@ -46,7 +46,7 @@ async def ranked_answer(service: Service, messages: AsyncIterator[Started | Shel
     """All candidates, the best predicted first.
 
     Raises:
-        Problem: 422 where none can be shown.
+        Problem: as `nothing_usable` says, where none can be shown.
     """
     answer: Creatives | None = None
     async for message in messages:
@@ -61,7 +61,7 @@ async def ranked_answer(service: Service, messages: AsyncIterator[Started | Shel
             answer.left_out.append(_left_out(message))
     assert answer is not None, "the first message is Started"
     if not answer.creatives:
-        raise nothing_usable(answer.left_out)
+        raise nothing_usable(answer.seed, answer.left_out)
     answer.creatives.sort(key=lambda one: (-one.score, one.candidate))
     return answer
 
@@ -71,6 +71,7 @@ async def streamed_answer(
 ) -> AsyncIterator[str]:
     """One JSON object a line: "start", then "creative" and "left_out" as they come, and at last "end" with the ranking, or "problem".
 
+    A "problem" has the ranking of the creatives before it, and `retry_after` (seconds, or null).
     `request_id` is for the log.
     """
     scores: dict[str, float] = {}
@@ -88,21 +89,25 @@ async def streamed_answer(
                 left_out.append(_left_out(message))
                 yield _line("left_out", {"left_out": left_out[-1].model_dump()})
         if not scores:
-            raise nothing_usable(left_out)
+            raise nothing_usable(first.request.seed, left_out)
     except Problem as problem:
-        yield _line("problem", {"problem": problem.document()})
+        yield _problem_line(problem, scores)
         return
     except Exception:  # the status line is out: the answer itself must say that it ends too soon
         logger.exception("an answer failed while it was sent", extra={"request": request_id})
-        yield _line("problem", {"problem": Problem(500, "failed", "the service failed on this request; it is in its log").document()})
+        yield _problem_line(Problem(500, "failed", "the service failed on this request; it is in its log"), scores)
         return
-    yield _line("end", {"ranking": sorted(scores, key=lambda creative_id: -scores[creative_id])})
+    yield _line("end", {"ranking": _ranking(scores)})
 
 
-def nothing_usable(left_out: list[LeftOut]) -> Problem:
-    """No candidate can be shown."""
+def nothing_usable(seed: int, left_out: list[LeftOut]) -> Problem:
+    """No candidate can be shown: 422 where none of the pictures is fit to be, 502 where a model failed on any."""
     reasons = ", ".join(sorted({one.reason for one in left_out}))
-    return Problem(422, "nothing_usable", f"none of {len(left_out)} candidates can be shown ({reasons}); try again with another seed")
+    facts = {"seed": seed, "left_out": [one.model_dump() for one in left_out]}
+    detail = f"none of {len(left_out)} candidates can be shown ({reasons})"
+    if any(one.reason in MODEL_FAULTS for one in left_out):
+        return Problem(502, "model_failed", f"{detail}: a model failed on some; try another seed, and see the service's log", facts=facts)
+    return Problem(422, "nothing_usable", f"{detail}; try another seed, more candidates, or a cleaner cut-out", facts=facts)
 
 
 def report_answer(service: Service, tenant: str) -> Report:
@@ -130,6 +135,15 @@ def _report_row(service: Service, shelved: Shelved, counts: Counts) -> ReportRow
 
 def _left_out(made: Made) -> LeftOut:
     return LeftOut(candidate=made.candidate, prompt=made.prompt, reason=made.left_out)
+
+
+def _ranking(scores: dict[str, float]) -> list[str]:
+    return sorted(scores, key=lambda creative_id: -scores[creative_id])
+
+
+def _problem_line(problem: Problem, scores: dict[str, float]) -> str:
+    """What was shelved before is there to be used: its ranking goes along."""
+    return _line("problem", {"problem": problem.document(), "ranking": _ranking(scores), "retry_after": problem.retry_after})
 
 
 def _line(kind: str, content: dict[str, Any]) -> str:

@@ -13,6 +13,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
 from starlette.exceptions import HTTPException
+from starlette.routing import Match, Route
 
 from caig_rl import __version__
 from caig_rl.serving.http import schemas
@@ -48,6 +49,8 @@ def create_app(service: Service) -> FastAPI:
     add_making_routes(app, service, tenant_of)
     add_review_routes(app, service, tenant_of)
     add_showing_routes(app, service, tenant_of)
+    document = app.openapi
+    app.openapi = lambda: schemas.add_problem_schema(document())  # type: ignore[method-assign] # the way FastAPI documents
     return app
 
 
@@ -70,6 +73,12 @@ def _page(content: bytes, kind: str) -> Callable[[], Awaitable[Response]]:
     return page
 
 
+def _methods(app: FastAPI, request: Request) -> str:
+    """What the address of the request takes, as in "GET, POST"; empty where there is nothing."""
+    there = [route for route in app.routes if isinstance(route, Route) and route.matches(request.scope)[0] is not Match.NONE]
+    return ", ".join(sorted({method for route in there for method in route.methods or ()}))
+
+
 def _route(request: Request) -> str:
     """The route's pattern: a path may name a product, or hold an address that opens a picture."""
     return str(getattr(request.scope.get("route"), "path", ""))
@@ -89,10 +98,16 @@ def _add_refusals(app: FastAPI) -> None:
         return await refused(request, wrong_field(field, first["msg"], first["type"]))
 
     @app.exception_handler(HTTPException)
-    async def no_route(_: Request, error: HTTPException) -> Response:
-        document = {"type": "about:blank", "title": str(error.detail), "status": error.status_code}
-        document |= {"code": "http", "detail": str(error.detail)}
-        return JSONResponse(document, error.status_code, error.headers, MEDIA_TYPE)
+    async def no_route(request: Request, error: HTTPException) -> Response:
+        allowed = _methods(app, request)
+        if not allowed:
+            return await refused(
+                request, Problem(404, "no_route", "there is nothing at this address; GET /openapi.json lists those there are")
+            )
+        problem = Problem(405, "wrong_method", f"{request.method} is not taken at this address, only {allowed}")
+        answer = await refused(request, problem)
+        answer.headers["Allow"] = allowed
+        return answer
 
     @app.exception_handler(Exception)
     async def failed(request: Request, error: Exception) -> Response:

@@ -116,13 +116,18 @@ async def _multipart(request: Request, body: bytes) -> tuple[CreativeForm, bytes
     async def whole() -> AsyncGenerator[bytes, None]:
         yield body
 
-    parser = MultiPartParser(request.headers, whole(), max_files=1, max_fields=_FIELDS, max_part_size=_TEXT_BYTES)
+    parser = MultiPartParser(request.headers, whole(), max_files=_FIELDS, max_fields=2 * _FIELDS, max_part_size=_TEXT_BYTES)
     parser.spool_max_size = len(body) + 1  # in memory: the limit on the body holds already
     try:
         form = await parser.parse()
     except (MultiPartException, KeyError, ValueError) as error:
         raise Problem(400, "no_multipart", f"the body is no multipart form ({error})"[:300]) from error
     try:
+        for name, value in form.items():
+            if len(form.getlist(name)) > 1:
+                raise wrong_field(name[:80], "was sent more than once", "repeated")
+            if isinstance(value, UploadFile) and name != "image":
+                raise wrong_field(name[:80], "no file is taken here", "wrong_value")
         file = form.get("image")
         if not isinstance(file, UploadFile):
             raise wrong_field("image", "attach the picture as a file", "missing")

@@ -16,6 +16,7 @@ class Gate:
         self._app, self._doors = app, doors
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let the request through, or answer it with 503."""
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return

@@ -18,13 +18,12 @@ from caig_rl.serving.http.request_ids import request_id
 from caig_rl.serving.problems import MEDIA_TYPE, TITLES, Problem, wrong_field
 from caig_rl.serving.service import CreativeRequest, Service, Started
 from caig_rl.serving.signing import BadSignature
-from caig_rl.serving.uploads import MAX_ID, checked_id
+from caig_rl.serving.uploads import MAX_ID, checked_id, checked_plain
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
-    status: {"model": schemas.ProblemDocument, "content": {MEDIA_TYPE: {}}, "description": title} for status, title in TITLES.items()
+    status: {"content": {MEDIA_TYPE: {"schema": {"$ref": schemas.PROBLEM_REFERENCE}}}, "description": title}
+    for status, title in TITLES.items()
 }
-_FORM = schemas.CreativeForm.model_json_schema()
-_MULTIPART = {**_FORM, "properties": {**_FORM["properties"], "image": {"type": "string", "format": "binary"}}}
 _EVENT_BYTES = 4 * 2**10
 """An impression id holds the client's own ids: some 400 bytes as a rule, 2,000 at the most."""
 _DECISION_BYTES = 4 * 2**10
@@ -38,7 +37,10 @@ def _json_body(schema: type[BaseModel]) -> dict[str, Any]:
 def add_making_routes(app: FastAPI, service: Service, tenant_of: Callable[..., str]) -> None:
     """`POST /v1/creatives`."""
     reader = CreativeReader(service.config)
-    content = {"multipart/form-data": {"schema": _MULTIPART}, "application/json": {"schema": _FORM}}
+    form = schemas.CreativeForm.model_json_schema()
+    form["properties"]["candidates"] |= {"minimum": 1, "maximum": service.config.serve.limits.max_candidates}
+    multipart = {**form, "properties": {**form["properties"], "image": {"type": "string", "format": "binary"}}}
+    content = {"multipart/form-data": {"schema": multipart}, "application/json": {"schema": form}}
 
     @app.post(
         "/v1/creatives",
@@ -123,7 +125,7 @@ def add_showing_routes(app: FastAPI, service: Service, tenant_of: Callable[..., 
         position: Annotated[int, Query(ge=1, le=1000, description="Place on the page, 1 the first.")] = 1,
     ) -> Any:
         """The creative to show to this visitor now, with a signed impression id to hand back with the events."""
-        place = Place(tenant, checked_id("product_id", product_id), segment, visitor, position)
+        place = Place(tenant, checked_id("product_id", product_id), checked_plain("segment", segment), visitor, position)
         creative, impression_id, propensity = service.choose(place)
         return schemas.Chosen(
             creative_id=creative.creative_id,
@@ -139,15 +141,20 @@ def add_showing_routes(app: FastAPI, service: Service, tenant_of: Callable[..., 
         """Impressions and clicks. Answered item by item, once the accepted ones are on disk; sending an item again changes nothing."""
         most = service.config.serve.limits.max_events
         # In a thread: a batch at the limit takes longer to parse than a refusal of another request may wait.
-        content = await asyncio.to_thread(parse_json, await read_body(request, (most + 1) * _EVENT_BYTES, "events"))
+        advice = f"; serve.limits.max_events ({most}) bounds their number"
+        content = await asyncio.to_thread(parse_json, await read_body(request, (most + 1) * _EVENT_BYTES, "events", advice))
+        for name in content if isinstance(content, dict) else ():
+            if name != "events":
+                raise wrong_field(name[:80], "there is no such field beside events", "unknown_field")
         items = content.get("events") if isinstance(content, dict) else None
-        if not isinstance(items, list) or not all(isinstance(item, dict) for item in items):
+        if not isinstance(items, list):
             raise wrong_field("events", "send a list of objects with impression_id and kind")
         if len(items) > most:
             raise wrong_field("events", f"{len(items)} items; at most {most} are taken at once", "too_many")
         verdicts = await service.take_events(tenant, items, request_id(request))
         results = [
-            schemas.EventResult(status="refused" if one.event is None else "accepted", code=one.code, detail=one.detail) for one in verdicts
+            schemas.EventResult(status="refused" if one.event is None else "accepted", code=one.code, detail=one.detail, field=one.field)
+            for one in verdicts
         ]
         accepted = sum(one.event is not None for one in verdicts)
         return schemas.EventResults(accepted=accepted, refused=len(results) - accepted, results=results)

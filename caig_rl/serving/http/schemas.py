@@ -6,6 +6,8 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from caig_rl.serving.uploads import MAX_CATEGORY, MAX_DESCRIPTION, MAX_ID, MAX_TITLE
+
 
 class CreativeForm(BaseModel):
     """A request for creatives. As multipart form, `image` is the file; as JSON, it is the file in base64."""
@@ -14,11 +16,11 @@ class CreativeForm(BaseModel):
 
     image: str
     """PNG, JPEG or WebP: a cut-out with alpha, or a photo on a plain ground."""
-    title: str
+    title: str = Field(json_schema_extra={"minLength": 1, "maxLength": MAX_TITLE})
     """The product in a few words."""
-    category: str = ""
-    description: str = ""
-    product_id: str = ""
+    category: str = Field("", json_schema_extra={"maxLength": MAX_CATEGORY})
+    description: str = Field("", json_schema_extra={"maxLength": MAX_DESCRIPTION})
+    product_id: str = Field("", json_schema_extra={"maxLength": MAX_ID})
     """Your id of the product. Left out: one is made from the image."""
     candidates: int = 4
     """How many creatives."""
@@ -112,8 +114,8 @@ class Events(BaseModel):
 
     model_config = ConfigDict(extra="forbid", use_attribute_docstrings=True)
 
-    events: list[dict[str, Any]]
-    """Each with `impression_id`, `kind` ("impression" or "click") and, where known, `time` (seconds since 1970 UTC)."""
+    events: list[Any]
+    """Objects with `impression_id`, `kind` ("impression" or "click") and, where known, `time` (seconds since 1970 UTC); nothing else."""
 
 
 class EventResult(BaseModel):
@@ -122,6 +124,7 @@ class EventResult(BaseModel):
     status: Literal["accepted", "refused"]
     code: str = ""
     detail: str = ""
+    field: str = ""
 
 
 class EventResults(BaseModel):
@@ -165,9 +168,27 @@ class Health(BaseModel):
 class ProblemDocument(BaseModel):
     """RFC 9457."""
 
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
     type: str
     title: str
     status: int
     code: str
     detail: str
     field: str | None = None
+    """The request's field at fault."""
+    seed: int | None = None
+    """Where none of the candidates can be shown: the seed that they were made with."""
+    left_out: list[LeftOut] | None = None
+    """And why each of them was left out."""
+
+
+PROBLEM_REFERENCE = "#/components/schemas/ProblemDocument"
+
+
+def add_problem_schema(document: dict[str, Any]) -> dict[str, Any]:
+    """The OpenAPI document with what `PROBLEM_REFERENCE` names: FastAPI would offer it as application/json."""
+    schema = ProblemDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs")
+    document["components"]["schemas"]["ProblemDocument"] = schema
+    return document

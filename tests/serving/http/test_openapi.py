@@ -10,6 +10,7 @@ from schemathesis.checks import not_a_server_error
 from schemathesis.schemas import APIOperation
 from schemathesis.specs.openapi.checks import content_type_conformance, response_schema_conformance, status_code_conformance
 
+from caig_rl.serving.problems import MEDIA_TYPE
 from tests.serving.http.test_app import World
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
@@ -61,3 +62,16 @@ def test_whatever_the_document_allows_or_not_is_answered_as_it_says_and_never_wi
         answered()
     assert statuses & {404, 415, 422}, statuses
     assert 200 in statuses or mode is GenerationMode.NEGATIVE, statuses
+
+
+def test_the_document_offers_refusals_as_problem_documents_and_says_what_the_fields_may_hold(world: World):
+    document = world.client.get("/openapi.json").json()
+    answers = [answer for path in document["paths"].values() for one in path.values() for answer in one["responses"].items()]
+    refused = [answer["content"] for status, answer in answers if status >= "4"]
+    assert len(refused) > 50
+    assert all(content == {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}} for content in refused)
+    assert {"code", "detail", "field", "seed", "left_out"} <= set(document["components"]["schemas"]["ProblemDocument"]["properties"])
+    for content in document["paths"]["/v1/creatives"]["post"]["requestBody"]["content"].values():
+        fields = content["schema"]["properties"]
+        assert (fields["candidates"]["minimum"], fields["candidates"]["maximum"]) == (1, 4)
+        assert (fields["title"]["minLength"], fields["title"]["maxLength"], fields["product_id"]["maxLength"]) == (1, 300, 128)
