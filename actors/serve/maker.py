@@ -16,7 +16,7 @@ from actors.serve.messages import Painted, PaintJob, PromptJob, Prompts, Scored,
 from caig_rl.config.schema import Config
 from caig_rl.data.instructions import Task, instruction
 from caig_rl.imaging.views import policy_view
-from caig_rl.serving.making import Made, Order
+from caig_rl.serving.making import NOT_SCORED, Made, Order
 from caig_rl.serving.problems import Problem, wrong_field
 
 logger = logging.getLogger(__name__)
@@ -65,7 +65,7 @@ class RayMaker:
 
 def _made(candidate: int, text: str, prompt: str, painted: Painted, scored: Scored | None) -> Made:
     if scored is None or not math.isfinite(scored.score):
-        return Made(candidate, text, prompt, b"", math.nan, math.nan, painted.left_out or "not_scored")
+        return Made(candidate, text, prompt, b"", math.nan, math.nan, painted.left_out or NOT_SCORED)
     return Made(candidate, text, prompt, painted.png, scored.score, scored.predicted_ctr)
 
 

@@ -118,6 +118,13 @@ def share_above_zero(value: float) -> float:
     return value
 
 
+def level_of_test(value: float) -> float:
+    """For options: above 0 and below 1. Raises BadParameter otherwise."""
+    if not 0.0 < value < 1.0:
+        raise typer.BadParameter(f"{value:g} is not above 0 and below 1")
+    return value
+
+
 def sources(config: Config) -> tuple[ProductSource, ProductSource, Judge | None]:
     """Training products, evaluation products and the judge that `config` names."""
     from caig_rl.data.catalog import load_catalog

@@ -9,7 +9,7 @@ import typer
 from rich.markup import escape
 
 from caig_rl.cli.ab_text import ab_lines, ab_table
-from caig_rl.cli.common import Overrides, RunPath, check_root, console, explained, run_address, share_above_zero, sources
+from caig_rl.cli.common import Overrides, RunPath, check_root, console, explained, level_of_test, run_address, sources
 from caig_rl.config.load import load_config_text
 from caig_rl.errors import UserError
 
@@ -49,7 +49,7 @@ def evaluate_ab_command(
     root: Annotated[Path, typer.Argument(metavar="ROOT", help="The service's folder, serve.root.")] = Path("serving"),
     candidate: Annotated[str | None, typer.Option(help="The version that was tried. Default: the latest.")] = None,
     tenant: Annotated[str | None, typer.Option(help="Visitors of this tenant only.")] = None,
-    alpha: Annotated[float, typer.Option(callback=share_above_zero, help="Level, overall and for all categories together.")] = 0.05,
+    alpha: Annotated[float, typer.Option(callback=level_of_test, help="Level, overall and for all categories together.")] = 0.05,
 ) -> None:
     """Compare the version being tried with the live one by the clicks in the service's log. It may be asked as often as you like."""
     from caig_rl.evaluation.ab_test import evaluate_ab

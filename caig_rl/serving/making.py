@@ -23,8 +23,8 @@ class Order:
     """For the log."""
 
 
-MODEL_FAULTS = ("not_rendered", "not_scored")
-"""Reasons to leave a candidate out that are a model's failure, not the picture's."""
+NOT_SCORED = "not_scored"
+"""Left out since the reward model had no score for it: its failure, not the picture's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Made:
     """Log-odds by the reward model; NaN where it was left out."""
     predicted_ctr: float
     left_out: str = ""
-    """Why it cannot be shown: "product_changed", "product_extended", "blank", "not_scored", "not_rendered"; empty where it can."""
+    """Why it cannot be shown: "product_changed", "product_extended", "blank", `NOT_SCORED`; empty where it can."""
 
 
 class CreativeMaker(Protocol):

@@ -9,7 +9,7 @@ from typing import Any
 
 from caig_rl.evaluation.statistics import wilson_interval
 from caig_rl.serving.http.schemas import Creative, Creatives, LeftOut, Report, ReportRow
-from caig_rl.serving.making import MODEL_FAULTS, Made
+from caig_rl.serving.making import NOT_SCORED, Made
 from caig_rl.serving.problems import Problem
 from caig_rl.serving.service import Service, Started
 from caig_rl.serving.store import Shelved
@@ -101,12 +101,17 @@ async def streamed_answer(
 
 
 def nothing_usable(seed: int, left_out: list[LeftOut]) -> Problem:
-    """No candidate can be shown: 422 where none of the pictures is fit to be, 502 where a model failed on any."""
+    """No candidate can be shown: 422 where none of the pictures is fit to be, 502 where the reward model failed on any."""
     reasons = ", ".join(sorted({one.reason for one in left_out}))
     facts = {"seed": seed, "left_out": [one.model_dump() for one in left_out]}
     detail = f"none of {len(left_out)} candidates can be shown ({reasons})"
-    if any(one.reason in MODEL_FAULTS for one in left_out):
-        return Problem(502, "model_failed", f"{detail}: a model failed on some; try another seed, and see the service's log", facts=facts)
+    if any(one.reason == NOT_SCORED for one in left_out):
+        return Problem(
+            502,
+            "model_failed",
+            f"{detail}: the reward model has no score for some; try another seed, and see the service's log",
+            facts=facts,
+        )
     return Problem(422, "nothing_usable", f"{detail}; try another seed, more candidates, or a cleaner cut-out", facts=facts)
 
 
