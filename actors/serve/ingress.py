@@ -33,9 +33,9 @@ class Ingress:
         self._service = Service(config, maker, VersionStore(Path(config.serve.root)).routing())
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
-        """A new policy version: requests that start from now on follow it. At the service's end: returns once all under way are answered."""
+        """A new policy version: requests that start from now on follow it. At the service's end, return once all under way are answered."""
         self._service.set_routing(routing_from_json(user_config["routing"]))
-        if user_config["stopping"]:
+        if user_config.get("stopping"):
             left = await self._service.doors.close(self._service.config.serve.limits.request_timeout_s)
             logger.info("no request is let in any more; %d under way were not finished in time", left)
 

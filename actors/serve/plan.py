@@ -28,4 +28,5 @@ def deployment_plan(
 
 def user_config(routing: Routing, stopping: bool = False) -> dict[str, Any]:
     """The part of the application that changes while it runs."""
-    return {"routing": json.loads(json.dumps(asdict(routing))), "stopping": stopping}
+    changing = {"routing": json.loads(json.dumps(asdict(routing)))}
+    return changing | {"stopping": True} if stopping else changing
