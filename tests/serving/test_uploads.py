@@ -83,8 +83,8 @@ def test_a_count_out_of_range_names_the_range(value: int):
     assert caught.value.document()["field"] == "candidates"
 
 
-@pytest.mark.parametrize("text", ["", "x" * 129, "a\nb"])
-def test_an_id_has_printable_characters(text: str):
+@pytest.mark.parametrize("text", ["", "x" * 129, "a\nb", ".", "sku/../7", "sku/."])
+def test_an_id_has_printable_characters_and_no_part_that_clients_resolve_away(text: str):
     with pytest.raises(Problem):
         checked_id("product_id", text)
-    assert checked_id("product_id", "sku/../7") == "sku/../7"
+    assert checked_id("product_id", "sku/..7/...") == "sku/..7/..."
