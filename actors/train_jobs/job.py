@@ -55,6 +55,8 @@ class TrainJob:
     identity: Mapping[str, Any]
     """`job_identity`: what it must share with the job that it goes on with."""
     seed: int
+    begins_trained: bool = False
+    """The model as it comes may stay the best."""
 
 
 def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
@@ -155,6 +157,7 @@ def _train_rank(settings: dict[str, Any]) -> None:
         lambda: _batches(VALIDATION, rows, None),
         lambda: _export(trainer, job.out, rank),
         after_epoch,
+        job.begins_trained,
     )
 
 
