@@ -13,7 +13,7 @@ from ray.exceptions import ObjectLostError, RayTaskError
 
 from actors.online import OnlineLoop
 from actors.pipeline import RolledOut, ShardPoisoned
-from actors.pool import WorkerLost
+from actors.pooled import WorkerLost
 from actors.replies import ScoreReply
 from actors.reporting import RoundNotes
 from actors.shards import Shard

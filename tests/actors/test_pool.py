@@ -16,7 +16,8 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from actors.health import Patience
-from actors.pool import PoolError, WorkerLost, WorkerPool
+from actors.pool import PoolError, WorkerPool
+from actors.pooled import WorkerLost
 from tests.actors.fake_worker import FakeWorker
 
 
