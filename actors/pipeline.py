@@ -232,7 +232,12 @@ class _Place:
 
 
 def _pool(
-    name: str, spawn: Callable[[], Any], pool: PoolConfig, config: Config, tell: Tell, prepare: Callable[[Any], Awaitable[None]] | None = None
+    name: str,
+    spawn: Callable[[], Any],
+    pool: PoolConfig,
+    config: Config,
+    tell: Tell,
+    prepare: Callable[[Any], Awaitable[None]] | None = None,
 ) -> WorkerPool:
     patience = Patience(config.recovery.stall_s, config.recovery.stall_factor)
     timeout_s = config.cluster.start_timeout_s

@@ -48,7 +48,14 @@ class Tell(Protocol):
     """Takes note of an event that happens now."""
 
     def __call__(
-        self, kind: Kind, role: str, reason: str = "", detail: str = "", *, seconds: float | None = None, numbers: dict[str, int] | None = None
+        self,
+        kind: Kind,
+        role: str,
+        reason: str = "",
+        detail: str = "",
+        *,
+        seconds: float | None = None,
+        numbers: dict[str, int] | None = None,
     ) -> None:
         """Returns at once. For the arguments see `Event`."""
 
@@ -70,7 +77,14 @@ class EventLog:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="events")
 
     def tell(
-        self, kind: Kind, role: str, reason: str = "", detail: str = "", *, seconds: float | None = None, numbers: dict[str, int] | None = None
+        self,
+        kind: Kind,
+        role: str,
+        reason: str = "",
+        detail: str = "",
+        *,
+        seconds: float | None = None,
+        numbers: dict[str, int] | None = None,
     ) -> None:
         """See `Tell`."""
         event = Event(at_s=self._clock(), kind=kind, role=role, reason=reason, detail=detail, seconds=seconds, numbers=numbers or {})

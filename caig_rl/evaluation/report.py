@@ -12,6 +12,7 @@ from caig_rl.evaluation.measured_again import read_measured_again, with_better_m
 from caig_rl.evaluation.report_text import duration, headline, percent, signed_percent, warnings
 from caig_rl.evaluation.report_view import curves, facts, gallery_cards, gallery_note, outcome_rows, stage_shares
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_status import CONFIG_FILE, read_config
 from caig_rl.evaluation.summary import read_summary
 from caig_rl.evaluation.survived import survived_section
 
@@ -48,7 +49,7 @@ def render_report(run_folder: RunFolder) -> str:
             outcomes=outcome_rows(summary, ledger_rows),
             survived=survived_section(summary, read_events(run_folder)),
             facts=facts(summary),
-            config=run_folder.read_text("config.yaml") if run_folder.exists("config.yaml") else "",
+            config=read_config(run_folder) if run_folder.exists(CONFIG_FILE) else "",
         )
     )
 

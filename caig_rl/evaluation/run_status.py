@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import pyarrow.compute as pc
+import yaml
 
 from caig_rl.errors import UserError
 from caig_rl.evaluation.ledger import read_rows
@@ -15,8 +16,20 @@ from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.summary import RunSummary, read_summary
 from caig_rl.types import Outcome
 
+CONFIG_FILE = "config.yaml"
 LIVE_FILE = "live.json"
-_LIVE_KEYS = ("written_at", "rounds_done", "rounds_planned", "version", "pools", "stage_seconds", "counts", "slots", "products", "staleness")
+_LIVE_KEYS = (
+    "written_at",
+    "rounds_done",
+    "rounds_planned",
+    "version",
+    "pools",
+    "stage_seconds",
+    "counts",
+    "slots",
+    "products",
+    "staleness",
+)
 SILENT_S = 60.0
 """A running loop writes `live.json` every few seconds; after this long it has died, or cannot write."""
 
@@ -49,6 +62,7 @@ def read_status(folder: RunFolder, now: float | None = None, failures: int = 5) 
         raise UserError(
             f"{folder.url} is not a run folder: it holds no config.yaml. Give one like runs/demo, or the address of a dashboard."
         )
+    read_config(folder)
     summary = read_summary(folder) if folder.exists("summary.json") else None
     live = read_live(folder)
     silent = None if not live else max(0.0, (time.time() if now is None else now) - live["written_at"])
@@ -56,6 +70,17 @@ def read_status(folder: RunFolder, now: float | None = None, failures: int = 5) 
     if state in ("starting", "running") and silent is not None and silent > SILENT_S:
         state = "silent"
     return RunStatus(folder.name, state, silent, summary, live, folder.read_metrics(), _failures(folder, failures))
+
+
+def read_config(folder: RunFolder) -> str:
+    """`config.yaml` as text. Raises UserError where it is missing or damaged."""
+    text = folder.read_text(CONFIG_FILE)
+    try:
+        if not isinstance(yaml.safe_load(text), dict):
+            raise folder.damaged(CONFIG_FILE, ValueError("it is no configuration"))
+    except yaml.YAMLError as error:
+        raise folder.damaged(CONFIG_FILE, ValueError("it is no YAML")) from error
+    return text
 
 
 def read_live(folder: RunFolder) -> dict[str, Any]:

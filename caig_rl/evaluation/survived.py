@@ -110,7 +110,7 @@ def _lead(summary: RunSummary, counts: SurvivedSummary) -> str:
     parts = [
         _times(workers, "worker was lost", "workers were lost"),
         _times(learner, "learner group was lost", "learner groups were lost"),
-        _times(counts.resumes, "time a new driver took over", "times a new driver took over"),
+        _times(counts.resumes, "driver was followed by a new one", "drivers were followed by new ones"),
         _times(again, "shard was issued again", "shards were issued again"),
         _times(counts.poison, "product failed as poison", "products failed as poison"),
     ]

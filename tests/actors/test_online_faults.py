@@ -71,7 +71,12 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
     async def notify() -> None:
         return
 
-    parts = {"pipeline": SimpleNamespace(rollout=rollout), "record": SimpleNamespace(throughput=Throughput()), "book": book}
+    told = list[tuple[str, ...]]()
+    parts = {
+        "pipeline": SimpleNamespace(rollout=rollout),
+        "record": SimpleNamespace(throughput=Throughput(), tell=lambda *event, **more: told.append(event)),
+        "book": book,
+    }
     loop: Any = SimpleNamespace(**parts, _source=None, _config=Config(), _judge=None, _notify=notify)
 
     async def main() -> None:
@@ -79,5 +84,5 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
             await OnlineLoop._roll_out(loop, 0, shard, group)
 
     asyncio.run(main())
-    assert book.ledger.counts()["failed"] == {"poison": 1}
+    assert book.ledger.counts()["failed"] == {"poison": 1} and told == [("poison", "render")]
     assert [pair.admission for pair in book.buffer.ready()] == [shard.admissions[0]]

@@ -76,7 +76,7 @@ NODE = (
         "node",
         "weights that went with the learner's node are made again",
         "actors/teaching.py",
-        "            if not await self._ends_with_weights(task):\n                raise LearnerLost(WEIGHTS_LOST, \"node\")\n",
+        '            if not await self._ends_with_weights(task):\n                raise LearnerLost(WEIGHTS_LOST, "node")\n',
         "            await task\n",
         "actors/test_teaching.py::test_weights_that_go_away_before_all_workers_pulled_them_are_made_again",
         limit_s=60,
