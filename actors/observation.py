@@ -42,7 +42,7 @@ def observe(
     details: Sequence[RoundDetail],
     fleet: FleetSummary | None = None,
 ) -> Snapshot:
-    """The parts of a running loop as one snapshot. `ranks`: of the learner, those that are up and all; `fleet`: what was replaced so far."""
+    """The parts of a running loop as one snapshot. `ranks`: of the learner, those up and all; `fleet`: what was replaced."""
     replaced = {} if fleet is None else fleet.replaced
     restarts = 0 if fleet is None else fleet.learner_restarts
     return Snapshot(

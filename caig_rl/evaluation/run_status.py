@@ -28,7 +28,6 @@ _LIVE_KEYS = (
     "counts",
     "slots",
     "products",
-    "staleness",
 )
 SILENT_S = 60.0
 """A running loop writes `live.json` every few seconds; after this long it has died, or cannot write."""

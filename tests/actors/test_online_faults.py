@@ -72,9 +72,13 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
         return
 
     told = list[tuple[str, ...]]()
+
+    def tell(*event: str, detail: str) -> None:
+        told.append(event)
+
     parts = {
         "pipeline": SimpleNamespace(rollout=rollout),
-        "record": SimpleNamespace(throughput=Throughput(), tell=lambda *event, **more: told.append(event)),
+        "record": SimpleNamespace(throughput=Throughput(), tell=tell),
         "book": book,
     }
     loop: Any = SimpleNamespace(**parts, _source=None, _config=Config(), _judge=None, _notify=notify)
