@@ -87,9 +87,8 @@ def _head(run: RunStatus) -> str:
     colour = _COLOURS.get(run.state, "white")
     words = [f"[bold]{escape(run.name)}[/]  [{colour}]{run.state}[/]"]
     if run.live:
-        words.append(
-            f"round {run.live['rounds_done']} of {run.live['rounds_planned']}  policy version {run.live.get('incarnation', 0)}.{run.live['version']}"
-        )
+        version = f"{run.live.get('incarnation', 0)}.{run.live['version']}"
+        words.append(f"round {run.live['rounds_done']} of {run.live['rounds_planned']}  policy version {version}")
     if restarts := run.live.get("learner_restarts"):
         words.append(f"[yellow]learner formed anew {restarts} time{'s' if restarts > 1 else ''}[/]")
     if run.summary is not None and run.summary.survived is not None and run.summary.survived.resumes:

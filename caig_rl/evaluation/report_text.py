@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
@@ -42,8 +43,8 @@ def signed_percent(value: float, digits: int = 1) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them, without a place for a line to break."""
-    return wording.duration(seconds).replace(" ", "\u00a0")
+    """Seconds as a person says them, with no line break between number and unit."""
+    return re.sub(r"(?<=\d) (?=[a-z])", "\u00a0", wording.duration(seconds))
 
 
 def headline(summary: RunSummary) -> Headline:
