@@ -46,7 +46,7 @@ from actors.isolation import roll_out_or_isolate
 from actors.journal import PairJournal
 from actors.metrics import Snapshot, end_watch
 from actors.observation import observe, watch_loop
-from actors.pipeline import RolledOut, RolloutPipeline
+from actors.pipeline import POISON, RolledOut, RolloutPipeline
 from actors.progress import Progress, Silent
 from actors.record import RunRecord
 from actors.recording import recorded
@@ -59,6 +59,7 @@ from actors.waiting import spoken_of
 from caig_rl.config import config_yaml
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
+from caig_rl.evaluation.events import DRIVER
 from caig_rl.evaluation.gallery import write_gallery
 from caig_rl.evaluation.ledger import Ledger
 from caig_rl.evaluation.run_folder import RunFolder
@@ -138,10 +139,10 @@ class OnlineLoop:
     ) -> None:
         self._config, self._folder, self._progress, self._stop = config, folder, progress, stop
         self._source, self._judge = ray.put(source), None if judge is None else ray.put(judge)
-        self.record = RunRecord(config, facts)
+        self.record = RunRecord(config, facts, folder)
         self.book = RunBook(config, source.products, Ledger(source.rejected), PairJournal(folder))
         self._evaluation = Evaluation(config, list(eval_source.products), ray.put(eval_source), self._judge, folder)
-        self.pipeline = RolloutPipeline(config, self.record.clock, self.record.throughput, progress)
+        self.pipeline = RolloutPipeline(config, self.record.clock, self.record.throughput, progress, self.record.tell)
         self.record.fleet = Fleet(self.pipeline.pools, config.pools, progress.note)
         self.store = CheckpointStore(folder, config.learner.keep_checkpoints)
         self.teacher = Teacher(config, self.book, self.record, self.store, folder, self.pipeline, self._source, progress)
@@ -183,7 +184,7 @@ class OnlineLoop:
         return observe(
             rounds_planned=self._config.rollout.rounds,
             rounds_done=book.rounds_done,
-            version=book.version.number,
+            version=book.version,
             pipeline=self.pipeline,
             ranks=(learner.ready_ranks, learner.world_size),
             buffer=book.buffer,
@@ -192,12 +193,14 @@ class OnlineLoop:
             throughput=record.throughput,
             memory=record.memory,
             details=record.details,
+            fleet=None if record.fleet is None else record.fleet.summary(),
         )
 
     async def close(self) -> None:
         """Stop all workers; the run folder stays as it is."""
         self.teacher.learner.close()
         await self.pipeline.close()
+        self.record.events.close()
         self._folder.close()
 
     async def _work(self, resume: bool) -> RunSummary:
@@ -207,6 +210,7 @@ class OnlineLoop:
         state = self.store.newest(self._fingerprint, self._progress.note) if resume else None
         # Only now: a resume that does not fit must leave the run's own config as it is.
         self._folder.write_text("config.yaml", config_yaml(self._config))
+        record.tell_beginning(resume, None if state is None else state.rounds_done)
         await self._start(state)
         self._begun = True
         if record.before is None:
@@ -277,6 +281,8 @@ class OnlineLoop:
         found = await roll_out_or_isolate(rollout, shard)
         for part, poisoned in found.failed:
             intake.drop_shard(part, poisoned)
+            if poisoned.kind == POISON:
+                self.record.tell(POISON, poisoned.stage, detail=f"{', '.join(one.product_id for one in part.products)}: {poisoned.reason}")
         if found.rolled is not None:
             self.record.throughput.add(pairs=intake.take_up(found.rolled))
             if self._judge is not None:
@@ -344,6 +350,7 @@ class OnlineLoop:
                 raise
             logger.exception("no checkpoint after round %d", self.book.rounds_done)
             self._progress.note(f"no checkpoint after round {self.book.rounds_done}: {one_line(error)}; the one before stays the newest")
+            self.record.tell("no_checkpoint", DRIVER, detail=f"after round {self.book.rounds_done}: {one_line(error)}")
 
     async def _save_round_under_way(self) -> None:
         """Told to stop now: keep what the round's workers have done so far, as far as the weights it belongs to are at hand."""
@@ -363,6 +370,8 @@ class OnlineLoop:
 
     def _finish(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
         self.record.memory.sample()
+        if self._begun:
+            self.record.tell("ended", DRIVER, status, failure or "")
         summary = self._summary(status, after, failure)
         if self._begun:
             write_summary(summary, self._folder)

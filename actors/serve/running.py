@@ -26,6 +26,7 @@ from caig_rl.serving.arms import Routing
 from caig_rl.serving.files import replace_file
 from caig_rl.serving.log import service_log
 from caig_rl.serving.versions import VersionStore
+from caig_rl.wording import duration
 
 logger = logging.getLogger(__name__)
 
@@ -119,7 +120,7 @@ def deploy(settings: dict[str, Any], routing: Routing, timeout_s: float, stop: t
         if status is not None and (status.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > well + UNHEALTHY_LIMIT_S):
             raise UserError(f"the service did not come up: {_why(status)}")
         time.sleep(0.1)
-    raise UserError(f"the service was not up within {timeout_s:.0f} s (cluster.start_timeout_s), or was stopped before.")
+    raise UserError(f"the service was not up within {duration(timeout_s)} (cluster.start_timeout_s), or was stopped before.")
 
 
 def check_free(host: str, port: int) -> None:

@@ -10,6 +10,7 @@ from rich.markup import escape
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, sources
 from caig_rl.serving.arms import Routing
+from caig_rl.wording import duration
 
 app = typer.Typer(help="The service: creatives on demand, the studio page, and clicks that flow back.", no_args_is_help=True)
 
@@ -72,7 +73,7 @@ def serve_promote(
         console.print(
             f"mean reward on {found.products} held-out products: {found.live:+.3f} -> {found.new:+.3f} "
             f"(difference {found.interval.low:+.3f} to {found.interval.high:+.3f}, 95 %)\n"
-            f"{_routing(switch.routing)} after {switch.seconds:.1f} s",
+            f"{_routing(switch.routing)} after {duration(switch.seconds)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -85,7 +86,7 @@ def serve_rollback(root: Root = Path("serving")) -> None:
 
     with explained():
         switch = rollback(root)
-        console.print(f"{_routing(switch.routing)} after {switch.seconds:.1f} s", highlight=False)
+        console.print(f"{_routing(switch.routing)} after {duration(switch.seconds)}", highlight=False)
 
 
 def _routing(routing: Routing) -> str:

@@ -13,7 +13,7 @@ from ray.exceptions import ObjectLostError, RayTaskError
 
 from actors.online import OnlineLoop
 from actors.pipeline import RolledOut, ShardPoisoned
-from actors.pool import WorkerLost
+from actors.pooled import WorkerLost
 from actors.replies import ScoreReply
 from actors.reporting import RoundNotes
 from actors.shards import Shard
@@ -71,7 +71,16 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
     async def notify() -> None:
         return
 
-    parts = {"pipeline": SimpleNamespace(rollout=rollout), "record": SimpleNamespace(throughput=Throughput()), "book": book}
+    told = list[tuple[str, ...]]()
+
+    def tell(*event: str, detail: str) -> None:
+        told.append(event)
+
+    parts = {
+        "pipeline": SimpleNamespace(rollout=rollout),
+        "record": SimpleNamespace(throughput=Throughput(), tell=tell),
+        "book": book,
+    }
     loop: Any = SimpleNamespace(**parts, _source=None, _config=Config(), _judge=None, _notify=notify)
 
     async def main() -> None:
@@ -79,5 +88,5 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
             await OnlineLoop._roll_out(loop, 0, shard, group)
 
     asyncio.run(main())
-    assert book.ledger.counts()["failed"] == {"poison": 1}
+    assert book.ledger.counts()["failed"] == {"poison": 1} and told == [("poison", "render")]
     assert [pair.admission for pair in book.buffer.ready()] == [shard.admissions[0]]
