@@ -26,6 +26,8 @@ def weights_fingerprint(config: Config) -> dict[str, Any]:
 def run_fingerprint(config: Config, products: Sequence[Product], eval_products: Sequence[Product]) -> dict[str, Any]:
     """What decides how a run goes on, by dotted key: with another value it would be another run under the same name."""
     sections = {name: getattr(config, name).model_dump(mode="json") for name in ("world", "imaging", "renderer", "reward", "rollout")}
+    # `changes` knows its keys one by one, timeouts and prices among them.
+    del sections["reward"]["judge"]
     keys = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
     policy = config.policy.model_dump(mode="json", include={"dtype", "temperature", "top_p", "max_tokens", "image_size"})
     keys |= {f"policy.{key}": value for key, value in policy.items()}

@@ -20,7 +20,7 @@ from caig_rl.evaluation.run_status import RunStatus, read_status
 
 _MOST_JOBS = 20
 _ENDED = ("done", "stopped", "failed")
-_COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "failed": "red"}
+_COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "gone": "red", "failed": "red"}
 _ROUND_COLUMNS = ("pairs", "reward_score", "relevance", "ctr", "kl", "loss", "distinct_prompts", "seconds")
 
 
@@ -88,6 +88,8 @@ def _head(run: RunStatus) -> str:
         words.append(f"round {run.live['rounds_done']} of {run.live['rounds_planned']}  policy version {run.live['version']}")
     if run.state == "silent":
         words.append(f"[red]nothing written for {run.silent_s:.0f} s: the process is gone, or its disk is[/]")
+    if run.state == "gone":
+        words.append(f"[red]its driver ({escape(str(run.driver))}) is gone; go on by the same command with --resume-if-any[/]")
     if run.summary is not None and run.summary.failure:
         words.append(f"[red]{escape(run.summary.failure)}[/]")
     if run.summary is not None and run.summary.ctr is not None:

@@ -1,6 +1,6 @@
 """The run folder: where each file of a run lies, and how it is written so that a reader never sees half a file.
 
-    root/NAME/ config.yaml  summary.json  metrics.jsonl  ledger.parquet  pairs/*.parquet  checkpoints/STEP/  samples/*.png  report.html
+    root/NAME/ driver.json  config.yaml  config-history/N.yaml  summary.json  metrics.jsonl  ledger.parquet  pairs/*.parquet  checkpoints/STEP/  samples/*.png  report.html
                tensorboard/
 
 `root` is a local path or an fsspec URI. On local disks a file is written beside its place and renamed; object stores show a file
@@ -38,6 +38,9 @@ class Lock(Protocol):
 
     def check(self) -> None:
         """Raises UserError where this process must not write any more."""
+
+    async def until_lost(self) -> None:
+        """Returns never; raises UserError soon after `check` would."""
 
 
 class RunFolder:
