@@ -101,7 +101,8 @@ async def run(
         asked: keys that may change with a resume (`caig_rl.config.changes`).
 
     Raises:
-        UserError: nothing to train on, a folder with another driver or one that a resume does not fit, a model folder or a checkpoint that does not fit, or a round in which every product failed.
+        UserError: nothing to train on, another driver, a model folder, checkpoint or setting that does not fit, or a round in which every
+            product failed.
         PoolError, SyncError, EvaluationError: no workers, weights that did not verify, a policy that cannot be measured.
 
     A run that fails leaves its summary at "failed", with the reason.

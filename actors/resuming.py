@@ -66,6 +66,6 @@ def _refuse_lost_checkpoints(folder: RunFolder) -> None:
     done = max(done, len(folder.read_metrics()))
     if done:
         raise CheckpointError(
-            f"{folder.url} has done {done} round(s), but no complete checkpoint is in {folder.path('checkpoints')}. Put the folder back, or "
-            "start anew under another run.name; this one is left as it is."
+            f"{folder.url} has done {done} round(s), but no complete checkpoint is in {folder.path('checkpoints')}. Put that folder back, "
+            "or start anew under another run.name; this one is left as it is."
         )

@@ -18,7 +18,7 @@ def train(
     resume_if_any: Annotated[bool, typer.Option("--resume-if-any", help="As --resume where the run has begun, else start.")] = False,
     change: Annotated[
         list[str] | None,
-        typer.Option("--change", metavar="KEY", help="With --resume: take this key's new value, like learner.lr. Repeatable."),
+        typer.Option("--change", metavar="KEY", help="With --resume: take the new value of this key, like learner.lr."),
     ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print config, actors, placement, memory; refuse what a run would; stop.")

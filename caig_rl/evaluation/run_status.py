@@ -25,7 +25,8 @@ class RunStatus:
 
     name: str
     state: str
-    """"starting", "running", "gone" (it says it runs, and its driver is dead), "silent" (it says it runs, but writes nothing), or the summary's own word."""
+    """"starting", "running", "gone" (it says it runs, and its driver is dead), "silent" (it says so, but writes nothing), or the summary's
+    own word."""
     silent_s: float | None
     """Seconds since the loop last wrote; None where it has never."""
     summary: RunSummary | None
