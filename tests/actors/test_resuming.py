@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import asyncio
 import io
 import json
+from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from rich.console import Console
 
 from actors import launch
 from actors.beforehand import refuse_before_ray, rehearse_before_ray
+from actors.online import OnlineLoop
 from actors.resuming import look_at
+from actors.stopping import StopRequest
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError, ConfigError
 from caig_rl.evaluation.config_history import write_run_config
 from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.run_lock import RunTaken, held
+from caig_rl.evaluation.run_lock import LeaseLost, RunTaken, held
+from caig_rl.evaluation.summary import RunSummary, write_summary
 from tests.actors.fake_fleet import LightSource
-from tests.evaluation.conftest import make_summary
+from tests.evaluation.conftest import make_summary_values
 
 
 def begun(root: Path, status: str = "done", rounds: int = 3) -> tuple[Config, RunFolder]:
@@ -27,8 +33,7 @@ def begun(root: Path, status: str = "done", rounds: int = 3) -> tuple[Config, Ru
     config, folder = settings(root), RunFolder(str(root), "run")
     folder.prepare()
     write_run_config(config, folder, 0, lambda text: None)
-    summary = make_summary().model_copy(update={"status": status, "rounds": rounds})
-    folder.write_text("summary.json", summary.model_dump_json())
+    write_summary(RunSummary.model_validate(make_summary_values(status=status, rounds=rounds)), folder)
     folder.write_text(f"checkpoints/{rounds}/manifest.json", "{}")
     return config, folder
 
@@ -45,6 +50,46 @@ def test_a_run_that_is_done_is_left_as_it_is(tmp_path: Path, monkeypatch: pytest
     summary = launch.run_online(config, LightSource(3), LightSource(2), None, resume=True, console=said)
     text = said.file.getvalue()  # type: ignore[attr-defined]
     assert summary.status == "done" and "already done: 3 round(s)" in text and f"report: {folder.path('report.html')}" in text
+
+
+def test_at_the_end_only_files_that_are_there_are_listed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a run that was stopped before its first checkpoint."""
+    config, said = settings(tmp_path), Console(file=io.StringIO(), width=400)
+    summary = RunSummary.model_validate(make_summary_values(status="stopped", rounds=0))
+
+    async def stopped_early(*arguments: object) -> RunSummary:
+        write_summary(summary, RunFolder(str(tmp_path), "run"))
+        return summary
+
+    monkeypatch.setattr(launch, "ray_cluster", lambda cluster: nullcontext())
+    monkeypatch.setattr(launch, "refuse_what_the_cluster_lacks", lambda config: None)
+    monkeypatch.setattr(launch, "_run_watched", stopped_early)
+    monkeypatch.setattr(launch, "write_report", lambda folder: folder.path("report.html"))
+    launch.run_online(config, LightSource(3), LightSource(2), None, resume=False, console=said)
+    text = said.file.getvalue()  # type: ignore[attr-defined]
+    assert "run/summary.json" in text and "metrics.jsonl" not in text and "samples" not in text
+
+
+def test_a_loop_that_loses_its_folder_ends_and_writes_nothing() -> None:
+    class Lost:
+        def check(self) -> None:
+            raise LeaseLost("it is another's")
+
+        async def until_lost(self) -> None:
+            self.check()
+
+    async def for_ever(*arguments: object) -> None:
+        await asyncio.sleep(300)
+
+    loop = OnlineLoop.__new__(OnlineLoop)
+    loop._stop, loop._begun = StopRequest(), True
+    loop._folder = RunFolder("memory://lost", "run")
+    loop._folder.lock = Lost()
+    loop.record = SimpleNamespace(fleet=SimpleNamespace(watch=for_ever))  # type: ignore[assignment]
+    loop._work = for_ever  # type: ignore[assignment, method-assign]
+    with pytest.raises(LeaseLost):
+        asyncio.run(loop.run(resume=False))
+    assert not loop._folder.exists("summary.json")
 
 
 def test_with_more_rounds_a_run_that_was_done_goes_on(tmp_path: Path) -> None:

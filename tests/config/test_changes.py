@@ -27,8 +27,9 @@ def test_every_key_of_the_lists_is_one() -> None:
         "tracking.mlflow.uri=http://a",
         "cluster.start_timeout_s=9",
         "rollout.rounds=7",
-    ]
-    + ["reward.judge.timeout_s=9", "learner.world_size=2"],
+        "reward.judge.timeout_s=9",
+        "learner.world_size=2",
+    ],
 )
 def test_what_only_decides_how_it_runs_is_taken(override: str) -> None:
     check(override)
