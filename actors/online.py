@@ -26,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -56,13 +56,14 @@ from actors.stopping import StopRequest
 from actors.tasks import judge_creatives
 from actors.teaching import Teacher
 from actors.waiting import spoken_of
-from caig_rl.config import config_yaml
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
+from caig_rl.evaluation.config_history import write_run_config
 from caig_rl.evaluation.events import DRIVER
 from caig_rl.evaluation.gallery import write_gallery
 from caig_rl.evaluation.ledger import Ledger
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_lock import LeaseLost, held
 from caig_rl.evaluation.summary import RunSummary, write_summary
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.learning.preference import RoundMetrics
@@ -83,6 +84,7 @@ async def run(
     progress: Progress | None = None,
     stop: StopRequest | None = None,
     beside: Beside | None = None,
+    asked: Collection[str] = (),
 ) -> RunSummary:
     """Optimise the policy online and write the run folder. Ray must be connected (`actors.cluster`).
 
@@ -97,16 +99,18 @@ async def run(
         progress: who watches.
         stop: how soon to stop, if it asks for it: a checkpoint is written, and the status is "stopped".
         beside: runs beside the loop and is cancelled with it (fault injection).
+        asked: keys that may change with a resume (`caig_rl.config.changes`).
 
     Raises:
-        UserError: nothing to train on, a model folder or a checkpoint that does not fit, or a round in which every product failed.
+        UserError: nothing to train on, another driver, a model folder, checkpoint or setting that does not fit, or a round in which every
+            product failed.
         PoolError, SyncError, EvaluationError: no workers, weights that did not verify, a policy that cannot be measured.
 
     A run that fails leaves its summary at "failed", with the reason.
     """
-    refuse_before_ray(config, source, run_folder, resume=resume)
+    refuse_before_ray(config, source, run_folder, resume=resume, asked=asked)
     known = facts or KnownFacts(simulated=judge is not None and judge.simulated)
-    with recorded(config, run_folder, progress or Silent()) as recorder:
+    with held(run_folder), recorded(config, run_folder, progress or Silent()) as recorder:
         loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, recorder, stop or StopRequest())
         watch = asyncio.create_task(loop.record.memory.watch())
         metrics = asyncio.create_task(watch_loop(config, loop.observe, run_folder, recorder))
@@ -158,6 +162,8 @@ class OnlineLoop:
         self._begun = not resume
         work, stop = asyncio.create_task(self._work(resume)), asyncio.create_task(self._stop.wait_for_now())
         helpers = [asyncio.create_task(self.record.fleet.watch())]
+        if self._folder.lock is not None:
+            helpers.append(asyncio.create_task(self._folder.lock.until_lost()))
         if beside is not None:
             helpers.append(asyncio.create_task(beside(self)))
         try:
@@ -170,6 +176,9 @@ class OnlineLoop:
                     helper.result()
             await self._save_round_under_way()
             return self._finish("stopped")
+        except LeaseLost:
+            await cancelled(work)
+            raise
         except BaseException as failure:
             await cancelled(work)
             self._finish("failed", failure=one_line(failure))
@@ -209,8 +218,11 @@ class OnlineLoop:
         self._progress.phase("starting", 0)
         state = self.store.newest(self._fingerprint, self._progress.note) if resume else None
         # Only now: a resume that does not fit must leave the run's own config as it is.
-        self._folder.write_text("config.yaml", config_yaml(self._config))
-        record.tell_beginning(resume, None if state is None else state.rounds_done)
+        rounds_done = 0 if state is None else state.rounds_done
+        write_run_config(self._config, self._folder, rounds_done, self._progress.note)
+        record.tell_beginning(resume, None if state is None else rounds_done)
+        if resume and state is None:
+            self._progress.note("begins anew: the run was cut short before its first checkpoint")
         await self._start(state)
         self._begun = True
         if record.before is None:

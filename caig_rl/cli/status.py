@@ -21,7 +21,7 @@ from caig_rl.wording import duration
 
 _MOST_JOBS = 20
 _ENDED = ("done", "stopped", "failed")
-_COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "failed": "red"}
+_COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "gone": "red", "failed": "red"}
 _ROUND_COLUMNS = ("pairs", "reward_score", "relevance", "ctr", "kl", "loss", "distinct_prompts", "seconds")
 _HEADS = {"seconds": "took"}
 
@@ -95,6 +95,8 @@ def _head(run: RunStatus) -> str:
         words.append(f"[yellow]resumed {run.summary.survived.resumes} time{'s' if run.summary.survived.resumes > 1 else ''}[/]")
     if run.state == "silent":
         words.append(f"[red]nothing written for {duration(run.silent_s or 0.0)}: the process is gone, or its disk is[/]")
+    if run.state == "gone":
+        words.append(f"[red]its driver ({escape(str(run.driver))}) is gone; go on by the same command with --resume-if-any[/]")
     if run.summary is not None and run.summary.failure:
         words.append(f"[red]{escape(run.summary.failure)}[/]")
     if run.summary is not None and run.summary.ctr is not None:

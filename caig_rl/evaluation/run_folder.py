@@ -1,7 +1,7 @@
 """The run folder: where each file of a run lies, and how it is written so that a reader never sees half a file.
 
     root/NAME/ config.yaml  summary.json  metrics.jsonl  events.jsonl  ledger.parquet  pairs/*.parquet  checkpoints/STEP/  samples/*.png
-               report.html  tensorboard/
+               report.html  tensorboard/  config-history/N.yaml  driver.json
 
 `root` is a local path or an fsspec URI. On local disks a file is written beside its place and renamed; object stores show a file
 only when it is whole.
@@ -16,6 +16,7 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import fsspec
 import pyarrow as pa
@@ -30,7 +31,19 @@ from caig_rl.types import ImageArray
 
 _NEEDED = ("config.yaml", "summary.json")
 """Files without which there is nothing to say of a run."""
+DRIVER_FILE = "driver.json"
+"""Who writes the folder (`evaluation.run_lock`). Alone it makes no run: a driver that was refused later may have left it."""
 _SAMPLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Lock(Protocol):
+    """What may forbid a write."""
+
+    def check(self) -> None:
+        """Raises UserError where this process must not write any more."""
+
+    async def until_lost(self) -> None:
+        """Returns never; raises UserError soon after `check` would."""
 
 
 class RunFolder:
@@ -49,6 +62,8 @@ class RunFolder:
             # fsspec: the package for this kind of store is not installed, or there is no such kind.
             raise UserError(f"{root}/{name} cannot be reached: {error}") from error
         self._base = f"{base.rstrip('/')}/{name}"
+        self.lock: Lock | None = None
+        """Set while this process is the folder's driver; asked before every write."""
         self._tensorboard: SummaryWriter | None = None
         self._staging: tempfile.TemporaryDirectory[str] | None = None
 
@@ -64,8 +79,20 @@ class RunFolder:
 
     @property
     def has_begun(self) -> bool:
-        """True where the folder holds anything: a run that has begun, however far it came."""
-        return bool(self._fs.exists(self._base) and self._fs.ls(self._base))
+        """True where the folder holds anything but its driver's name: a run that has begun, however far it came."""
+        self._fs.invalidate_cache(self._base)
+        if not self._fs.exists(self._base):
+            return False
+        return any(str(path).rstrip("/").rsplit("/", 1)[-1] != DRIVER_FILE for path in self._fs.ls(self._base, detail=False))
+
+    def unlocked(self) -> RunFolder:
+        """The same folder, whose writes nobody forbids: for the lock's own file."""
+        return RunFolder(self._root, self.name)
+
+    def check_lock(self) -> None:
+        """Raises UserError where this process was the folder's driver and is it no more."""
+        if self.lock is not None:
+            self.lock.check()
 
     def path(self, name: str) -> str:
         """Address of one file: a path on local disks, else a URI."""
@@ -114,6 +141,7 @@ class RunFolder:
 
     def write_bytes(self, name: str, data: bytes) -> str:
         """Write a file, whole or not at all, over the old one if any; returns its address."""
+        self.check_lock()
         target = f"{self._base}/{name}"
         self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
         if self.is_local:
@@ -127,6 +155,17 @@ class RunFolder:
         if not self.exists(name):
             raise UserError(f"{self.path(name)} is missing; is {self.url} the folder of a run?")
         return bytes(self._fs.cat_file(f"{self._base}/{name}"))
+
+    def read_if_there(self, name: str) -> bytes | None:
+        """The file's content as it is now, whatever was listed before; None where it is missing."""
+        try:
+            return bytes(self._fs.cat_file(f"{self._base}/{name}"))
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        """Delete a file that is there."""
+        self._fs.rm_file(f"{self._base}/{name}")
 
     def write_text(self, name: str, text: str) -> str:
         """`write_bytes` of UTF-8 text."""

@@ -13,6 +13,7 @@ import yaml
 from caig_rl.errors import UserError
 from caig_rl.evaluation.ledger import read_rows
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_lock import Driver, driver_is_alive, last_driver
 from caig_rl.evaluation.summary import RunSummary, read_summary
 from caig_rl.types import Outcome
 
@@ -39,7 +40,8 @@ class RunStatus:
 
     name: str
     state: str
-    """"starting", "running", "silent" (it says it runs, but writes nothing), or the summary's own word."""
+    """"starting", "running", "gone" (it says it runs, and its driver is dead), "silent" (it says so, but writes nothing), or the summary's
+    own word."""
     silent_s: float | None
     """Seconds since the loop last wrote; None where it has never."""
     summary: RunSummary | None
@@ -49,6 +51,8 @@ class RunStatus:
     """Rows of `metrics.jsonl`, oldest first."""
     failures: list[dict[str, Any]]
     """Ledger rows of the last failed products, newest last."""
+    driver: Driver | None = None
+    """Who wrote the folder last; None where nobody said so."""
 
 
 def read_status(folder: RunFolder, now: float | None = None, failures: int = 5) -> RunStatus:
@@ -57,7 +61,8 @@ def read_status(folder: RunFolder, now: float | None = None, failures: int = 5) 
     Raises:
         UserError: it is not a run's folder.
     """
-    if not folder.exists("config.yaml"):
+    driver = last_driver(folder)
+    if driver is None and not folder.exists("config.yaml"):
         raise UserError(
             f"{folder.url} is not a run folder: it holds no config.yaml. Give one like runs/demo, or the address of a dashboard."
         )
@@ -66,9 +71,12 @@ def read_status(folder: RunFolder, now: float | None = None, failures: int = 5) 
     live = read_live(folder)
     silent = None if not live else max(0.0, (time.time() if now is None else now) - live["written_at"])
     state = "starting" if summary is None else str(summary.status)
-    if state in ("starting", "running") and silent is not None and silent > SILENT_S:
-        state = "silent"
-    return RunStatus(folder.name, state, silent, summary, live, folder.read_metrics(), _failures(folder, failures))
+    if state in ("starting", "running"):
+        if driver is not None and not driver_is_alive(folder, driver, now):
+            state = "gone"
+        elif silent is not None and silent > SILENT_S:
+            state = "silent"
+    return RunStatus(folder.name, state, silent, summary, live, folder.read_metrics(), _failures(folder, failures), driver)
 
 
 def read_config(folder: RunFolder) -> str:
