@@ -203,7 +203,6 @@ class Teacher:
         if self._restarts >= self._config.recovery.learner_restarts:
             raise LearnerError(f"{error} (it was formed anew {self._restarts} times since the last round)") from error
         self._restarts += 1
-        logger.warning("%s", error)
         self._progress.note(f"{error}; the group is formed anew")
 
     async def _form_anew(self) -> None:

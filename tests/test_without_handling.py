@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.chaos import FaultKind
+from actors.chaos_plan import FaultKind
 from tests.handling.removal import Removal
 from tests.without_handling import REMOVALS, REPOSITORY, Verdict, check_origin, copy_packages, read_report, run_tests, without
 
