@@ -1,7 +1,7 @@
 """Breaks a run on purpose, by a seeded plan: to see that nothing is lost, on a cluster where that is welcome.
 
-`Killer` carries out an `actors.chaos_plan` beside a running loop, through the same handles that the loop itself holds, so it reaches workers
-on any node. It begins with the first round, takes only what is up, and writes into an `actors.chaos_tally` what became of it.
+`Killer` carries out an `actors.chaos_plan` beside a running loop, through the same handles that the loop itself holds, so it reaches
+workers on any node. It begins with the first round, takes only what is up, and writes into an `actors.chaos_tally` what became of it.
 """
 
 from __future__ import annotations

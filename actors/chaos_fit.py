@@ -20,7 +20,7 @@ def misfit(kind: FaultKind, config: Config, every_s: float, has_cluster: bool) -
     """
     recovery, learner, rounds = config.recovery, config.learner, config.rollout.rounds
     saves_on_the_way = learner.checkpoint_every < rounds
-    few_checkpoints = f"learner.checkpoint_every={learner.checkpoint_every} leaves no checkpoint between the first round and the last of {rounds}"
+    few_checkpoints = f"learner.checkpoint_every={learner.checkpoint_every} leaves no checkpoint before the last of {rounds} rounds"
     no_restarts = "recovery.learner_restarts=0 lets the first lost rank end the run"
     is_remote = "://" in config.run.root
     reasons = {
@@ -29,7 +29,7 @@ def misfit(kind: FaultKind, config: Config, every_s: float, has_cluster: bool) -
         FaultKind.SLOW: [
             (
                 recovery.stall_s > every_s,
-                f"recovery.stall_s={recovery.stall_s:g} is longer than the {every_s:g} s between two faults (--every), so that nobody would "
+                f"recovery.stall_s={recovery.stall_s:g} is longer than the {every_s:g} s between two faults (--every): nobody would "
                 "notice a worker that hangs; lower it",
             )
         ],
@@ -45,8 +45,12 @@ def misfit(kind: FaultKind, config: Config, every_s: float, has_cluster: bool) -
     return next((reason for applies, reason in reasons.get(kind, ()) if applies), "")
 
 
-def fitting(named: Sequence[FaultKind] | None, config: Config, every_s: float, has_cluster: bool) -> tuple[tuple[FaultKind, ...], list[str]]:
-    """The kinds to inject, and a note for each of the default ones that is left out. `named`: what a person asked for; None: nothing.
+def fitting(
+    named: Sequence[FaultKind] | None, config: Config, every_s: float, has_cluster: bool
+) -> tuple[tuple[FaultKind, ...], list[str]]:
+    """The kinds to inject, and a note for each of the default ones that is left out.
+
+    `named`: what a person asked for; None: nothing.
 
     Raises:
         ConfigError: a kind that was named does not fit, or of the default ones none does.

@@ -32,9 +32,9 @@ class EarlyStop:
     def __init__(self) -> None:
         """No handler is touched yet."""
         self.grace_s = DEFAULT_GRACE_S
-        self._begun = self._asked = self._breaks_off = False
-        self._ask: Callable[[int], None] | None = None
         self._lock = threading.Lock()
+        self._begun = self._is_asked = self._is_broken_off = self._is_counting = False
+        self._ask: Callable[[int], None] | None = None
         self._reading = self._writing = -1
 
     def begin(self) -> None:
@@ -44,43 +44,44 @@ class EarlyStop:
             self._reading, self._writing = os.pipe()
             os.set_blocking(self._writing, False)
             threading.Thread(target=self._listen, name="early stop", daemon=True).start()
-            # A child that is forked would speak into our pipe.
-            os.register_at_fork(after_in_child=self._forget)
+            os.register_at_fork(after_in_child=_forget)
         signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._break_off)
 
     @contextmanager
     def breaking_off(self) -> Iterator[None]:
-        """A start, which SIGTERM breaks off: whatever then ends the block, the exit code is 75."""
-        self._breaks_off = True
+        """A start, and what follows: where SIGTERM came before the loop ran, the exit code is 75, whatever ends the block."""
         try:
             yield
         except BaseException:
-            if self._asked and self._ask is None:
+            if self._is_asked and self._ask is None:
                 raise SystemExit(STOPPED) from None
             raise
-        finally:
-            self._breaks_off = False
 
     @contextmanager
     def handed_to(self, ask: Callable[[int], None]) -> Iterator[None]:
-        """While the block runs `ask` is told of SIGTERM and SIGINT, in this object's own thread. Raises SystemExit where SIGTERM came before."""
-        before = signal.signal(signal.SIGINT, lambda number, frame: None)
-        # Ray may have put its own handler, and another library its own wake-up file, in the place of ours.
+        """While the block runs `ask` is told of SIGTERM and SIGINT, in a thread of its own.
+
+        Raises:
+            SystemExit: SIGTERM came before.
+        """
+        interrupted = signal.signal(signal.SIGINT, lambda number, frame: None)
+        # Ray has put its own handler in the place of ours, where it started a node.
         self.begin()
         with self._lock:
-            self._ask = ask
-            asked, self._breaks_off = self._asked, False
-        try:
-            if asked:
+            if self._is_asked:
                 raise SystemExit(STOPPED)
+            self._ask = ask
+        try:
             yield
         finally:
-            signal.signal(signal.SIGINT, before)
+            with self._lock:
+                self._ask = _let_it_end
+            signal.signal(signal.SIGINT, interrupted)
 
     def _break_off(self, number: int, frame: FrameType | None) -> None:
-        if self._breaks_off and self._ask is None:
-            self._breaks_off = False
+        if self._ask is None and not self._is_broken_off:
+            self._is_broken_off = self._is_asked = True
             raise SystemExit(STOPPED)
 
     def _listen(self) -> None:
@@ -89,26 +90,39 @@ class EarlyStop:
                 self._heard(number)
 
     def _heard(self, number: int) -> None:
+        if number not in (signal.SIGTERM, signal.SIGINT):
+            return
         with self._lock:
-            is_first, ask = number == signal.SIGTERM and not self._asked, self._ask
-            self._asked |= is_first
-        if is_first:
-            if ask is None:
-                _say(BEFORE)
+            ask = self._ask
+            if number == signal.SIGTERM:
+                self._is_asked = True
+                self._count_down()
+        if ask is not None:
+            ask(number)
+        elif number == signal.SIGTERM:
+            _say(BEFORE)
+
+    def _count_down(self) -> None:
+        """From the first SIGTERM on; the others change nothing."""
+        if not self._is_counting:
+            self._is_counting = True
             clock = threading.Timer(self.grace_s, self._end)
             clock.daemon = True
             clock.start()
-        if ask is not None and number in (signal.SIGTERM, signal.SIGINT):
-            ask(number)
 
     def _end(self) -> None:
         _say(f"stopping took longer than run.stop_grace_s={self.grace_s:g}: ended without; the newest checkpoint stays (exit code 75)")
         os._exit(STOPPED)
 
-    def _forget(self) -> None:
-        if threading.current_thread() is threading.main_thread():
-            signal.set_wakeup_fd(-1)
-            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+def _let_it_end(number: int) -> None:
+    _say("the run has ended already; what it writes last is finished first")
+
+
+def _forget() -> None:
+    """A child that is forked must not speak into its parent's pipe."""
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
 
 
 def _say(text: str) -> None:
