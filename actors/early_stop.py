@@ -23,6 +23,8 @@ STOPPED = 75
 """EX_TEMPFAIL: run the same again."""
 DEFAULT_GRACE_S = 25.0
 """Until the configuration is read."""
+HEARD_WITHIN_S = 0.2
+"""Within which our thread hears of a signal whose handler ran in the main thread."""
 BEFORE = "SIGTERM before the run was up: nothing was begun that could be lost; start it again (exit code 75)"
 
 
@@ -33,7 +35,8 @@ class EarlyStop:
         """No handler is touched yet."""
         self.grace_s = DEFAULT_GRACE_S
         self._lock = threading.Lock()
-        self._begun = self._is_asked = self._is_broken_off = self._is_counting = False
+        self._begun = self._is_broken_off = self._is_said = self._is_counting = False
+        self._asked = threading.Event()
         self._ask: Callable[[int], None] | None = None
         self._reading = self._writing = -1
 
@@ -54,7 +57,8 @@ class EarlyStop:
         try:
             yield
         except BaseException:
-            if self._is_asked and self._ask is None:
+            # Another handler, Ray's own, may have ended the block before our thread came to hear of it.
+            if self._ask is None and self._asked.wait(HEARD_WITHIN_S):
                 raise SystemExit(STOPPED) from None
             raise
 
@@ -69,7 +73,7 @@ class EarlyStop:
         # Ray has put its own handler in the place of ours, where it started a node.
         self.begin()
         with self._lock:
-            if self._is_asked:
+            if self._asked.is_set():
                 raise SystemExit(STOPPED)
             self._ask = ask
         try:
@@ -81,7 +85,9 @@ class EarlyStop:
 
     def _break_off(self, number: int, frame: FrameType | None) -> None:
         if self._ask is None and not self._is_broken_off:
-            self._is_broken_off = self._is_asked = True
+            self._is_broken_off = True
+            self._asked.set()
+            self._say_once()
             raise SystemExit(STOPPED)
 
     def _listen(self) -> None:
@@ -95,11 +101,17 @@ class EarlyStop:
         with self._lock:
             ask = self._ask
             if number == signal.SIGTERM:
-                self._is_asked = True
+                self._asked.set()
                 self._count_down()
         if ask is not None:
             ask(number)
         elif number == signal.SIGTERM:
+            self._say_once()
+
+    def _say_once(self) -> None:
+        """Whichever comes first, handler or thread: where the start ends fast, the thread would not come to it."""
+        if not self._is_said:
+            self._is_said = True
             _say(BEFORE)
 
     def _count_down(self) -> None:

@@ -3,8 +3,8 @@
 The packages are copied to a temporary folder. There all tests pass, in one run; then one piece of handling is removed at a time
 (`tests/handling`), and its test must fail, or hang until its limit. The copy is the first that every process imports: it is the working
 folder and PYTHONPATH of pytest, which Ray's workers and the tests' own programs inherit. A test that imported anything else would pass, and
-be reported. Each pytest has a process group of its own, which is ended as a whole where it hangs. It says each verdict as it comes, ends with
-a Markdown table (removal, test, noticed or not, seconds), and ends 1 where a test did not notice.
+be reported. Each pytest has a process group of its own, which is ended as a whole where it hangs. It says each verdict as it comes, ends
+with a Markdown table (removal, test, noticed or not, seconds), and ends 1 where a test did not notice.
 """
 
 from __future__ import annotations
