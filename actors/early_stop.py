@@ -37,7 +37,7 @@ class EarlyStop:
         self._lock = threading.Lock()
         self._begun = self._is_broken_off = self._is_said = self._is_counting = False
         self._asked = threading.Event()
-        self._ask: Callable[[int], None] | None = None
+        self._ask: Callable[[int], object] | None = None
         self._reading = self._writing = -1
 
     def begin(self) -> None:
@@ -63,7 +63,7 @@ class EarlyStop:
             raise
 
     @contextmanager
-    def handed_to(self, ask: Callable[[int], None]) -> Iterator[None]:
+    def handed_to(self, ask: Callable[[int], object]) -> Iterator[None]:
         """While the block runs `ask` is told of SIGTERM and SIGINT, in a thread of its own.
 
         Raises:

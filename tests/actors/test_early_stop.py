@@ -42,7 +42,7 @@ def test_a_start_is_broken_off_at_once_and_what_it_began_is_put_away() -> None:
 
 
 def test_a_start_that_hangs_ends_when_its_time_is_over() -> None:
-    hangs = "ready()\nwhile True:\n    try:\n        time.sleep(60)\n    except SystemExit:\n        pass"
+    hangs = "while True:\n    try:\n        ready(); time.sleep(60)\n    except SystemExit:\n        pass"
     code, said = _terminated(hangs, grace_s=0.5)
     assert code == 75 and "stopping took longer than run.stop_grace_s=0.5" in said
 
