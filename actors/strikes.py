@@ -84,12 +84,15 @@ def no_number(loop: OnlineLoop, draw: int) -> Struck:
 
 def lose_object(loop: OnlineLoop, draw: int) -> Struck:
     """The next object that a worker asks for is gone."""
-    _, worker, handle = _worker(loop, draw)
+    pool, worker, handle = _worker(loop, draw)
     _order(handle, lose_an_object)
     shards, made_anew = loop.pipeline.issued_again, _re_formed(loop)
 
     def outcome() -> str:
-        return "a shard issued again" if loop.pipeline.issued_again > shards else made_anew()
+        if loop.pipeline.issued_again > shards:
+            return "a shard issued again"
+        # Only a policy worker asks for weights, too.
+        return made_anew() if pool is loop.pipeline.pools["policy"] else ""
 
     return Struck(f"{worker}'s next input lost", outcome)
 
