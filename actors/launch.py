@@ -6,7 +6,6 @@ import asyncio
 import json
 import signal
 from collections.abc import Collection
-from functools import partial
 
 import ray
 from rich.console import Console
@@ -15,6 +14,7 @@ from actors.beforehand import refuse_before_ray
 from actors.capacity import refuse_what_the_cluster_lacks
 from actors.checkpoint import CheckpointStore
 from actors.cluster import ray_cluster
+from actors.early_stop import STOPS
 from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.fingerprint import weights_fingerprint
 from actors.learner import LearnerGroup
@@ -60,8 +60,10 @@ def run_online(
     """
     folder = RunFolder(config.run.root, config.run.name)
     stop = StopRequest()
+    STOPS.grace_s = config.run.stop_grace_s
+    STOPS.begin()
     found = refuse_before_ray(config, source, folder, resume=resume, asked=asked)
-    with held(folder):
+    with STOPS.breaking_off(), held(folder):
         if found is not None and found.is_done:
             return _already_done(folder, console)
         with RichProgress(console) as progress:
@@ -102,28 +104,27 @@ async def _run_watched(
     asked: Collection[str],
 ) -> RunSummary:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, partial(_ask, stop, progress, number))
-    return await run(
-        config,
-        source,
-        evaluation,
-        judge,
-        folder,
-        resume,
-        facts=known_facts(config, judge),
-        progress=progress,
-        stop=stop,
-        beside=beside,
-        asked=asked,
-    )
+    with STOPS.handed_to(lambda number: loop.call_soon_threadsafe(_ask, stop, progress, number)):
+        return await run(
+            config,
+            source,
+            evaluation,
+            judge,
+            folder,
+            resume,
+            facts=known_facts(config, judge),
+            progress=progress,
+            stop=stop,
+            beside=beside,
+            asked=asked,
+        )
 
 
 def _ask(stop: StopRequest, progress: RichProgress, number: int) -> None:
     progress.note(stop.ask(number))
     if stop.now and number == signal.SIGINT:
         # A person who cannot wait for that either gets what Ctrl-C does by default; a job controller may well repeat its SIGTERM.
-        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def known_facts(config: Config, judge: Judge | None) -> KnownFacts:

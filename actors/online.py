@@ -151,6 +151,9 @@ class OnlineLoop:
         self.store = CheckpointStore(folder, config.learner.keep_checkpoints)
         self.teacher = Teacher(config, self.book, self.record, self.store, folder, self.pipeline, self._source, progress)
         self._fingerprint = run_fingerprint(config, source.products, self._evaluation.products)
+        self.note = progress.note
+        self.rounds_begun = asyncio.Event()
+        """Set once all workers are up and the first round of this life begins."""
         self._changed = asyncio.Condition()
         self._judging: dict[int, list[asyncio.Task[None]]] = {}
         self._begun = False
@@ -251,6 +254,7 @@ class OnlineLoop:
 
     async def _train(self) -> None:
         book = self.book
+        self.rounds_begun.set()
         async with asyncio.TaskGroup() as group:
             for number in range(book.rounds_done, book.rounds_admitted):
                 self._open_round(number, book.shards_in_flight(number), group)

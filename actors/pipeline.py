@@ -82,6 +82,8 @@ class RolloutPipeline:
         """Set while policy workers wait for a next publication, because the one they are to hold went away with its node."""
         self.syncs, self.verified = 0, 0
         """Weight syncs asked of workers, and those that verified."""
+        self.issued_again = 0
+        """Shards that were issued once more, in this process."""
         pools = config.pools
         engine = prepare_environment(config.policy, pools.policy.threads) if not pools.policy.num_gpus else {}
         spawn_policy = _spawner(PolicyWorker, config, pools.policy, engine)
@@ -150,6 +152,7 @@ class RolloutPipeline:
                 faults += not is_the_machines(error)
                 if faults >= self._config.rollout.max_attempts or attempt == MAX_ISSUES:
                     raise ShardPoisoned(shard, place.stage, attempt, failure) from None
+                self.issued_again += 1
                 self._tell("issued_again", place.stage, detail=f"shard {shard.name}: {first_line(failure)}")
         raise AssertionError("unreachable")
 

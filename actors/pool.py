@@ -157,13 +157,13 @@ class WorkerPool:
         starting = sum(one.state is WorkerState.STARTING for one in health)
         return Load(self.size, self._waiting, sum(one.takes_work for one in health), starting)
 
-    def handles(self) -> list[Any]:
-        """The actors that are up, for whoever injects faults."""
-        return [worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING]
+    def ready(self) -> dict[str, Any]:
+        """Names and actors of the workers that serve or could: for whoever injects faults, who must leave those alone that still start."""
+        return {worker.name: worker.handle for worker in self._serving()}
 
     def nodes(self) -> dict[str, Any]:
-        """Ids of the nodes that hold workers, each with one of its actors."""
-        return {worker.node: worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING}
+        """Ids of the nodes that hold such workers, each with one of its actors."""
+        return {worker.node: worker.handle for worker in self._serving()}
 
     def workers(self) -> list[tuple[str, WorkerState, int]]:
         """Name, state, and generations behind the pool's current one, of every worker that is to stay."""
@@ -359,6 +359,9 @@ class WorkerPool:
         await self._changed.wait_for(lambda: self._failure is not None or condition())
         if self._failure is not None:
             raise self._failure
+
+    def _serving(self) -> list[PooledWorker]:
+        return [worker for worker in self._workers if worker.health.state in (WorkerState.IDLE, WorkerState.BUSY)]
 
     def _all_current(self) -> bool:
         up = [worker.health for worker in self._workers if worker.health.state is not WorkerState.STARTING and not worker.health.is_leaving]

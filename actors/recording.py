@@ -17,8 +17,9 @@ from caig_rl.evaluation.run_log import RunLog
 from caig_rl.evaluation.run_numbers import final_numbers
 from caig_rl.evaluation.summary import RoundDetail, RunSummary
 from caig_rl.evaluation.trackers import open_trackers
+from caig_rl.logs import SPOKEN
 
-logger = logging.getLogger(__name__)
+logger, spoken = logging.getLogger(__name__), logging.getLogger(SPOKEN)
 
 
 class Listener(Protocol):
@@ -117,7 +118,7 @@ class RunRecorder:
 
     def note(self, text: str) -> None:
         """See `Progress`."""
-        logger.info("%s", text)
+        spoken.info("%s", text)
         self._shown.note(text)
 
     def ended(self, summary: RunSummary) -> None:

@@ -220,7 +220,6 @@ class Teacher:
             raise LearnerError(f"{error} (it was formed anew {self._restarts} times since the last round)") from error
         self._restarts += 1
         self._record.tell("lost", LEARNER, error.reason, str(error))
-        logger.warning("%s", error)
         self._progress.note(f"{error}; the group is formed anew")
 
     async def _form_anew(self, fleet: Fleet) -> None:

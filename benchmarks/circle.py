@@ -6,8 +6,8 @@
 1. A service with the embedded models makes creatives for the shop's products, all by the first policy.
 2. Shoppers of the click world come to the shop: for each impression the service chooses, the shopper sees the picture that the service
    hands out, clicks or does not by their taste, and both are reported to the service.
-3. `serve log`, `data pairs`, `reward train`: the reward model that the service ranks by is taught on with those clicks (six a creative: from
-   them alone none is learned). `train`: a policy by the taught reward model alone.
+3. `serve log`, `data pairs`, `reward train`: the reward model that the service ranks by is taught on with those clicks (six each: from
+   those alone none is learned). `train`: a policy by the taught reward model alone.
 4. `serve promote`: live, without a restart. The service makes creatives for the same products again, and shows them to as many shoppers.
 
 The exit code is 1 unless the true CTR of what is served is higher in the end, interval excluding 0. What is made lies in --folder, which is
