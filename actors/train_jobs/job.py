@@ -76,10 +76,10 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
     environment = {"OMP_NUM_THREADS": str(train.threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     if train.num_gpus == 0:
         environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1"}
-    rank = {"CPU": train.num_cpus} | ({"GPU": train.num_gpus} if train.num_gpus else {})
+    ranks, _ = job_needs(train)
     with ray_cluster(cluster):
         if not cluster.autoscaling:
-            refuse([Need("training rank", train.workers, rank), Need("reading the files", 1, {"CPU": DATA_CPUS})], live_nodes())
+            refuse(job_needs(train), live_nodes())
         attempt_s = min(ROOM_WAIT_S, cluster.start_timeout_s)
         os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(attempt_s)
         data = ray.data.DataContext.get_current()
@@ -91,7 +91,7 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=train.workers,
                 use_gpu=train.num_gpus > 0,
-                resources_per_worker=rank,
+                resources_per_worker=dict(ranks.each),
             ),
             run_config=ray.train.RunConfig(
                 name=job.out.name,
@@ -111,7 +111,7 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
         except ray.train.TrainingFailedError as error:
             if found_no_room(error):
                 raise CapacityError(
-                    f"waited {cluster.start_timeout_s:.0f} s for {train.workers} training worker(s) of {_in_words(rank)} each; "
+                    f"waited {cluster.start_timeout_s:.0f} s for {train.workers} training worker(s) of {_in_words(ranks.each)} each; "
                     f"{resources_in_words()}. Ask for fewer or smaller ones, add nodes, or raise cluster.start_timeout_s."
                 ) from error
             raise UserError(f"training failed; the best model so far, if any, is in {job.out}. {error}") from error
@@ -119,6 +119,12 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
     progress = EpochLog(job_folder(job.out)).progress()
     check_trained(progress)
     return progress
+
+
+def job_needs(train: TrainJobConfig) -> list[Need]:
+    """What a job reserves: its ranks, and the task that reads the files beside them."""
+    each = {"CPU": train.num_cpus} | ({"GPU": train.num_gpus} if train.num_gpus else {})
+    return [Need("training rank", train.workers, each), Need("reading the files", 1, {"CPU": DATA_CPUS})]
 
 
 def _in_words(share: Mapping[str, float]) -> str:

@@ -11,8 +11,10 @@ import pytest
 import ray
 from ray.util.placement_group import placement_group, remove_placement_group
 
-from actors.train_jobs.job import rows_per_rank, steps_per_epoch
+from actors.capacity import CapacityError, Node, refuse
+from actors.train_jobs.job import job_needs, rows_per_rank, steps_per_epoch
 from actors.train_jobs.room import ranks_have_places
+from caig_rl.config.training import TrainJobConfig
 from tests.conftest import REPOSITORY
 
 
@@ -21,6 +23,12 @@ def test_the_schedule_is_as_long_as_the_batches_that_a_rank_gets(rows: int, rank
     own = list(range(rows // ranks))
     batches = [own[start : start + rows_per_rank(batch, ranks)] for start in range(0, len(own), rows_per_rank(batch, ranks))]
     assert steps_per_epoch(rows, ranks, batch) == len(batches) > 0
+
+
+def test_ranks_that_leave_no_cpu_to_read_the_files_by_are_refused():
+    refuse(job_needs(TrainJobConfig(workers=2, num_cpus=0.5)), [Node({"CPU": 2})])
+    with pytest.raises(CapacityError, match=r"training rank 2 x 1 \+ reading the files 1 x 1 = 3 CPUs, and the cluster has 2 on 1 node"):
+        refuse(job_needs(TrainJobConfig(workers=2, num_cpus=1)), [Node({"CPU": 2})])
 
 
 def test_ranks_have_places_once_their_group_is_placed(cluster: None):
