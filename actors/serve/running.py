@@ -129,8 +129,8 @@ def deploy(
         time.sleep(0.1)
     if stop is not None and stop.is_set():
         raise UserError("the service was stopped before it was up.")
-    missing = _not_up(serve.status().applications.get(NAME))
-    raise UserError(f"the service was not up within {timeout_s:.0f} s (cluster.start_timeout_s): it lacks {missing}; {resources_in_words()}.")
+    missing = f"it lacks {_not_up(serve.status().applications.get(NAME))}; {resources_in_words()}"
+    raise UserError(f"the service was not up within {timeout_s:.0f} s (cluster.start_timeout_s): {missing}.")
 
 
 def check_free(host: str, port: int) -> None:

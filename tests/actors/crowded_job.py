@@ -34,7 +34,7 @@ def main(address: str, folder: Path) -> None:
     try:
         run_train_job(job, ClusterConfig(address=address, start_timeout_s=START_TIMEOUT_S, wait_note_s=1.0))
     except CapacityError as error:
-        print(f"refused: {error}", file=sys.stderr)
+        sys.stderr.write(f"refused: {error}\n")
         sys.exit(3)
 
 
