@@ -32,7 +32,7 @@ from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 
 from actors.beforehand import refuse_before_ray
 from actors.book import RunBook
@@ -51,6 +51,7 @@ from actors.progress import Progress, Silent
 from actors.record import RunRecord
 from actors.recording import recorded
 from actors.reporting import KnownFacts, RoundNotes, round_detail
+from actors.saving import Saver
 from actors.shards import Shard
 from actors.stopping import StopRequest
 from actors.tasks import judge_creatives
@@ -151,6 +152,8 @@ class OnlineLoop:
         self.store = CheckpointStore(folder, config.learner.keep_checkpoints)
         self.teacher = Teacher(config, self.book, self.record, self.store, folder, self.pipeline, self._source, progress)
         self._fingerprint = run_fingerprint(config, source.products, self._evaluation.products)
+        extra = partial(self.record.extra, self.pipeline)
+        self._saver = Saver(self.store, self.book, self.teacher, self._fingerprint, extra, progress.note, self.record.tell)
         self.note = progress.note
         self.rounds_begun = asyncio.Event()
         """Set once all workers are up and the first round of this life begins."""
@@ -177,7 +180,7 @@ class OnlineLoop:
             for helper in helpers:
                 if helper.done():
                     helper.result()
-            await self._save_round_under_way()
+            await self._saver.round_under_way(is_measured=self.record.before is not None)
             return self._finish("stopped")
         except LeaseLost:
             await cancelled(work)
@@ -232,7 +235,7 @@ class OnlineLoop:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))
             record.before = await self.teacher.while_waiting(self._evaluation.measure(self.pipeline, "before"))
             record.facts = replace(record.facts, ctr_ceilings=await self._evaluation.ceilings(self.pipeline))
-            await self._save_checkpoint()
+            await self._saver.checkpoint()
         record.rewrite_metrics(self._folder)
         write_summary(self._summary("running"), self._folder)
         await self._train_unwrapped()
@@ -344,7 +347,7 @@ class OnlineLoop:
             self._write_round(number, metrics, seconds)
         rounds, learner = self._config.rollout.rounds, self._config.learner
         if self.book.rounds_done % learner.checkpoint_every == 0 or self.book.rounds_done == rounds or self._is_stopping():
-            await self._save_checkpoint()
+            await self._saver.checkpoint()
         write_summary(self._summary("running"), self._folder)
 
     def _write_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
@@ -356,33 +359,6 @@ class OnlineLoop:
 
     def _is_stopping(self) -> bool:
         return self._stop.after_round and self.book.rounds_done < self._config.rollout.rounds
-
-    async def _save_checkpoint(self) -> None:
-        """A checkpoint that cannot be written costs the run nothing but a way back, unless it is the last: that one is the result."""
-        try:
-            await self.store.save(self._state, self._fingerprint, self.teacher.save)
-        except (OSError, RayTaskError) as error:
-            if self.book.rounds_done == self._config.rollout.rounds:
-                raise
-            logger.exception("no checkpoint after round %d", self.book.rounds_done)
-            self._progress.note(f"no checkpoint after round {self.book.rounds_done}: {one_line(error)}; the one before stays the newest")
-            self.record.tell("no_checkpoint", DRIVER, detail=f"after round {self.book.rounds_done}: {one_line(error)}")
-
-    async def _save_round_under_way(self) -> None:
-        """Told to stop now: keep what the round's workers have done so far, as far as the weights it belongs to are at hand."""
-        step = self.book.rounds_done
-        if self.record.before is None:
-            known = any(self.store.is_complete(one) for one in self.store.steps())
-            self._progress.note("stopped while it started" if known else "stopped before the first checkpoint; --resume begins anew")
-        elif self.store.is_complete(step):
-            try:
-                self.store.update(self._state(), self._fingerprint)
-            except OSError as error:  # a full disk: the state before it stays, and the run can be gone on with all the same
-                self._progress.note(f"what round {step + 1} did so far is lost: {one_line(error)}; it begins anew from its checkpoint")
-        elif self.teacher.has_moved:
-            self._progress.note(f"the learner is amid round {step + 1}: its last checkpoint stays the newest (learner.checkpoint_every)")
-        else:
-            await self._save_checkpoint()
 
     def _finish(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
         self.record.memory.sample()
@@ -396,9 +372,6 @@ class OnlineLoop:
 
     def _summary(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
         return self.record.summary(status, self.book, self.pipeline, after, failure)
-
-    def _state(self) -> RunState:
-        return self.book.state(self.record.extra(self.pipeline))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with self._changed:

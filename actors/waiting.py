@@ -29,7 +29,7 @@ async def spoken_of(
 
 
 class WaitWatch:
-    """Takes snapshots and speaks where a pool, or the learner's group, has been short of workers for `note_s` seconds."""
+    """Looks at pools and speaks where one, or the learner's group, has been short of workers for `note_s` seconds."""
 
     def __init__(
         self,
@@ -45,7 +45,11 @@ class WaitWatch:
 
     def take(self, now: Snapshot) -> None:
         """Look at one snapshot."""
-        missing = _missing(now.pools)
+        self.look(now.pools)
+
+    def look(self, pools: Mapping[str, PoolState]) -> None:
+        """Look at the pools, by name, as they are now."""
+        missing = _missing(pools)
         time_now = self._clock()
         if not missing:
             self._short_since = None

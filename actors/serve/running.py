@@ -16,10 +16,11 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.context import _get_global_client
-from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+from ray.serve.schema import ApplicationStatus, DeploymentStatus, ServeDeploySchema
 
 from actors.cluster import connect, ray_cluster, silence
 from actors.serve.plan import NAME, deployment_plan
+from actors.waiting import resources_in_words
 from caig_rl.config.schema import ClusterConfig, Config
 from caig_rl.errors import UserError
 from caig_rl.serving.arms import Routing
@@ -68,7 +69,7 @@ def serving(config: Config, stop: threading.Event | None = None) -> Iterator[Non
     settings = config.model_copy(update={"serve": config.serve.model_copy(update={"root": str(root)})}).model_dump(mode="json")
     serve.start(proxy_location="HeadOnly", http_options={"host": config.serve.host, "port": config.serve.port})
     try:
-        deploy(settings, VersionStore(root).routing(), config.cluster.start_timeout_s, stop)
+        deploy(settings, VersionStore(root).routing(), config.cluster.start_timeout_s, stop, config.cluster.wait_note_s)
         content = {"address": ray.get_runtime_context().gcs_address, "config": settings}
         replace_file(root / SERVICE_FILE, json.dumps(content, indent=1).encode())
         yield
@@ -99,8 +100,12 @@ def connected(root: Path) -> Iterator[dict[str, Any]]:
         ray.shutdown()
 
 
-def deploy(settings: dict[str, Any], routing: Routing, timeout_s: float, stop: threading.Event | None = None) -> None:
+def deploy(
+    settings: dict[str, Any], routing: Routing, timeout_s: float, stop: threading.Event | None = None, note_s: float | None = None
+) -> None:
     """Bring the application to this configuration and routing, and wait until it is so. A change of the routing alone restarts nothing.
+
+    Every `note_s` seconds (None: never) it logs what it waits for, and what the cluster has.
 
     Raises:
         UserError: it failed, or took longer than `timeout_s`.
@@ -108,7 +113,7 @@ def deploy(settings: dict[str, Any], routing: Routing, timeout_s: float, stop: t
     plan = deployment_plan(settings, settings["serve"]["host"], settings["serve"]["port"], routing)
     # What `serve deploy` does through the dashboard, which a laptop's cluster does without. `serve.run` would restart the replicas.
     _get_global_client().deploy_apps(ServeDeploySchema.model_validate(plan))
-    started = well = time.monotonic()
+    started = well = noted = time.monotonic()
     time.sleep(0.2)
     while time.monotonic() < started + timeout_s and not (stop is not None and stop.is_set()):
         status = serve.status().applications.get(NAME)
@@ -119,8 +124,14 @@ def deploy(settings: dict[str, Any], routing: Routing, timeout_s: float, stop: t
         # A replica that died while others were starting makes it unhealthy until its replacement is up: Serve sees to that itself.
         if status is not None and (status.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > well + UNHEALTHY_LIMIT_S):
             raise UserError(f"the service did not come up: {_why(status)}")
+        if note_s is not None and time.monotonic() >= noted + note_s:
+            noted = time.monotonic()
+            logger.warning("waiting %s for %s; %s", duration(noted - started), _not_up(status), resources_in_words())
         time.sleep(0.1)
-    raise UserError(f"the service was not up within {duration(timeout_s)} (cluster.start_timeout_s), or was stopped before.")
+    if stop is not None and stop.is_set():
+        raise UserError("the service was stopped before it was up.")
+    missing = f"it lacks {_not_up(serve.status().applications.get(NAME))}; {resources_in_words()}"
+    raise UserError(f"the service was not up within {duration(timeout_s)} (cluster.start_timeout_s): {missing}.")
 
 
 def check_free(host: str, port: int) -> None:
@@ -146,6 +157,12 @@ def check_listening(address: str, path: Path) -> None:
         raise UserError(
             f"the service that {path} names is gone: nothing answers at {address} ({fault}). Start it again with `caig-rl serve run`."
         )
+
+
+def _not_up(status: Any) -> str:
+    """The deployments that are not up yet: "Policy, Scorer of the service"."""
+    names = [] if status is None else [name for name, one in status.deployments.items() if one.status != DeploymentStatus.HEALTHY]
+    return f"{', '.join(names)} of the service" if names else "the service's controller"
 
 
 def _why(status: Any) -> str:

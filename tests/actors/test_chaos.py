@@ -3,7 +3,6 @@ from __future__ import annotations
 import asyncio
 import signal
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,8 +15,9 @@ from actors.chaos import Killer
 from actors.chaos_plan import ChaosPlan, FaultKind, Strike
 from actors.checkpoint import CheckpointStore
 from actors.mischief import give_no_number, kill_node, lose_an_object, never_finish
-from actors.online import OnlineLoop, run
+from actors.online import run
 from actors.pipeline import is_the_machines
+from actors.saving import Saver
 from actors.strikes import NothingToBreak
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.run_folder import RunFolder
@@ -221,21 +221,19 @@ def test_a_disk_is_full_once_and_never_for_the_runs_result(tmp_path: Path) -> No
 def test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_run(tmp_path: Path) -> None:
     notes = list[str]()
     store = make_store(str(tmp_path), (1,))
-    run_of_three = Config.model_validate({"rollout": {"rounds": 3}})
 
-    def loop_after(rounds: int) -> Any:
+    def saver_after(rounds: int) -> Saver:
         _killer().strike(_loop(store, rounds=9), Strike(0.0, FaultKind.DISK, 0))
-        book, progress = SimpleNamespace(rounds_done=rounds), SimpleNamespace(note=notes.append)
-        teacher = SimpleNamespace(save=_save_learner)
-        own = {"store": store, "_state": partial(_state, rounds), "_fingerprint": MARKS, "teacher": teacher}
-        return SimpleNamespace(book=book, _progress=progress, _config=run_of_three, **own)
+        book: Any = SimpleNamespace(rounds_done=rounds, rounds_planned=3, state=lambda extra: _state(rounds))
+        teacher: Any = SimpleNamespace(save=_save_learner)
+        return Saver(store, book, teacher, MARKS, dict, notes.append)
 
-    asyncio.run(OnlineLoop._save_checkpoint(loop_after(2)))
+    asyncio.run(saver_after(2).checkpoint())
     assert "no checkpoint after round 2: OSError: [Errno 28] No space left" in notes[0]
     state = store.newest(MARKS, notes.append)
     assert state is not None and state.rounds_done == 1
     with pytest.raises(OSError, match="No space left"):
-        asyncio.run(OnlineLoop._save_checkpoint(loop_after(3)))
+        asyncio.run(saver_after(3).checkpoint())
 
 
 def test_a_torn_weight_file_is_passed_over_and_an_older_checkpoint_is_always_left(tmp_path: Path, killed: list[Any]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -16,6 +15,7 @@ from actors.pipeline import RolledOut, ShardPoisoned
 from actors.pooled import WorkerLost
 from actors.replies import ScoreReply
 from actors.reporting import RoundNotes
+from actors.saving import Saver
 from actors.shards import Shard
 from actors.telemetry import Throughput
 from caig_rl.config.schema import Config
@@ -49,10 +49,10 @@ def test_a_run_told_to_stop_on_a_full_disk_still_stops_well_and_keeps_the_checkp
         raise OSError("No space left on device")
 
     store.before_seal = full
-    own = {"store": store, "_state": partial(_state, 1), "_fingerprint": MARKS}
-    parts = {"book": SimpleNamespace(rounds_done=1), "record": SimpleNamespace(before="measured")}
-    loop: Any = SimpleNamespace(**own, **parts, _progress=SimpleNamespace(note=notes.append))
-    asyncio.run(OnlineLoop._save_round_under_way(loop))
+    teacher: Any = None
+    book: Any = SimpleNamespace(rounds_done=1, rounds_planned=3, state=lambda extra: _state(1))
+    saver = Saver(store, book, teacher, MARKS, dict, notes.append)
+    asyncio.run(saver.round_under_way(is_measured=True))
     assert "what round 2 did so far is lost: OSError: No space left on device" in notes[0]
     state = store.newest(MARKS, notes.append)
     assert state is not None and state.rounds_done == 1 and len(notes) == 1

@@ -97,7 +97,7 @@ DISK = (
     Removal(
         "disk",
         "a checkpoint that cannot be written costs a note",
-        "actors/online.py",
+        "actors/saving.py",
         "        except (OSError, RayTaskError) as error:\n",
         "        except RayTaskError as error:\n",
         "actors/test_chaos.py::test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_run",
@@ -121,7 +121,7 @@ DISK = (
     Removal(
         "disk",
         "a run told to stop still stops well",
-        "actors/online.py",
+        "actors/saving.py",
         "            except OSError as error:  # a full disk",
         "            except KeyError as error:  # a full disk",
         "actors/test_online_faults.py::test_a_run_told_to_stop_on_a_full_disk_still_stops_well_and_keeps_the_checkpoint_it_has",
@@ -234,7 +234,7 @@ SIGTERM = (
         "sigterm",
         "what is done goes into a checkpoint (whole command)",
         "actors/online.py",
-        "            await self._save_round_under_way()\n",
+        "            await self._saver.round_under_way(is_measured=self.record.before is not None)\n",
         "",
         "actors/test_driver_loss.py::test_a_driver_that_is_terminated_in_mid_round_keeps_what_is_done_and_exits_75",
         limit_s=560,

@@ -1,12 +1,19 @@
 """How a command finds the running service."""
 
+import logging
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
+from ray.serve.schema import ApplicationStatus, DeploymentStatus
 
-from actors.serve.running import SERVICE_FILE, check_free, check_listening, connected
+from actors.serve import running
+from actors.serve.plan import NAME
+from actors.serve.running import SERVICE_FILE, check_free, check_listening, connected, deploy
+from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
+from caig_rl.serving.arms import Routing
 
 
 def test_a_service_that_was_killed_is_said_to_be_gone_and_not_waited_for(tmp_path: Path):
@@ -32,3 +39,16 @@ def test_a_port_that_is_taken_is_said_before_anything_starts():
         with pytest.raises(UserError, match=f"cannot listen on 127.0.0.1:{port}.*serve.port"):
             check_free("127.0.0.1", port)
     check_free("127.0.0.1", port)
+
+
+def test_a_service_that_finds_no_room_says_so_meanwhile_and_at_the_end(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    states = {"Ingress": DeploymentStatus.HEALTHY, "Policy": DeploymentStatus.UPDATING}
+    deployments = {name: SimpleNamespace(status=state, message="") for name, state in states.items()}
+    application = SimpleNamespace(status=ApplicationStatus.DEPLOYING, message="", deployments=deployments)
+    monkeypatch.setattr(running, "_get_global_client", lambda: SimpleNamespace(deploy_apps=lambda plan: None))
+    monkeypatch.setattr(running.serve, "status", lambda: SimpleNamespace(applications={NAME: application}))
+    monkeypatch.setattr(running, "resources_in_words", lambda: "the cluster has 2 CPUs (0 free)")
+    with caplog.at_level(logging.WARNING), pytest.raises(UserError, match=r"it lacks Policy of the service; the cluster has 2 CPUs"):
+        deploy(Config().model_dump(mode="json"), Routing("base"), timeout_s=1.0, note_s=0.1)
+    assert len(caplog.messages) >= 2
+    assert caplog.messages[0].endswith("s for Policy of the service; the cluster has 2 CPUs (0 free)")
