@@ -30,7 +30,7 @@ class Saver:
         note: Callable[[str], None],
         tell: Callable[..., None] = lambda *event, **more: None,
     ) -> None:
-        """`extra`: what the run's record adds to the state, at this moment; `note` is told what could not be kept, `tell` too (an event)."""
+        """`extra`: what the run's record adds to the state, at this moment; `note` is told what could not be kept, `tell` too."""
         self._store, self._book, self._teacher = store, book, teacher
         self._fingerprint, self._extra, self._note, self._tell = fingerprint, extra, note, tell
 
