@@ -66,7 +66,8 @@ def read_status(folder: RunFolder, now: float | None = None, failures: int = 5) 
         raise UserError(
             f"{folder.url} is not a run folder: it holds no config.yaml. Give one like runs/demo, or the address of a dashboard."
         )
-    read_config(folder)
+    if folder.exists(CONFIG_FILE):  # a driver that has only begun has written none yet
+        read_config(folder)
     summary = read_summary(folder) if folder.exists("summary.json") else None
     live = read_live(folder)
     silent = None if not live else max(0.0, (time.time() if now is None else now) - live["written_at"])
