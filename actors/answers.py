@@ -14,7 +14,9 @@ from typing import Any, TypeVar
 
 from ray.exceptions import ObjectLostError, RayActorError, RayTaskError
 
+from actors.deaths import first_line, went_with_its_node
 from actors.health import Patience
+from caig_rl.wording import duration
 
 T = TypeVar("T")
 
@@ -26,6 +28,11 @@ LOOK_S = 1.0
 
 class LearnerLost(RuntimeError):
     """A rank, its progress, or an object that it or its pupils need is gone: the group must be formed anew."""
+
+    def __init__(self, message: str, reason: str = "died") -> None:
+        """`reason`: "died", "hung", or "node" where it went away with a node."""
+        super().__init__(message)
+        self.reason = reason
 
 
 class Pace:
@@ -46,7 +53,7 @@ class Pace:
         """Which of `ranks` has stood still for longest, and how long, where that is beyond the patience; else empty."""
         rank = min(ranks, key=self._since.__getitem__)
         still = self._clock() - self._since[rank]
-        return f"rank {rank} made no progress for {still:.0f} s" if still > self._patience.deadline_s else ""
+        return f"rank {rank} made no progress for {duration(still)}" if still > self._patience.deadline_s else ""
 
 
 async def from_all_ranks(answers: Sequence[Awaitable[T]], method: str, pace: Pace, look_s: float = LOOK_S) -> list[T]:
@@ -83,14 +90,15 @@ async def last_of(stream: AsyncIterable[Awaitable[Any]], moved: Callable[[], Non
 
 def _raise_stalled(stalled: str, method: str) -> None:
     if stalled:
-        raise LearnerLost(f"the learner's {stalled} during {method}")
+        raise LearnerLost(f"the learner's {stalled} during {method}", "hung")
 
 
 def _raise_first(errors: Sequence[BaseException], method: str) -> None:
     for error in errors:
         cause = error.cause if isinstance(error, RayTaskError) else error
         if isinstance(cause, (RayActorError, ObjectLostError)):
-            raise LearnerLost(f"the learner lost a rank during {method}: {str(error).strip().splitlines()[0]}") from error
+            is_nodes = isinstance(cause, ObjectLostError) or went_with_its_node(cause)
+            raise LearnerLost(f"the learner lost a rank during {method}: {first_line(error)}", "node" if is_nodes else "died") from error
     if errors:
         raise errors[0]
 

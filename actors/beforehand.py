@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from actors.resuming import Resumption, look_at
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_lock import refuse_where_driven
 from caig_rl.interfaces import ProductSource
 from caig_rl.models.folders import ModelKind, resolve_model_folder
 
@@ -42,20 +44,37 @@ def named_models(config: Config) -> Iterator[NamedModel]:
         yield NamedModel("reward", config.reward.model, config.reward.architecture)
 
 
-def refuse_before_ray(config: Config, source: ProductSource, run_folder: RunFolder, *, resume: bool) -> None:
-    """Refuse what needs no cluster to be seen, and make the run's folder.
+def refuse_before_ray(
+    config: Config, source: ProductSource, run_folder: RunFolder, *, resume: bool, asked: Collection[str] = ()
+) -> Resumption | None:
+    """Refuse what needs no cluster to be seen, and make the run's folder. Returns how a resumed run goes on.
+
+    Args:
+        config: of the run.
+        source: its products.
+        run_folder: where it is written.
+        resume: go on with it.
+        asked: keys that may change with a resume because a person named them.
 
     Raises:
-        UserError: nothing to train on, a model folder that is none, a run folder that is taken, missing or cannot be written.
+        UserError: nothing to train on, a model folder that is none, a run folder that is taken, missing, cannot be written or has another
+            driver, or what `look_at` refuses.
     """
     _refuse_no_products(source)
     for model in named_models(config):
         model.check()
+    refuse_where_driven(run_folder)
+    run_folder.refuse(resume=resume)
+    found = look_at(config, run_folder, asked) if resume else None
     run_folder.prepare(resume=resume)
+    return found
 
 
-def rehearse_before_ray(config: Config, source: ProductSource, run_folder: RunFolder, *, resume: bool) -> list[NamedModel]:
-    """The same refusals without a trace: no folder is made. Returns the models that are elsewhere: a run started here would refuse them.
+def rehearse_before_ray(
+    config: Config, source: ProductSource, run_folder: RunFolder, *, resume: bool, asked: Collection[str] = ()
+) -> tuple[list[NamedModel], Resumption | None]:
+    """The same refusals without a trace: no folder is made. Returns the models that are elsewhere (a run started here would refuse them),
+    and how a resumed run would go on.
 
     Raises:
         UserError: as `refuse_before_ray`, but for those models.
@@ -65,8 +84,9 @@ def rehearse_before_ray(config: Config, source: ProductSource, run_folder: RunFo
     for model in named_models(config):
         if model not in elsewhere:
             model.check()
+    refuse_where_driven(run_folder)
     run_folder.refuse(resume=resume)
-    return elsewhere
+    return elsewhere, look_at(config, run_folder, asked) if resume else None
 
 
 def _refuse_no_products(source: ProductSource) -> None:

@@ -1,44 +1,28 @@
 """Breaks a run on purpose, by a seeded plan: to see that nothing is lost, on a cluster where that is welcome.
 
-The plan is plain: which fault comes when is decided by the seed alone. `Killer` carries it out beside a running loop, through the same
-handles that the loop itself holds, so it reaches workers on any node.
+`Killer` carries out an `actors.chaos_plan` beside a running loop, through the same handles that the loop itself holds, so it reaches
+workers on any node. It begins with the first round, takes only what is up, and writes into an `actors.chaos_tally` what became of it.
 """
 
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import signal
+import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import StrEnum
-
-import numpy as np
+from collections.abc import Callable, Mapping
 
 from actors import strikes
+from actors.chaos_plan import ChaosPlan, FaultKind, Strike
+from actors.chaos_tally import Injected, Tally
 from actors.online import OnlineLoop
+from actors.strikes import NothingToBreak, Struck
 
-logger = logging.getLogger(__name__)
+LOOK_S = 0.25
+"""Between two looks for what became of a fault, or for a victim."""
 
-
-class FaultKind(StrEnum):
-    """What can be broken. `actors.strikes` says how."""
-
-    WORKER = "worker"
-    RANK = "rank"
-    NODE = "node"
-    DRIVER = "driver"
-    """This process dies by SIGKILL, once since it began it has written a checkpoint, so that no run is killed for ever."""
-    OBJECT = "object"
-    SLOW = "slow"
-    NAN = "nan"
-    DISK = "disk"
-    TORN = "torn"
-
-
-STRIKES: Mapping[FaultKind, Callable[[OnlineLoop, int], str]] = {
+STRIKES: Mapping[FaultKind, Callable[[OnlineLoop, int], Struck]] = {
     FaultKind.WORKER: strikes.kill_worker,
     FaultKind.RANK: strikes.kill_rank,
     FaultKind.NODE: strikes.kill_rollout_node,
@@ -51,68 +35,75 @@ STRIKES: Mapping[FaultKind, Callable[[OnlineLoop, int], str]] = {
 """All but the driver, which `Killer` ends itself."""
 
 
-@dataclass(frozen=True, slots=True)
-class Strike:
-    """One fault of a plan."""
-
-    delay_s: float
-    """After the one before."""
-    kind: FaultKind
-    draw: int
-    """Decides the victim, among as many as there are then."""
-
-
-@dataclass(frozen=True, slots=True)
-class ChaosPlan:
-    """Faults without end, `every_s` apart on average."""
-
-    seed: int
-    every_s: float
-    kinds: tuple[FaultKind, ...]
-    """A kind that is named twice comes twice as often."""
-    life: int = 0
-    """Times that the driver was killed before: each of its lives has its own faults."""
-
-    def strikes(self) -> Iterator[Strike]:
-        """The same for the same plan, on every machine."""
-        random = np.random.default_rng([self.seed, self.life])
-        while True:
-            delay = float(random.exponential(self.every_s))
-            kind = self.kinds[int(random.integers(len(self.kinds)))]
-            yield Strike(delay, kind, int(random.integers(2**31)))
-
-
 class Killer:
     """Carries out a plan."""
 
-    def __init__(self, plan: ChaosPlan, note: Callable[[str], None], end: Callable[[], None] | None = None) -> None:
-        """`note` is told of every fault; `end` ends this process, by default at once and without a word."""
-        self._plan, self._note, self._end = plan, note, end or _end_this_process
+    def __init__(self, plan: ChaosPlan, tally: Tally | None = None, end: Callable[[], None] | None = None) -> None:
+        """`tally`: of the run's earlier lives, if any; `end` ends this process, by default at once and without a word."""
+        self._plan, self._end = plan, end or _end_this_process
         self._steps_before: set[int] = set()
-        self.done: Counter[FaultKind] = Counter()
-        """Faults that were injected."""
+        self._open: list[tuple[Injected, Callable[[], str]]] = []
+        self.tally = tally or Tally()
+
+    @property
+    def done(self) -> Counter[FaultKind]:
+        """Faults that were injected, in all lives."""
+        return self.tally.counts()
 
     async def run(self, loop: OnlineLoop) -> None:
-        """Strike until cancelled."""
+        """Strike from the first round on, until cancelled."""
         self._steps_before = set(strikes.complete_steps(loop))
-        for strike in self._plan.strikes():
-            await asyncio.sleep(strike.delay_s)
-            self.strike(loop, strike)
+        self.tally.begin_life()
+        await loop.rounds_begun.wait()
+        try:
+            await asyncio.gather(self._strike_on(loop), self._look_on(loop))
+        finally:
+            self.look(loop)
 
     def strike(self, loop: OnlineLoop, strike: Strike) -> None:
-        """Break one thing, where there is one to break."""
-        is_driver = strike.kind is FaultKind.DRIVER
-        broken = self._why_the_driver(loop) if is_driver else STRIKES[strike.kind](loop, strike.draw)
-        if not broken:
-            return
-        self.done[strike.kind] += 1
-        logger.warning("chaos: %s: %s", strike.kind, broken)
-        self._note(f"chaos: {strike.kind}: {broken}")
-        if is_driver:
+        """Break one thing. Raises NothingToBreak where there is nothing of the kind to break now."""
+        if strike.kind is FaultKind.DRIVER:
+            if not set(strikes.complete_steps(loop)) - self._steps_before:
+                raise NothingToBreak("no checkpoint was written since the driver began")
+            self._add(loop, strike.kind, "the driver")
             self._end()
+            return
+        struck = STRIKES[strike.kind](loop, strike.draw)
+        self._open.append((self._add(loop, strike.kind, struck.what), struck.outcome))
 
-    def _why_the_driver(self, loop: OnlineLoop) -> str:
-        return "the driver is killed" if set(strikes.complete_steps(loop)) - self._steps_before else ""
+    def look(self, loop: OnlineLoop) -> None:
+        """See what became of the faults that nothing was seen of yet."""
+        for fault, outcome in list(self._open):
+            if found := outcome():
+                self._open.remove((fault, outcome))
+                self.tally.settle(fault, found)
+                loop.note(f"chaos: {fault.kind}: {fault.victim}: {found} after {fault.after_s:.1f} s")
+
+    def _add(self, loop: OnlineLoop, kind: FaultKind, what: str) -> Injected:
+        loop.note(f"chaos: {kind}: {what}")
+        return self.tally.add(kind, what)
+
+    async def _strike_on(self, loop: OnlineLoop) -> None:
+        for strike in self._plan.strikes():
+            await asyncio.sleep(strike.delay_s)
+            await self._strike_when_possible(loop, strike)
+
+    async def _strike_when_possible(self, loop: OnlineLoop, strike: Strike) -> None:
+        """Wait for a victim that is up, but not longer than until the next fault is due."""
+        limit = time.monotonic() + self._plan.every_s
+        while True:
+            try:
+                return self.strike(loop, strike)
+            except NothingToBreak as nothing:
+                if time.monotonic() >= limit:
+                    self.tally.missed(strike.kind, str(nothing))
+                    return
+            await asyncio.sleep(LOOK_S)
+
+    async def _look_on(self, loop: OnlineLoop) -> None:
+        while True:
+            await asyncio.sleep(LOOK_S)
+            self.look(loop)
 
 
 def _end_this_process() -> None:

@@ -113,7 +113,11 @@ class CheckpointStore:
         return self.url(step)
 
     def discard(self, step: int) -> None:
-        """Delete the checkpoint of `step`, complete or not, where there is one."""
+        """Delete the checkpoint of `step`, complete or not, where there is one.
+
+        Raises UserError where another driver has taken the folder: then it may be that one's.
+        """
+        self._folder.check_lock()
         root = f"{self._base}/{step}"
         if not self._fs.exists(root):
             return

@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from caig_rl.config.changes import identifies_the_run
 from caig_rl.config.schema import Config
 from caig_rl.types import Product
 
@@ -19,22 +20,21 @@ def weights_fingerprint(config: Config) -> dict[str, Any]:
         "learner.finetune": learner.finetune,
         "learner.lora_rank": learner.lora_rank,
         "learner.zero_stage": learner.zero_stage,
-        "learner.world_size": learner.world_size,
     }
 
 
 def run_fingerprint(config: Config, products: Sequence[Product], eval_products: Sequence[Product]) -> dict[str, Any]:
     """What decides how a run goes on, by dotted key: with another value it would be another run under the same name."""
     sections = {name: getattr(config, name).model_dump(mode="json") for name in ("world", "imaging", "renderer", "reward", "rollout")}
-    # How often a shard is tried decides what fails, not what is learned.
-    del sections["rollout"]["max_attempts"]
+    # `changes` knows its keys one by one, timeouts and prices among them.
+    del sections["reward"]["judge"]
     keys = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}
     policy = config.policy.model_dump(mode="json", include={"dtype", "temperature", "top_p", "max_tokens", "image_size"})
+    keys |= {f"policy.{key}": value for key, value in policy.items()}
     return {
         **weights_fingerprint(config),
-        **keys,
-        **{f"policy.{key}": value for key, value in policy.items()},
-        "objective": config.objective,
+        # What may change is compared with the run's config.yaml, which says what it is now; a checkpoint may be older.
+        **{key: value for key, value in keys.items() if identifies_the_run(key)},
         "catalog.path": config.catalog.path,
         "evaluation.products": config.evaluation.products,
         "evaluation.prompts_per_product": config.evaluation.prompts_per_product,

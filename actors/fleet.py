@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,8 +13,6 @@ from actors.pool import WorkerPool
 from actors.scaling import Autoscaler, Decision, Limits
 from caig_rl.config.schema import PoolsConfig
 from caig_rl.evaluation.summary import FleetSummary, Replay, ScalingStep
-
-logger = logging.getLogger(__name__)
 
 
 class Fleet:
@@ -56,7 +53,6 @@ class Fleet:
                 await pool.leave_nodes(gone)
         for decision in self._scaler.decide({name: self._pools[name].load() for name in self._elastic}):
             text = f"{decision.pool} pool {decision.before} -> {decision.after}: {decision.reason}"
-            logger.info(text)
             self._note(text)
             self.decisions.append(decision)
             await self._pools[decision.pool].resize(decision.after)

@@ -16,6 +16,7 @@ from ray.job_submission import JobStatus, JobSubmissionClient
 
 from actors.jobs import JobRequest
 from caig_rl.errors import UserError
+from caig_rl.wording import duration
 
 PROBE_TIMEOUT_S = 10.0
 PENDING_NOTE_S = 30.0
@@ -100,7 +101,7 @@ class JobClient:
         while (details := self.details(job_id)).status == JobStatus.PENDING:
             if time.monotonic() - noted >= PENDING_NOTE_S:
                 noted = time.monotonic()
-                note(f"job {job_id} has waited {noted - started:.0f} s to begin: {_first_line(details.message or 'no reason given')}")
+                note(f"job {job_id} has waited {duration(noted - started)} to begin: {_first_line(details.message or 'no reason given')}")
             time.sleep(0.5)
 
     async def _follow_log(self, job_id: str, write: Callable[[str], None], note: Callable[[str], None]) -> None:
@@ -146,7 +147,7 @@ def _probe(address: str) -> None:
         )
         raise UserError(f"{address} {what}: {advice}, and check that the cluster is up") from error
     except requests.RequestException as error:
-        raise UserError(f"{address} gave no answer in {PROBE_TIMEOUT_S:.0f} s: {advice}, and check that the cluster is up") from error
+        raise UserError(f"{address} gave no answer in {duration(PROBE_TIMEOUT_S)}: {advice}, and check that the cluster is up") from error
     if answer.status_code in (401, 403):
         return  # a cluster with token authentication: Ray's client brings the token, or says how to
     try:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import signal
-from functools import partial
+from collections.abc import Collection
 
 import ray
 from rich.console import Console
@@ -14,6 +14,7 @@ from actors.beforehand import refuse_before_ray
 from actors.capacity import refuse_what_the_cluster_lacks
 from actors.checkpoint import CheckpointStore
 from actors.cluster import ray_cluster
+from actors.early_stop import STOPS
 from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.fingerprint import weights_fingerprint
 from actors.learner import LearnerGroup
@@ -31,7 +32,8 @@ from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_sh
 from caig_rl.evaluation.report import write_report
 from caig_rl.evaluation.report_text import headline
 from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.summary import RunSummary
+from caig_rl.evaluation.run_lock import held
+from caig_rl.evaluation.summary import RunSummary, read_summary
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.types import PolicyVersion
@@ -46,27 +48,45 @@ def run_online(
     resume: bool,
     console: Console,
     beside: Beside | None = None,
+    asked: Collection[str] = (),
 ) -> RunSummary:
     """Run the loop to its end, or to a clean stop on SIGTERM or SIGINT; write the report and say what was written.
 
-    `beside` runs beside the loop and is cancelled with it.
+    `beside` runs beside the loop and is cancelled with it. `asked`: keys that may change with a resume. A resumed run that is done is left
+    as it is.
 
     Raises:
         UserError: see `actors.online.run`.
     """
     folder = RunFolder(config.run.root, config.run.name)
     stop = StopRequest()
-    refuse_before_ray(config, source, folder, resume=resume)
-    with RichProgress(console) as progress:
-        progress.phase("starting Ray", 0)
-        with ray_cluster(config.cluster):
-            refuse_what_the_cluster_lacks(config)
-            summary = asyncio.run(_run_watched(config, source, evaluation, judge, folder, resume, progress, stop, beside))
-    report = write_report(folder)
+    STOPS.grace_s = config.run.stop_grace_s
+    STOPS.begin()
+    found = refuse_before_ray(config, source, folder, resume=resume, asked=asked)
+    with STOPS.breaking_off(), held(folder):
+        if found is not None and found.is_done:
+            return _already_done(folder, console)
+        with RichProgress(console) as progress:
+            progress.phase("starting Ray", 0)
+            with ray_cluster(config.cluster):
+                refuse_what_the_cluster_lacks(config)
+                loop = _run_watched(config, source, evaluation, judge, folder, resume, progress, stop, beside, asked)
+                summary = asyncio.run(loop)
+        report = write_report(folder)
     head = headline(summary)
     console.print(f"\n[bold]{head.claim}[/] {head.certainty}\n{head.detail}", highlight=False, soft_wrap=True)
     for name in ("summary.json", "metrics.jsonl", "ledger.parquet", "samples"):
-        console.print(f"  {folder.path(name)}", highlight=False, soft_wrap=True)
+        if folder.exists(name):
+            console.print(f"  {folder.path(name)}", highlight=False, soft_wrap=True)
+    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    return summary
+
+
+def _already_done(folder: RunFolder, console: Console) -> RunSummary:
+    summary = read_summary(folder)
+    # A driver may have been killed between its last word and its report.
+    report = folder.path("report.html") if folder.exists("report.html") else write_report(folder)
+    console.print(f"already done: {summary.rounds} round(s). To train further, raise rollout.rounds.", highlight=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     return summary
 
@@ -81,29 +101,30 @@ async def _run_watched(
     progress: RichProgress,
     stop: StopRequest,
     beside: Beside | None,
+    asked: Collection[str],
 ) -> RunSummary:
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, partial(_ask, stop, progress, number))
-    return await run(
-        config,
-        source,
-        evaluation,
-        judge,
-        folder,
-        resume,
-        facts=known_facts(config, judge),
-        progress=progress,
-        stop=stop,
-        beside=beside,
-    )
+    with STOPS.handed_to(lambda number: loop.call_soon_threadsafe(_ask, stop, progress, number)):
+        return await run(
+            config,
+            source,
+            evaluation,
+            judge,
+            folder,
+            resume,
+            facts=known_facts(config, judge),
+            progress=progress,
+            stop=stop,
+            beside=beside,
+            asked=asked,
+        )
 
 
 def _ask(stop: StopRequest, progress: RichProgress, number: int) -> None:
     progress.note(stop.ask(number))
     if stop.now and number == signal.SIGINT:
         # A person who cannot wait for that either gets what Ctrl-C does by default; a job controller may well repeat its SIGTERM.
-        asyncio.get_running_loop().remove_signal_handler(number)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def known_facts(config: Config, judge: Judge | None) -> KnownFacts:

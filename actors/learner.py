@@ -32,6 +32,7 @@ from caig_rl.learning.preference import PreferenceLearner, RoundMetrics
 from caig_rl.learning.regroup import load_at_any_size
 from caig_rl.logs import about
 from caig_rl.types import PolicyVersion, Rollout
+from caig_rl.wording import duration
 
 logger = logging.getLogger(__name__)
 
@@ -153,7 +154,7 @@ class LearnerGroup:
             self.close()
             total = ray.cluster_resources()
             raise NoRoomError(
-                f"waited {timeout:.0f} s for {size} learner rank(s) of {bundle}; the cluster has {total.get('CPU', 0):g} CPU "
+                f"waited {duration(timeout)} for {size} learner rank(s) of {bundle}; the cluster has {total.get('CPU', 0):g} CPU "
                 f"and {total.get('GPU', 0):g} GPU. Ask for less in learner, add nodes, or raise cluster.start_timeout_s."
             ) from None
         remote = ray.remote(LearnerRank)
@@ -175,7 +176,7 @@ class LearnerGroup:
             try:
                 return await self.start(total_steps, size, patience)
             except NoRoomError:
-                logger.warning("no room for %d learner ranks within %.0f s", size, patience)
+                logger.warning("no room for %d learner ranks within %s", size, duration(patience))
         # Fewer there cannot be: the learner waits for a new node as it did at the start.
         await self.start(total_steps, least, max(patience, self._config.cluster.start_timeout_s))
 

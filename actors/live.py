@@ -10,9 +10,9 @@ from collections import Counter
 
 from actors.metrics import Snapshot
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_status import LIVE_FILE
 
 logger = logging.getLogger(__name__)
-LIVE_FILE = "live.json"
 
 
 def live_json(now: Snapshot) -> dict[str, object]:

@@ -27,7 +27,7 @@ class PoolState:
     ready: int
     busy: int
     replaced: int
-    """Since the run began."""
+    """Since the run began, in all lives of its driver; of the learner: times that its group was formed anew."""
     versions: Mapping[str, int] = field(default_factory=dict)
     """Policy pool only: worker -> version number that it holds."""
 
@@ -51,6 +51,9 @@ class Snapshot:
     rounds: Sequence[RoundDetail]
     staleness: Sequence[int]
     """Of every trained pair, in the order in which they were trained."""
+    incarnation: int = 0
+    """Of the live version: how often learner or driver fell back to a checkpoint."""
+    learner_restarts: int = 0
 
 
 class Sink(Protocol):
@@ -92,6 +95,7 @@ class RunMetrics:
         self._gauge("rounds_done", now.rounds_done)
         self._gauge("rounds_planned", now.rounds_planned)
         self._gauge("policy_version", now.version)
+        self._gauge("learner_restarts", now.learner_restarts)
         self._gauge("driver_memory_bytes", now.memory_bytes)
         for state, count in now.slots.items():
             self._gauge("slots", count, state=state)

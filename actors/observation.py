@@ -17,8 +17,8 @@ from actors.waiting import WaitWatch
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.ledger import Ledger
 from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.summary import RoundDetail
-from caig_rl.types import Outcome
+from caig_rl.evaluation.summary import FleetSummary, RoundDetail
+from caig_rl.types import Outcome, PolicyVersion
 
 
 async def watch_loop(config: Config, snapshot: Callable[[], Snapshot], folder: RunFolder, progress: Progress) -> None:
@@ -31,7 +31,7 @@ def observe(
     *,
     rounds_planned: int,
     rounds_done: int,
-    version: int,
+    version: PolicyVersion,
     pipeline: RolloutPipeline,
     ranks: tuple[int, int],
     buffer: PreferenceBuffer,
@@ -40,18 +40,26 @@ def observe(
     throughput: Throughput,
     memory: MemoryWatch,
     details: Sequence[RoundDetail],
+    fleet: FleetSummary | None = None,
 ) -> Snapshot:
-    """The parts of a running loop as one snapshot. `ranks`: of the learner, those that are up and all."""
+    """The parts of a running loop as one snapshot. `ranks`: of the learner, those up and all; `fleet`: what was replaced."""
+    replaced = {} if fleet is None else fleet.replaced
+    restarts = 0 if fleet is None else fleet.learner_restarts
     return Snapshot(
         rounds_done=rounds_done,
         rounds_planned=rounds_planned,
-        version=version,
+        version=version.number,
+        incarnation=version.incarnation,
+        learner_restarts=restarts,
         stage_seconds=clock.seconds(),
         slots={**buffer.counts(), "free": buffer.free_slots},
         products=_outcomes(ledger),
         pools={
-            "learner": PoolState(ranks[1], ranks[0], 0, 0),
-            **{name: _pool_state(pool, version if name == "policy" else None) for name, pool in pipeline.pools.items()},
+            "learner": PoolState(ranks[1], ranks[0], 0, restarts),
+            **{
+                name: _pool_state(pool, replaced.get(name, 0), version.number if name == "policy" else None)
+                for name, pool in pipeline.pools.items()
+            },
         },
         syncs=pipeline.syncs,
         verified=pipeline.verified,
@@ -68,10 +76,10 @@ def _outcomes(ledger: Ledger) -> dict[str, int]:
     return {name: sum(count.values()) if isinstance(count, dict) else count for name, count in outcomes.items()}
 
 
-def _pool_state(pool: WorkerPool, version: int | None) -> PoolState:
+def _pool_state(pool: WorkerPool, replaced: int, version: int | None) -> PoolState:
     workers = pool.workers()
     ready = [state for _, state, _ in workers if state in (WorkerState.IDLE, WorkerState.BUSY)]
     # A worker that has not come up yet holds no version.
     behind = {name: generations for name, state, generations in workers if state is not WorkerState.STARTING}
     versions = {} if version is None else {name: max(0, version - generations) for name, generations in behind.items()}
-    return PoolState(pool.size, len(ready), ready.count(WorkerState.BUSY), pool.replaced, versions)
+    return PoolState(pool.size, len(ready), ready.count(WorkerState.BUSY), replaced, versions)

@@ -26,13 +26,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Collection, Coroutine
 from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import ray
-from ray.exceptions import RayError, RayTaskError
+from ray.exceptions import RayError
 
 from actors.beforehand import refuse_before_ray
 from actors.book import RunBook
@@ -46,22 +46,25 @@ from actors.isolation import roll_out_or_isolate
 from actors.journal import PairJournal
 from actors.metrics import Snapshot, end_watch
 from actors.observation import observe, watch_loop
-from actors.pipeline import RolledOut, RolloutPipeline
+from actors.pipeline import POISON, RolledOut, RolloutPipeline
 from actors.progress import Progress, Silent
 from actors.record import RunRecord
 from actors.recording import recorded
 from actors.reporting import KnownFacts, RoundNotes, round_detail
+from actors.saving import Saver
 from actors.shards import Shard
 from actors.stopping import StopRequest
 from actors.tasks import judge_creatives
 from actors.teaching import Teacher
 from actors.waiting import spoken_of
-from caig_rl.config import config_yaml
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
+from caig_rl.evaluation.config_history import write_run_config
+from caig_rl.evaluation.events import DRIVER
 from caig_rl.evaluation.gallery import write_gallery
 from caig_rl.evaluation.ledger import Ledger
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_lock import LeaseLost, held
 from caig_rl.evaluation.summary import RunSummary, write_summary
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.learning.preference import RoundMetrics
@@ -82,6 +85,7 @@ async def run(
     progress: Progress | None = None,
     stop: StopRequest | None = None,
     beside: Beside | None = None,
+    asked: Collection[str] = (),
 ) -> RunSummary:
     """Optimise the policy online and write the run folder. Ray must be connected (`actors.cluster`).
 
@@ -96,16 +100,18 @@ async def run(
         progress: who watches.
         stop: how soon to stop, if it asks for it: a checkpoint is written, and the status is "stopped".
         beside: runs beside the loop and is cancelled with it (fault injection).
+        asked: keys that may change with a resume (`caig_rl.config.changes`).
 
     Raises:
-        UserError: nothing to train on, a model folder or a checkpoint that does not fit, or a round in which every product failed.
+        UserError: nothing to train on, another driver, a model folder, checkpoint or setting that does not fit, or a round in which every
+            product failed.
         PoolError, SyncError, EvaluationError: no workers, weights that did not verify, a policy that cannot be measured.
 
     A run that fails leaves its summary at "failed", with the reason.
     """
-    refuse_before_ray(config, source, run_folder, resume=resume)
+    refuse_before_ray(config, source, run_folder, resume=resume, asked=asked)
     known = facts or KnownFacts(simulated=judge is not None and judge.simulated)
-    with recorded(config, run_folder, progress or Silent()) as recorder:
+    with held(run_folder), recorded(config, run_folder, progress or Silent()) as recorder:
         loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, recorder, stop or StopRequest())
         watch = asyncio.create_task(loop.record.memory.watch())
         metrics = asyncio.create_task(watch_loop(config, loop.observe, run_folder, recorder))
@@ -138,14 +144,19 @@ class OnlineLoop:
     ) -> None:
         self._config, self._folder, self._progress, self._stop = config, folder, progress, stop
         self._source, self._judge = ray.put(source), None if judge is None else ray.put(judge)
-        self.record = RunRecord(config, facts)
+        self.record = RunRecord(config, facts, folder)
         self.book = RunBook(config, source.products, Ledger(source.rejected), PairJournal(folder))
         self._evaluation = Evaluation(config, list(eval_source.products), ray.put(eval_source), self._judge, folder)
-        self.pipeline = RolloutPipeline(config, self.record.clock, self.record.throughput, progress)
+        self.pipeline = RolloutPipeline(config, self.record.clock, self.record.throughput, progress, self.record.tell)
         self.record.fleet = Fleet(self.pipeline.pools, config.pools, progress.note)
         self.store = CheckpointStore(folder, config.learner.keep_checkpoints)
         self.teacher = Teacher(config, self.book, self.record, self.store, folder, self.pipeline, self._source, progress)
         self._fingerprint = run_fingerprint(config, source.products, self._evaluation.products)
+        extra = partial(self.record.extra, self.pipeline)
+        self._saver = Saver(self.store, self.book, self.teacher, self._fingerprint, extra, progress.note, self.record.tell)
+        self.note = progress.note
+        self.rounds_begun = asyncio.Event()
+        """Set once all workers are up and the first round of this life begins."""
         self._changed = asyncio.Condition()
         self._judging: dict[int, list[asyncio.Task[None]]] = {}
         self._begun = False
@@ -157,6 +168,8 @@ class OnlineLoop:
         self._begun = not resume
         work, stop = asyncio.create_task(self._work(resume)), asyncio.create_task(self._stop.wait_for_now())
         helpers = [asyncio.create_task(self.record.fleet.watch())]
+        if self._folder.lock is not None:
+            helpers.append(asyncio.create_task(self._folder.lock.until_lost()))
         if beside is not None:
             helpers.append(asyncio.create_task(beside(self)))
         try:
@@ -167,8 +180,11 @@ class OnlineLoop:
             for helper in helpers:
                 if helper.done():
                     helper.result()
-            await self._save_round_under_way()
+            await self._saver.round_under_way(is_measured=self.record.before is not None)
             return self._finish("stopped")
+        except LeaseLost:
+            await cancelled(work)
+            raise
         except BaseException as failure:
             await cancelled(work)
             self._finish("failed", failure=one_line(failure))
@@ -183,7 +199,7 @@ class OnlineLoop:
         return observe(
             rounds_planned=self._config.rollout.rounds,
             rounds_done=book.rounds_done,
-            version=book.version.number,
+            version=book.version,
             pipeline=self.pipeline,
             ranks=(learner.ready_ranks, learner.world_size),
             buffer=book.buffer,
@@ -192,12 +208,14 @@ class OnlineLoop:
             throughput=record.throughput,
             memory=record.memory,
             details=record.details,
+            fleet=None if record.fleet is None else record.fleet.summary(),
         )
 
     async def close(self) -> None:
         """Stop all workers; the run folder stays as it is."""
         self.teacher.learner.close()
         await self.pipeline.close()
+        self.record.events.close()
         self._folder.close()
 
     async def _work(self, resume: bool) -> RunSummary:
@@ -206,14 +224,18 @@ class OnlineLoop:
         self._progress.phase("starting", 0)
         state = self.store.newest(self._fingerprint, self._progress.note) if resume else None
         # Only now: a resume that does not fit must leave the run's own config as it is.
-        self._folder.write_text("config.yaml", config_yaml(self._config))
+        rounds_done = 0 if state is None else state.rounds_done
+        write_run_config(self._config, self._folder, rounds_done, self._progress.note)
+        record.tell_beginning(resume, None if state is None else rounds_done)
+        if resume and state is None:
+            self._progress.note("begins anew: the run was cut short before its first checkpoint")
         await self._start(state)
         self._begun = True
         if record.before is None:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))
             record.before = await self.teacher.while_waiting(self._evaluation.measure(self.pipeline, "before"))
             record.facts = replace(record.facts, ctr_ceilings=await self._evaluation.ceilings(self.pipeline))
-            await self._save_checkpoint()
+            await self._saver.checkpoint()
         record.rewrite_metrics(self._folder)
         write_summary(self._summary("running"), self._folder)
         await self._train_unwrapped()
@@ -235,6 +257,7 @@ class OnlineLoop:
 
     async def _train(self) -> None:
         book = self.book
+        self.rounds_begun.set()
         async with asyncio.TaskGroup() as group:
             for number in range(book.rounds_done, book.rounds_admitted):
                 self._open_round(number, book.shards_in_flight(number), group)
@@ -277,6 +300,8 @@ class OnlineLoop:
         found = await roll_out_or_isolate(rollout, shard)
         for part, poisoned in found.failed:
             intake.drop_shard(part, poisoned)
+            if poisoned.kind == POISON:
+                self.record.tell(POISON, poisoned.stage, detail=f"{', '.join(one.product_id for one in part.products)}: {poisoned.reason}")
         if found.rolled is not None:
             self.record.throughput.add(pairs=intake.take_up(found.rolled))
             if self._judge is not None:
@@ -322,7 +347,7 @@ class OnlineLoop:
             self._write_round(number, metrics, seconds)
         rounds, learner = self._config.rollout.rounds, self._config.learner
         if self.book.rounds_done % learner.checkpoint_every == 0 or self.book.rounds_done == rounds or self._is_stopping():
-            await self._save_checkpoint()
+            await self._saver.checkpoint()
         write_summary(self._summary("running"), self._folder)
 
     def _write_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
@@ -335,34 +360,10 @@ class OnlineLoop:
     def _is_stopping(self) -> bool:
         return self._stop.after_round and self.book.rounds_done < self._config.rollout.rounds
 
-    async def _save_checkpoint(self) -> None:
-        """A checkpoint that cannot be written costs the run nothing but a way back, unless it is the last: that one is the result."""
-        try:
-            await self.store.save(self._state, self._fingerprint, self.teacher.save)
-        except (OSError, RayTaskError) as error:
-            if self.book.rounds_done == self._config.rollout.rounds:
-                raise
-            logger.exception("no checkpoint after round %d", self.book.rounds_done)
-            self._progress.note(f"no checkpoint after round {self.book.rounds_done}: {one_line(error)}; the one before stays the newest")
-
-    async def _save_round_under_way(self) -> None:
-        """Told to stop now: keep what the round's workers have done so far, as far as the weights it belongs to are at hand."""
-        step = self.book.rounds_done
-        if self.record.before is None:
-            known = any(self.store.is_complete(one) for one in self.store.steps())
-            self._progress.note("stopped while it started" if known else "stopped before the first checkpoint; --resume begins anew")
-        elif self.store.is_complete(step):
-            try:
-                self.store.update(self._state(), self._fingerprint)
-            except OSError as error:  # a full disk: the state before it stays, and the run can be gone on with all the same
-                self._progress.note(f"what round {step + 1} did so far is lost: {one_line(error)}; it begins anew from its checkpoint")
-        elif self.teacher.has_moved:
-            self._progress.note(f"the learner is amid round {step + 1}: its last checkpoint stays the newest (learner.checkpoint_every)")
-        else:
-            await self._save_checkpoint()
-
     def _finish(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
         self.record.memory.sample()
+        if self._begun:
+            self.record.tell("ended", DRIVER, status, failure or "")
         summary = self._summary(status, after, failure)
         if self._begun:
             write_summary(summary, self._folder)
@@ -371,9 +372,6 @@ class OnlineLoop:
 
     def _summary(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
         return self.record.summary(status, self.book, self.pipeline, after, failure)
-
-    def _state(self) -> RunState:
-        return self.book.state(self.record.extra(self.pipeline))
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with self._changed:

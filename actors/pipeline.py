@@ -7,15 +7,17 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError
 
 from actors.cluster import TASK_CPUS, worker_options
+from actors.deaths import first_line
 from actors.health import Patience
 from actors.policy import PolicyWorker
-from actors.pool import Reply, WorkerLost, WorkerPool
+from actors.pool import Reply, WorkerPool
+from actors.pooled import WorkerLost
 from actors.progress import Progress
 from actors.renderer import RendererWorker
 from actors.replies import PolicyReply, RenderReply, ScoreReply
@@ -27,6 +29,7 @@ from actors.waiting import spoken_of
 from actors.weights import PublishedWeights, SyncReport, verify_sync
 from actors.worker_log import with_absolute_root
 from caig_rl.config.schema import Config, PoolConfig
+from caig_rl.evaluation.events import Tell, untold
 from caig_rl.models.engine import prepare_environment
 
 logger = logging.getLogger(__name__)
@@ -34,6 +37,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
+POISON: Final = "poison"
 MAX_ISSUES = 50
 """Issues of one shard after which it fails, also where none of its failures was its own."""
 
@@ -45,8 +49,8 @@ class ShardPoisoned(RuntimeError):
         reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
         super().__init__(f"shard {shard.name} failed {attempts} times, last in stage {stage}: {reason}")
         self.stage, self.attempts, self.reason = stage, attempts, reason
-        self.kind = "poison" if isinstance(cause, WorkerLost) else f"{stage}_failed"
-        """For the ledger: "poison" where it cost a worker each time."""
+        self.kind = POISON if isinstance(cause, WorkerLost) else f"{stage}_failed"
+        """For the ledger: `POISON` where it cost a worker each time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,21 +73,23 @@ class RolledOut:
 class RolloutPipeline:
     """The three pools, and the weights that the policy pool is to hold."""
 
-    def __init__(self, config: Config, clock: StageClock, throughput: Throughput, progress: Progress) -> None:
+    def __init__(self, config: Config, clock: StageClock, throughput: Throughput, progress: Progress, tell: Tell = untold) -> None:
         config = with_absolute_root(config)
-        self._config, self._clock, self._throughput, self._progress = config, clock, throughput, progress
+        self._config, self._clock, self._throughput, self._progress, self._tell = config, clock, throughput, progress, tell
         self._published: PublishedWeights | None = None
         self._superseded = asyncio.Event()
         self.weights_lost = asyncio.Event()
         """Set while policy workers wait for a next publication, because the one they are to hold went away with its node."""
         self.syncs, self.verified = 0, 0
         """Weight syncs asked of workers, and those that verified."""
+        self.issued_again = 0
+        """Shards that were issued once more, in this process."""
         pools = config.pools
         engine = prepare_environment(config.policy, pools.policy.threads) if not pools.policy.num_gpus else {}
         spawn_policy = _spawner(PolicyWorker, config, pools.policy, engine)
-        self.policy = _pool("policy", spawn_policy, pools.policy, config, self._sync)
-        self.renderer = _pool("renderer", _spawner(RendererWorker, config, pools.renderer), pools.renderer, config)
-        self.scorer = _pool("scorer", _spawner(ScorerWorker, config, pools.scorer), pools.scorer, config)
+        self.policy = _pool("policy", spawn_policy, pools.policy, config, tell, self._sync)
+        self.renderer = _pool("renderer", _spawner(RendererWorker, config, pools.renderer), pools.renderer, config, tell)
+        self.scorer = _pool("scorer", _spawner(ScorerWorker, config, pools.scorer), pools.scorer, config, tell)
 
     @property
     def pools(self) -> dict[str, WorkerPool]:
@@ -146,6 +152,8 @@ class RolloutPipeline:
                 faults += not is_the_machines(error)
                 if faults >= self._config.rollout.max_attempts or attempt == MAX_ISSUES:
                     raise ShardPoisoned(shard, place.stage, attempt, failure) from None
+                self.issued_again += 1
+                self._tell("issued_again", place.stage, detail=f"shard {shard.name}: {first_line(failure)}")
         raise AssertionError("unreachable")
 
     async def _paint_once(self, shard: Shard, source: ray.ObjectRef, prompts: ray.ObjectRef, place: _Place, attempt: int) -> ray.ObjectRef:
@@ -227,11 +235,16 @@ class _Place:
 
 
 def _pool(
-    name: str, spawn: Callable[[], Any], pool: PoolConfig, config: Config, prepare: Callable[[Any], Awaitable[None]] | None = None
+    name: str,
+    spawn: Callable[[], Any],
+    pool: PoolConfig,
+    config: Config,
+    tell: Tell,
+    prepare: Callable[[Any], Awaitable[None]] | None = None,
 ) -> WorkerPool:
     patience = Patience(config.recovery.stall_s, config.recovery.stall_factor)
     timeout_s = config.cluster.start_timeout_s
-    return WorkerPool(name, spawn, pool.workers, timeout_s, prepare, most=pool.max_workers, patience=patience)
+    return WorkerPool(name, spawn, pool.workers, timeout_s, prepare, tell=tell, most=pool.max_workers, patience=patience)
 
 
 def _spawner(worker: type, config: Config, pool: PoolConfig, environment: dict[str, str] | None = None) -> Callable[[], Any]:

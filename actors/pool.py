@@ -10,21 +10,24 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import ray
 from ray.exceptions import RayActorError
 
 from actors.deaths import first_line, is_gone, went_with_its_node
 from actors.health import Patience, WorkerHealth, WorkerState
+from actors.pooled import PooledWorker, WorkerLost, unless_gone
 from actors.scaling import Load
+from actors.waiting import resources_in_words
 from caig_rl.errors import UserError
+from caig_rl.evaluation.events import Tell, untold
+from caig_rl.wording import duration
 
 logger = logging.getLogger(__name__)
-
-T = TypeVar("T")
 
 MAX_FAILED_STARTS = 3
 """Workers that die before they are ready, one after another, before the pool gives up."""
@@ -34,26 +37,6 @@ WATCH_PERIOD_S = 1.0
 
 class PoolError(UserError):
     """A pool that cannot bring its workers up."""
-
-
-class WorkerLost(RuntimeError):
-    """The worker died under a call, or held it without progress for too long."""
-
-    def __init__(self, message: str, node_gone: bool = False) -> None:
-        super().__init__(message)
-        self.node_gone = node_gone
-        """Its whole node went away, so the work it held is not to blame."""
-
-
-@dataclass(slots=True, eq=False)
-class _Worker:
-    name: str
-    handle: Any
-    health: WorkerHealth
-    gone: asyncio.Future[str]
-    """Why the pool gave it up."""
-    node: str = ""
-    """Id of the node it came up on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +65,7 @@ class WorkerPool:
         most: int | None = None,
         patience: Patience | None = None,
         clock: Callable[[], float] = time.monotonic,
+        tell: Tell = untold,
     ) -> None:
         """Nothing starts yet.
 
@@ -94,13 +78,15 @@ class WorkerPool:
             most: workers that the pool may grow to; None: `size`.
             patience: how long a worker may hold work without progress; None: for ever.
             clock: seconds.
+            tell: is told of workers lost and replaced.
         """
         self.name, self.size, self.least, self.most = name, size, size, max(size, most or size)
-        self._spawn, self._timeout_s, self._prepare, self._clock = spawn, timeout_s, prepare, clock
+        self._spawn, self._timeout_s, self._prepare, self._clock, self._tell = spawn, timeout_s, prepare, clock, tell
         self._patience = patience or Patience(float("inf"), 1.0)
-        self._workers: list[_Worker] = []
+        self._workers: list[PooledWorker] = []
         self._tasks: set[asyncio.Task[None]] = set()
-        self._asked: set[_Worker] = set()
+        self._asked: set[PooledWorker] = set()
+        self._vacancies: deque[float] = deque()
         self._changed = asyncio.Condition()
         self._generation = self._spawned = self._failed_starts = self._waiting = 0
         self._failure: BaseException | None = None
@@ -139,11 +125,12 @@ class WorkerPool:
         worker = await self._acquire()
         try:
             meta, payload = getattr(worker.handle, method).options(num_returns=2).remote(*arguments)
-            return Reply(await _unless_gone(worker, _resolve(meta)), payload, worker.name)
+            return Reply(await unless_gone(worker, _resolve(meta)), payload, worker.name)
         except RayActorError as error:
-            await self._lose(worker, first_line(error))
             message = f"{worker.name} died during {method}: {first_line(error)}"
-            raise WorkerLost(message, node_gone=error.preempted or is_gone(worker.node)) from error
+            node_gone = error.preempted or is_gone(worker.node)
+            await self._lose(worker, "node" if node_gone else "died", message)
+            raise WorkerLost(message, node_gone) from error
         finally:
             await self._release(worker)
 
@@ -159,6 +146,7 @@ class WorkerPool:
         async with self._changed:
             for worker in [one for one in self._workers if one.node in nodes and not one.health.is_leaving]:
                 logger.info("%s leaves its node, which is being drained", worker.name)
+                self._vacate(worker, "drained", "left its node")
                 self._dismiss(worker)
             self._adjust()
             self._changed.notify_all()
@@ -169,13 +157,13 @@ class WorkerPool:
         starting = sum(one.state is WorkerState.STARTING for one in health)
         return Load(self.size, self._waiting, sum(one.takes_work for one in health), starting)
 
-    def handles(self) -> list[Any]:
-        """The actors that are up, for whoever injects faults."""
-        return [worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING]
+    def ready(self) -> dict[str, Any]:
+        """Names and actors of the workers that serve or could: for whoever injects faults, who must leave those alone that still start."""
+        return {worker.name: worker.handle for worker in self._serving()}
 
     def nodes(self) -> dict[str, Any]:
-        """Ids of the nodes that hold workers, each with one of its actors."""
-        return {worker.node: worker.handle for worker in self._workers if worker.health.state is not WorkerState.STARTING}
+        """Ids of the nodes that hold such workers, each with one of its actors."""
+        return {worker.node: worker.handle for worker in self._serving()}
 
     def workers(self) -> list[tuple[str, WorkerState, int]]:
         """Name, state, and generations behind the pool's current one, of every worker that is to stay."""
@@ -191,7 +179,7 @@ class WorkerPool:
         for worker in list(self._workers):
             self._remove(worker, "the pool was closed")
 
-    async def _acquire(self) -> _Worker:
+    async def _acquire(self) -> PooledWorker:
         self._waiting += 1
         try:
             async with self._changed:
@@ -202,7 +190,7 @@ class WorkerPool:
         finally:
             self._waiting -= 1
 
-    async def _release(self, worker: _Worker) -> None:
+    async def _release(self, worker: PooledWorker) -> None:
         async with self._changed:
             if worker in self._workers:
                 worker.health.gave_back(self._generation)
@@ -212,15 +200,22 @@ class WorkerPool:
                     self._spawn_task(self._make_current(worker))
             self._changed.notify_all()
 
-    async def _lose(self, worker: _Worker, why: str) -> None:
+    async def _lose(self, worker: PooledWorker, reason: str, why: str) -> None:
         async with self._changed:
             if worker not in self._workers or self._closed:
                 return
             logger.warning("%s is lost and replaced: %s", worker.name, why)
             self._remove(worker, why)
+            self._vacate(worker, reason, why)
             self.replaced += 1
             self._adjust()
             self._changed.notify_all()
+
+    def _vacate(self, worker: PooledWorker, reason: str, why: str) -> None:
+        if worker.health.is_leaving:  # its place was given up, or filled, before
+            return
+        self._vacancies.append(self._clock() if worker.vacant_since is None else worker.vacant_since)
+        self._tell("lost", self.name, reason, f"{worker.name}: {why.removeprefix(worker.name).strip()}")
 
     async def _watch(self) -> None:
         """Give up workers that hold work without progress, and those that died without any."""
@@ -229,18 +224,18 @@ class WorkerPool:
             for worker, seconds in [(one, one.health.stuck_for_s()) for one in self._workers]:
                 if seconds:
                     self.stuck += 1
-                    await self._lose(worker, f"{worker.name} made no progress for {seconds:.0f} s")
+                    await self._lose(worker, "hung", f"{worker.name} made no progress for {duration(seconds)}")
             # Found out by its next call, an idle worker's death would look like that call's doing.
             for worker in self._workers:
                 if worker.health.takes_work and worker not in self._asked:
                     self._asked.add(worker)
                     self._spawn_task(self._ask_whether_alive(worker))
 
-    async def _ask_whether_alive(self, worker: _Worker) -> None:
+    async def _ask_whether_alive(self, worker: PooledWorker) -> None:
         try:
-            await _unless_gone(worker, _resolve(worker.handle.ready.remote()))
+            await unless_gone(worker, _resolve(worker.handle.ready.remote()))
         except RayActorError as error:
-            await self._lose(worker, f"it died while idle: {first_line(error)}")
+            await self._lose(worker, _reason(error), f"it died while idle: {first_line(error)}")
         except WorkerLost:
             pass  # it is gone already
         finally:
@@ -250,27 +245,28 @@ class WorkerPool:
         """Start or dismiss workers until `size` are to stay."""
         staying = [worker for worker in self._workers if not worker.health.is_leaving]
         for _ in range(self.size - len(staying)):
-            self._bring_up()
+            self._bring_up(self._vacancies.popleft() if self._vacancies else None)
+        self._vacancies.clear()
         # First those that nobody misses: the newest that is still on its way up, then one without work.
         staying.sort(key=lambda worker: (worker.health.state is not WorkerState.STARTING, worker.health.holds_work))
         for worker in staying[: max(0, len(staying) - self.size)]:
             self._dismiss(worker)
 
-    def _dismiss(self, worker: _Worker) -> None:
+    def _dismiss(self, worker: PooledWorker) -> None:
         worker.health.leave()
         if not worker.health.holds_work:
             self._remove(worker, "it is not needed any more")
 
-    def _remove(self, worker: _Worker, why: str) -> None:
+    def _remove(self, worker: PooledWorker, why: str) -> None:
         self._workers.remove(worker)
         if not worker.gone.done():
             worker.gone.set_result(why)
         # It may live on with its memory: stuck, cut off, or well and dismissed. A dead one does not mind.
         ray.kill(worker.handle)
 
-    def _bring_up(self) -> None:
+    def _bring_up(self, vacant_since: float | None) -> None:
         gone = asyncio.get_running_loop().create_future()
-        worker = _Worker(f"{self.name}-{self._spawned}", self._spawn(), WorkerHealth(self._clock, self._patience), gone)
+        worker = PooledWorker(f"{self.name}-{self._spawned}", self._spawn(), WorkerHealth(self._clock, self._patience), gone, vacant_since)
         self._spawned += 1
         self._workers.append(worker)
         self._spawn_task(self._await_ready(worker))
@@ -286,10 +282,10 @@ class WorkerPool:
         if not task.cancelled() and (error := task.exception()) is not None:
             self._spawn_task(self._fail(error))
 
-    async def _await_ready(self, worker: _Worker) -> None:
+    async def _await_ready(self, worker: PooledWorker) -> None:
         started = self._clock()
         try:
-            worker.node = await asyncio.wait_for(_unless_gone(worker, _resolve(worker.handle.ready.remote())), self._timeout_s)
+            worker.node = await asyncio.wait_for(unless_gone(worker, _resolve(worker.handle.ready.remote())), self._timeout_s)
         except WorkerLost:
             return  # dismissed, or lost already
         except RayActorError as error:
@@ -306,13 +302,13 @@ class WorkerPool:
             self._changed.notify_all()
         await self._make_current(worker)
 
-    async def _make_current(self, worker: _Worker) -> None:
+    async def _make_current(self, worker: PooledWorker) -> None:
         """Prepare until the worker holds the current generation: another refresh may have come meanwhile."""
         while True:
             generation = self._generation
             try:
                 if self._prepare is not None:
-                    await _unless_gone(worker, self._prepare(worker.handle))
+                    await unless_gone(worker, self._prepare(worker.handle))
             except WorkerLost:
                 return  # dismissed, or stuck and replaced already
             except RayActorError as error:
@@ -328,18 +324,21 @@ class WorkerPool:
                 if generation == self._generation:
                     self._failed_starts = 0
                     worker.health.became_current(generation)
+                    if worker.vacant_since is not None:
+                        self._tell("replaced", self.name, detail=worker.name, seconds=self._clock() - worker.vacant_since)
+                        worker.vacant_since = None
                     self._changed.notify_all()
                     return
 
-    async def _lose_starting(self, worker: _Worker, error: RayActorError) -> None:
+    async def _lose_starting(self, worker: PooledWorker, error: RayActorError) -> None:
         """It died before it could serve: while it came up, or while it was made current. With its node, that says nothing of it."""
         self._failed_starts += not went_with_its_node(error)
         if self._failed_starts >= MAX_FAILED_STARTS:
             await self._fail(PoolError(f"{self._failed_starts} {self.name} workers in a row died while starting: {error}"))
         else:
-            await self._lose(worker, first_line(error))
+            await self._lose(worker, _reason(error), f"it died while it started: {first_line(error)}")
 
-    async def _give_up_starting(self, worker: _Worker) -> None:
+    async def _give_up_starting(self, worker: PooledWorker) -> None:
         """It found no room in time. The pool can do without it where enough others are up."""
         async with self._changed:
             others = sum(one.health.state is not WorkerState.STARTING and not one.health.is_leaving for one in self._workers)
@@ -361,32 +360,24 @@ class WorkerPool:
         if self._failure is not None:
             raise self._failure
 
+    def _serving(self) -> list[PooledWorker]:
+        return [worker for worker in self._workers if worker.health.state in (WorkerState.IDLE, WorkerState.BUSY)]
+
     def _all_current(self) -> bool:
         up = [worker.health for worker in self._workers if worker.health.state is not WorkerState.STARTING and not worker.health.is_leaving]
         return all(health.generation == self._generation for health in up)
 
     def _shortage(self) -> str:
-        total, free = ray.cluster_resources(), ray.available_resources()
         return (
-            f"waited {self._timeout_s:.0f} s for {self.size} {self.name} worker(s); the cluster has {total.get('CPU', 0):g} CPUs "
-            f"({free.get('CPU', 0):g} free) and {total.get('GPU', 0):g} GPUs ({free.get('GPU', 0):g} free). "
+            f"waited {duration(self._timeout_s)} for {self.size} {self.name} worker(s); {resources_in_words()}. "
             f"Workers that have their share and still load need a higher cluster.start_timeout_s; for those that have none, "
             f"ask for less in pools.{self.name} or add nodes."
         )
 
 
-async def _unless_gone(worker: _Worker, answer: Awaitable[T]) -> T:
-    """The worker's answer. Raises WorkerLost as soon as the pool gives the worker up, whatever becomes of the answer."""
-    waited = asyncio.ensure_future(answer)
-    either: set[asyncio.Future[Any]] = {waited, worker.gone}
-    try:
-        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if waited.done():
-            return waited.result()
-        raise WorkerLost(f"{worker.name} was given up: {worker.gone.result()}")
-    finally:
-        waited.cancel()
-
-
 async def _resolve(ref: ray.ObjectRef) -> Any:
     return await ref
+
+
+def _reason(error: RayActorError) -> str:
+    return "node" if went_with_its_node(error) else "died"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -13,22 +14,48 @@ from actors.pipeline import RolloutPipeline
 from actors.reporting import KnownFacts, RunNumbers, build_summary
 from actors.telemetry import MemoryWatch, StageClock, Throughput
 from caig_rl.config.schema import Config
+from caig_rl.errors import UserError
+from caig_rl.evaluation.events import DRIVER, EventLog
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_status import last_written_s
 from caig_rl.evaluation.summary import RoundDetail, RunSummary, SyncSummary
+from caig_rl.evaluation.survived import survived
 
 
 class RunRecord:
     """Counters and finished numbers of one run, over all its resumes."""
 
-    def __init__(self, config: Config, facts: KnownFacts) -> None:
-        """`facts`: what only the caller knows."""
-        self._config, self.facts = config, facts
+    def __init__(self, config: Config, facts: KnownFacts, folder: RunFolder) -> None:
+        """`facts`: what only the caller knows; `folder`: what earlier lives of the run wrote is read from it.
+
+        Raises:
+            UserError: the record of events is damaged.
+        """
+        self._config, self.facts, self._folder = config, facts, folder
+        self.events = EventLog(folder)
+        self.tell = self.events.tell
+        self._last_seen_s = last_written_s(folder)
         self.clock, self.throughput, self.memory = StageClock(), Throughput(), MemoryWatch()
         self.details: list[RoundDetail] = []
         self.before: MeasuredPolicy | None = None
         self.fleet: Fleet | None = None
         self.sha256: str | None = None
         """Of the weights that are live."""
+
+    def tell_beginning(self, resume: bool, checkpoint: int | None) -> None:
+        """The driver begins; with `resume` from `checkpoint`, or anew where there is none."""
+        if not resume:
+            return self.tell("began", DRIVER)
+        last = self.events.events[-1] if self.events.events else None
+        seen = max((one for one in (self._last_seen_s, None if last is None else last.at_s) if one is not None), default=None)
+        numbers = {"rounds": len([one for one in _rounds_written(self._folder) if one >= (checkpoint or 0)])}
+        self.tell(
+            "resumed",
+            DRIVER,
+            last.reason if last is not None and last.kind == "ended" else "died",
+            seconds=None if seen is None else max(0.0, time.time() - seen),
+            numbers=numbers if checkpoint is None else numbers | {"checkpoint": checkpoint},
+        )
 
     def extra(self, pipeline: RolloutPipeline) -> dict[str, Any]:
         """JSON for a checkpoint. The initial policy must have been measured."""
@@ -81,5 +108,13 @@ class RunRecord:
             sync=SyncSummary(count=pipeline.syncs, verified=pipeline.verified),
             peak_memory_gib=self.memory.peak_gib,
             fleet=None if self.fleet is None else self.fleet.summary(),
+            survived=survived(self.events.events),
         )
         return build_summary(self._config, self.facts, numbers)
+
+
+def _rounds_written(folder: RunFolder) -> set[int]:
+    try:
+        return {int(str(row["round"])) for row in folder.read_metrics()}
+    except UserError:  # damaged: the checkpoint has the rounds, and `rewrite_metrics` is about to mend the file
+        return set()

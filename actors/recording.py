@@ -11,13 +11,15 @@ from typing import Protocol
 
 from actors.progress import Progress
 from caig_rl.config.schema import Config
+from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.run_log import RunLog
 from caig_rl.evaluation.run_numbers import final_numbers
 from caig_rl.evaluation.summary import RoundDetail, RunSummary
 from caig_rl.evaluation.trackers import open_trackers
+from caig_rl.logs import SPOKEN
 
-logger = logging.getLogger(__name__)
+logger, spoken = logging.getLogger(__name__), logging.getLogger(SPOKEN)
 
 
 class Listener(Protocol):
@@ -116,7 +118,7 @@ class RunRecorder:
 
     def note(self, text: str) -> None:
         """See `Progress`."""
-        logger.info("%s", text)
+        spoken.info("%s", text)
         self._shown.note(text)
 
     def ended(self, summary: RunSummary) -> None:
@@ -127,7 +129,8 @@ class RunRecorder:
     def close(self, failure: BaseException | None = None) -> None:
         """End log and trackers; a run that never said `ended` has failed, by `failure`."""
         if failure is not None:
-            logger.error("the run failed: %s", failure, exc_info=failure)
+            # A message for the user says all there is; where it came from would only stand before it.
+            logger.error("the run failed: %s", failure, exc_info=None if isinstance(failure, UserError) else failure)
         self._reporter.finish(self._status, self._numbers)
         self._log.close()
 

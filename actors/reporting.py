@@ -26,6 +26,7 @@ from caig_rl.evaluation.summary import (
     RewardSummary,
     RoundDetail,
     RunSummary,
+    SurvivedSummary,
     SyncSummary,
     ThroughputSummary,
     TimeSummary,
@@ -160,6 +161,7 @@ class RunNumbers:
     """Hash of the weights that are live."""
     failure: str | None = None
     fleet: FleetSummary | None = None
+    survived: SurvivedSummary | None = None
 
 
 def build_summary(config: Config, facts: KnownFacts, numbers: RunNumbers) -> RunSummary:
@@ -205,6 +207,7 @@ def build_summary(config: Config, facts: KnownFacts, numbers: RunNumbers) -> Run
                 held_out=facts.held_out,
             ),
             "fleet": numbers.fleet,
+            "survived": numbers.survived,
             "rounds_detail": tuple(numbers.details),
         }
     )

@@ -11,6 +11,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from caig_rl.wording import duration
+
 _MOST = 0.5
 """Share of a window's samples that counts as most of it."""
 _GRACE = 0.1
@@ -82,9 +84,9 @@ class Autoscaler:
         idle = min(one.idle for _, one in seen)
         if pressed > _MOST and load.size < limits.most and not load.starting:
             after = min(limits.most, load.size + max(1, min(load.waiting, load.size)))
-            reason = f"{waiting:.1f} shards waited for each worker, on average over {self._window_s:.0f} s"
+            reason = f"{waiting:.1f} shards waited for each worker, on average over {duration(self._window_s)}"
             return Decision(name, load.size, after, reason, now)
         if idle >= 1 and waiting <= _GRACE and load.size > limits.least:
-            reason = f"at least {idle} of {load.size} workers had nothing to do for {self._window_s:.0f} s"
+            reason = f"at least {idle} of {load.size} workers had nothing to do for {duration(self._window_s)}"
             return Decision(name, load.size, load.size - 1, reason, now)
         return None

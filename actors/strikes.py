@@ -1,14 +1,16 @@
-"""What each fault of `actors.chaos` does to a running loop. Each says in words what it broke; nothing, where there was nothing to break."""
+"""What each fault of `actors.chaos_plan` does to a running loop, and how to see what became of it. Only what is up is broken."""
 
 from __future__ import annotations
 
 import errno
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import ray
 
+from actors.chaos_plan import POOLS
 from actors.mischief import give_no_number, kill_node, lose_an_object, never_finish
 
 if TYPE_CHECKING:
@@ -17,71 +19,122 @@ if TYPE_CHECKING:
 HEAD_RESOURCE = "node:__internal_head__"
 
 
-def kill_worker(loop: OnlineLoop, draw: int) -> str:
+class NothingToBreak(Exception):
+    """There is no victim now. The message says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Struck:
+    """What was broken."""
+
+    what: str
+    outcome: Callable[[], str]
+    """What became of it, in words; empty while that cannot be seen yet."""
+
+
+def kill_worker(loop: OnlineLoop, draw: int) -> Struck:
     """A worker of a pool, at work or not."""
-    name, victims, draw = _pool(loop, draw)
-    return _kill(victims, draw, f"{name} worker")
+    pool, worker, handle = _worker(loop, draw)
+    ray.kill(handle)
+    return Struck(f"{worker} killed", lambda: _replaced(pool, worker))
 
 
-def kill_rank(loop: OnlineLoop, draw: int) -> str:
+def kill_rank(loop: OnlineLoop, draw: int) -> Struck:
     """A rank of the learner."""
-    return _kill(loop.teacher.learner.handles(), draw, "learner rank")
+    return Struck(_kill_rank(loop, draw), _re_formed(loop))
 
 
-def kill_rollout_node(loop: OnlineLoop, draw: int) -> str:
+def kill_rollout_node(loop: OnlineLoop, draw: int) -> Struck:
     """A node that holds workers of a pool, and neither this process nor Ray's head."""
-    held = {node: handle for pool in loop.pipeline.pools.values() for node, handle in pool.nodes().items()}
+    pools = loop.pipeline.pools.values()
+    held = {node: handle for pool in pools for node, handle in pool.nodes().items()}
     spared = nodes_to_spare()
     victims = sorted(node for node in held if node not in spared)
     if not victims:
-        return ""
+        raise NothingToBreak("no node but the driver's and the head's holds workers that are up")
     node = victims[draw % len(victims)]
     _order(held[node], kill_node)
-    return f"node {node[:8]} of {len(victims)} killed"
+
+    def outcome() -> str:
+        is_whole = all(node not in pool.nodes() and len(pool.ready()) >= pool.size for pool in pools)
+        return "its workers replaced" if is_whole else ""
+
+    return Struck(f"node {node[:8]} of {len(victims)} killed", outcome)
 
 
-def slow_worker(loop: OnlineLoop, draw: int) -> str:
+def slow_worker(loop: OnlineLoop, draw: int) -> Struck:
     """A worker takes its next call and never finishes it."""
-    name, victims, draw = _pool(loop, draw)
-    return _tell(victims, draw, never_finish, f"a {name} worker was told to hang")
+    pool, worker, handle = _worker(loop, draw)
+    _order(handle, never_finish)
+    return Struck(f"{worker} told to hang", lambda: _replaced(pool, worker))
 
 
-def no_number(loop: OnlineLoop, draw: int) -> str:
+def no_number(loop: OnlineLoop, draw: int) -> Struck:
     """A scorer's next batch holds a score that is no number."""
-    return _tell(loop.pipeline.pools["scorer"].handles(), draw, give_no_number, "a scorer was told to give NaN")
+    worker, handle = _one_of(loop.pipeline.pools["scorer"].ready(), draw, "scorer")
+    _order(handle, give_no_number)
+    before = _failed(loop)
+
+    def outcome() -> str:
+        failed = _failed(loop) - before
+        return f"{failed} admissions failed, named in the ledger" if failed else ""
+
+    return Struck(f"{worker} told to give NaN", outcome)
 
 
-def lose_object(loop: OnlineLoop, draw: int) -> str:
+def lose_object(loop: OnlineLoop, draw: int) -> Struck:
     """The next object that a worker asks for is gone."""
-    name, victims, draw = _pool(loop, draw)
-    return _tell(victims, draw, lose_an_object, f"a {name} worker's next input was lost")
+    pool, worker, handle = _worker(loop, draw)
+    _order(handle, lose_an_object)
+    shards, made_anew = loop.pipeline.issued_again, _re_formed(loop)
+
+    def outcome() -> str:
+        if loop.pipeline.issued_again > shards:
+            return "a shard issued again"
+        # Only a policy worker asks for weights, too.
+        return made_anew() if pool is loop.pipeline.pools["policy"] else ""
+
+    return Struck(f"{worker}'s next input lost", outcome)
 
 
-def fill_disk(loop: OnlineLoop, draw: int) -> str:
+def fill_disk(loop: OnlineLoop, draw: int) -> Struck:
     """The disk is full when the next checkpoint but the last, which is the run's result, is to be sealed."""
-    store, last = loop.store, loop.book.rounds_planned
+    store, last, met = loop.store, loop.book.rounds_planned, list[int]()
+    if store.before_seal is not None:
+        raise NothingToBreak("the disk is to be full at the next checkpoint already")
+    if loop.book.rounds_done >= last:
+        raise NothingToBreak("the last checkpoint is the run's result")
 
     def full(step: int) -> None:
         if step < last:
             store.before_seal = None
+            met.append(step)
             raise OSError(errno.ENOSPC, "No space left on device (chaos)")
 
+    def outcome() -> str:
+        written = [step for step in complete_steps(loop) if met and step > met[0]]
+        return f"checkpoint {met[0]} not written, {written[0]} was" if written else ""
+
     store.before_seal = full
-    return "the disk will be full at the next checkpoint"
+    return Struck("the disk will be full at the next checkpoint", outcome)
 
 
-def tear_weights(loop: OnlineLoop, draw: int) -> str:
+def tear_weights(loop: OnlineLoop, draw: int) -> Struck:
     """A weight file of the newest checkpoint is cut short and a rank killed, so that the file is wanted.
 
     Only where an older checkpoint is left to go on from, and on local disks.
     """
     complete = complete_steps(loop)
-    if len(complete) < 2 or not Path(loop.store.url(complete[-1])).is_dir():
-        return ""
-    files = sorted(path for path in Path(loop.store.url(complete[-1]), "learner").rglob("*") if path.is_file())
+    if len(complete) < 2:
+        raise NothingToBreak(f"{len(complete)} complete checkpoints, and one must be left to go on from")
+    folder = Path(loop.store.url(complete[-1]), "learner")
+    if not folder.is_dir():
+        raise NothingToBreak(f"{folder} is on no local disk")
+    outcome, killed = _re_formed(loop), _kill_rank(loop, draw)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
     file = files[draw % len(files)]
     file.write_bytes(file.read_bytes()[:-1])
-    return f"{file.name} of checkpoint {complete[-1]} cut short, and {kill_rank(loop, draw) or 'nobody wants it'}"
+    return Struck(f"{file.name} of checkpoint {complete[-1]} cut short, {killed}", outcome)
 
 
 def complete_steps(loop: OnlineLoop) -> list[int]:
@@ -95,25 +148,51 @@ def nodes_to_spare() -> set[str]:
     return heads | {str(ray.get_runtime_context().get_node_id())}
 
 
-def _pool(loop: OnlineLoop, draw: int) -> tuple[str, Sequence[Any], int]:
-    pools: Mapping[str, Any] = loop.pipeline.pools
-    name = sorted(pools)[draw % len(pools)]
-    return name, pools[name].handles(), draw // len(pools)
+def _worker(loop: OnlineLoop, draw: int) -> tuple[Any, str, Any]:
+    """The pool, name and handle of the worker that the draw names."""
+    name = POOLS[draw % len(POOLS)]
+    pool = loop.pipeline.pools[name]
+    return (pool, *_one_of(pool.ready(), draw // len(POOLS), name))
 
 
-def _kill(victims: Sequence[Any], draw: int, what: str) -> str:
-    if not victims:
-        return ""
-    index = draw % len(victims)
-    ray.kill(victims[index])
-    return f"{what} {index} of {len(victims)} killed"
+def _one_of(ready: Mapping[str, Any], draw: int, pool: str) -> tuple[str, Any]:
+    if not ready:
+        raise NothingToBreak(f"the {pool} pool has no worker that is up")
+    worker = list(ready)[draw % len(ready)]
+    return worker, ready[worker]
 
 
-def _tell(victims: Sequence[Any], draw: int, order: Callable[[Any], None], what: str) -> str:
-    if not victims:
-        return ""
-    _order(victims[draw % len(victims)], order)
-    return what
+def _kill_rank(loop: OnlineLoop, draw: int) -> str:
+    learner = loop.teacher.learner
+    ranks: Sequence[Any] = learner.handles()
+    if not learner.ready_ranks:
+        raise NothingToBreak("the learner is being formed")
+    index = draw % len(ranks)
+    ray.kill(ranks[index])
+    return f"learner rank {index} of {len(ranks)} killed"
+
+
+def _replaced(pool: Any, worker: str) -> str:
+    names = {name for name, _, _ in pool.workers()}
+    return "replaced" if worker not in names and len(pool.ready()) >= pool.size else ""
+
+
+def _re_formed(loop: OnlineLoop) -> Callable[[], str]:
+    fleet, learner = loop.record.fleet, loop.teacher.learner
+    assert fleet is not None
+    before = fleet.learner_restarts
+
+    def outcome() -> str:
+        ranks = learner.ready_ranks
+        return f"learner formed anew with {ranks} rank(s)" if fleet.learner_restarts > before and ranks else ""
+
+    return outcome
+
+
+def _failed(loop: OnlineLoop) -> int:
+    failed = loop.book.ledger.counts()["failed"]
+    assert isinstance(failed, dict)
+    return sum(failed.values())
 
 
 def _order(handle: Any, order: Callable[[Any], None]) -> None:

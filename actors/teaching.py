@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from math import ceil
@@ -33,6 +34,7 @@ from actors.tasks import load_products
 from actors.weights import PublishedWeights, verify_publication
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError, UserError
+from caig_rl.evaluation.events import LEARNER
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.summary import Replay
 from caig_rl.learning.preference import RoundMetrics
@@ -78,13 +80,18 @@ class Teacher:
         if self._config.learner.world_size > 1:
             self._progress.note("forming the learner group; the first time on a machine DeepSpeed compiles for about a minute")
         form: Callable[[int], Awaitable[None]] = self.learner.start
+        lost_at: float | None = None
         while True:
             try:
-                return await form(self._total_steps)
+                await form(self._total_steps)
+                break
             except LearnerLost as error:
+                lost_at = lost_at or time.monotonic()
                 self._count_loss(error)
                 self.learner.close()
                 form = self.learner.start_again
+        if lost_at is not None:
+            self._tell_regrouped(lost_at, ())
 
     async def show(self, step: int | None = None) -> None:
         """The weights of checkpoint `step` (None: those of the model's folder) go live as the book's version.
@@ -108,7 +115,7 @@ class Teacher:
         task = asyncio.ensure_future(work)
         try:
             while not await self._ends_with_weights(task):
-                await self._bring_back(LearnerLost(WEIGHTS_LOST))
+                await self._bring_back(LearnerLost(WEIGHTS_LOST, "node"))
             return task.result()
         finally:
             await cancelled(task)
@@ -169,7 +176,7 @@ class Teacher:
         task = asyncio.ensure_future(work)
         try:
             if not await self._ends_with_weights(task):
-                raise LearnerLost(WEIGHTS_LOST)
+                raise LearnerLost(WEIGHTS_LOST, "node")
             task.result()
         finally:
             await cancelled(task)
@@ -192,29 +199,37 @@ class Teacher:
         return await self.learner.train(ray.put(pairs_to_table(rows)), blocks, places, negatives)
 
     async def _bring_back(self, error: LearnerLost) -> None:
+        lost_at, fleet = time.monotonic(), self._record.fleet
+        assert fleet is not None
         while True:
             self._count_loss(error)
+            earlier = len(fleet.replayed)
             try:
-                return await self._form_anew()
+                await self._form_anew(fleet)
             except LearnerLost as again:
                 error = again
+            else:
+                return self._tell_regrouped(lost_at, fleet.replayed[earlier:])
+
+    def _tell_regrouped(self, lost_at: float, again: Sequence[Replay]) -> None:
+        numbers = {"world_size": self.learner.world_size, "rounds": len(again), "pairs": sum(one.pairs for one in again)}
+        self._record.tell("regrouped", LEARNER, seconds=time.monotonic() - lost_at, numbers=numbers)
 
     def _count_loss(self, error: LearnerLost) -> None:
         if self._restarts >= self._config.recovery.learner_restarts:
             raise LearnerError(f"{error} (it was formed anew {self._restarts} times since the last round)") from error
         self._restarts += 1
-        logger.warning("%s", error)
+        self._record.tell("lost", LEARNER, error.reason, str(error))
         self._progress.note(f"{error}; the group is formed anew")
 
-    async def _form_anew(self) -> None:
+    async def _form_anew(self, fleet: Fleet) -> None:
         """A new group at the weights of the rounds done; what was rolled out by weights that are no more will expire.
 
         Raises:
             CheckpointError: the journal lacks pairs that are to be trained again.
             LearnerLost: it was lost again.
         """
-        book, fleet, live = self._book, self._record.fleet, self._published
-        assert fleet is not None
+        book, live = self._book, self._published
         self.has_moved = True
         # Pictures may have been lost with the rank's node: they are loaded again.
         book.intake.keep_views_of(())

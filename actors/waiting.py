@@ -10,6 +10,7 @@ from typing import TypeVar
 import ray
 
 from actors.metrics import PoolState, Snapshot
+from caig_rl.wording import duration
 
 T = TypeVar("T")
 
@@ -21,14 +22,14 @@ async def spoken_of(
     waited, started = asyncio.ensure_future(answer), time.monotonic()
     try:
         while not (await asyncio.wait({waited}, timeout=note_s))[0]:
-            note(f"waiting {time.monotonic() - started:.0f} s for {what}; {(resources or resources_in_words)()}")
+            note(f"waiting {duration(time.monotonic() - started)} for {what}; {(resources or resources_in_words)()}")
         return waited.result()
     finally:
         waited.cancel()
 
 
 class WaitWatch:
-    """Takes snapshots and speaks where a pool, or the learner's group, has been short of workers for `note_s` seconds."""
+    """Looks at pools and speaks where one, or the learner's group, has been short of workers for `note_s` seconds."""
 
     def __init__(
         self,
@@ -44,7 +45,11 @@ class WaitWatch:
 
     def take(self, now: Snapshot) -> None:
         """Look at one snapshot."""
-        missing = _missing(now.pools)
+        self.look(now.pools)
+
+    def look(self, pools: Mapping[str, PoolState]) -> None:
+        """Look at the pools, by name, as they are now."""
+        missing = _missing(pools)
         time_now = self._clock()
         if not missing:
             self._short_since = None
@@ -53,7 +58,7 @@ class WaitWatch:
             self._short_since = self._last_note = time_now
         if time_now - self._last_note >= self._note_s:
             self._last_note = time_now
-            self._note(f"waiting {time_now - self._short_since:.0f} s for {', '.join(missing)}; {self._resources()}")
+            self._note(f"waiting {duration(time_now - self._short_since)} for {', '.join(missing)}; {self._resources()}")
 
 
 def _missing(pools: Mapping[str, PoolState]) -> list[str]:

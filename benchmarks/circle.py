@@ -6,7 +6,8 @@
 1. A service with the embedded models makes creatives for the shop's products, all by the first policy.
 2. Shoppers of the click world come to the shop: for each impression the service chooses, the shopper sees the picture that the service
    hands out, clicks or does not by their taste, and both are reported to the service.
-3. `serve log`, `data pairs`, `reward train`: a reward model from those clicks alone. `train`: a policy by that reward model alone.
+3. `serve log`, `data pairs`, `reward train`: the reward model that the service ranks by is taught on with those clicks (six each: from
+   those alone none is learned). `train`: a policy by the taught reward model alone.
 4. `serve promote`: live, without a restart. The service makes creatives for the same products again, and shows them to as many shoppers.
 
 The exit code is 1 unless the true CTR of what is served is higher in the end, interval excluding 0. What is made lies in --folder, which is
@@ -49,6 +50,8 @@ SHOPPERS_AT_ONCE = 16
 EVENTS_AT_ONCE = 100
 EXPLORATION = 0.3
 """Share of impressions spread evenly, under either policy: a shop that wants to learn from its losers too."""
+TEACH_ON = [f"reward.train.{setting}" for setting in ("start_from=nano", "lr=3e-5", "batch_size=4", "epochs=20", "patience=6")]
+"""The service's own reward model goes on, in small steps."""
 VISITS = 3
 """Impressions a visitor."""
 
@@ -155,7 +158,7 @@ def learn(folder: Path, root: Path, rounds: int, seed: int) -> Path:
     clicks = [f"clicks.path={log}", pairs, f"clicks.images={root}", f"run.seed={seed}"]
     # Few products: enough of them must be left to stop the training by.
     command("data", "pairs", *clicks, "clicks.min_impressions=20", "clicks.validation_share=0.2", "clicks.heldout_share=0.05")
-    command("reward", "train", *clicks, f"reward.train.out={reward}", "cluster.num_cpus=2")
+    command("reward", "train", *clicks, f"reward.train.out={reward}", *TEACH_ON, "cluster.num_cpus=2")
     run = [f"run.root={folder / 'runs'}", "run.name=circle", f"run.seed={seed}", f"reward.model={reward}", f"rollout.rounds={rounds}"]
     command("train", "configs/demo.yaml", *run, "evaluation.products=8", "evaluation.gallery=2")
     return folder / "runs" / "circle"

@@ -129,22 +129,26 @@ class Saboteur:
     async def _until_killed(self, fault: tuple[str, Any]) -> None:
         name, strike = fault
         assert self.loop is not None
-        while not (broken := strike(self.loop, len(self.kills))):
-            await asyncio.sleep(1.0)
+        while True:
+            try:
+                broken = strike(self.loop, len(self.kills))
+                break
+            except strikes.NothingToBreak:
+                await asyncio.sleep(1.0)
         self.kills.append((name, time.monotonic()))
-        print(f"killed: {broken}", flush=True)
+        print(f"killed: {broken.what}", flush=True)
 
 
 def _alive_nodes() -> int:
     return sum(node["Alive"] for node in ray.nodes())
 
 
-def _kill_scorer(loop: OnlineLoop, draw: int) -> str:
-    victims = loop.pipeline.scorer.handles()
+def _kill_scorer(loop: OnlineLoop, draw: int) -> strikes.Struck:
+    victims = list(loop.pipeline.scorer.ready().values())
     if not victims:
-        return ""
+        raise strikes.NothingToBreak("no scorer is up")
     ray.kill(victims[0])
-    return "a scorer"
+    return strikes.Struck("a scorer", lambda: "")
 
 
 def promises(summary: RunSummary, loop: OnlineLoop) -> dict[str, bool]:

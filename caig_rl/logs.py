@@ -14,6 +14,8 @@ from pythonjsonlogger.json import JsonFormatter
 
 OWN_LOGGERS = ("caig_rl", "actors")
 """Whose lines are kept from `logs.level` up; of other libraries only warnings and worse."""
+SPOKEN = "actors.spoken"
+"""The logger of lines that the person's view shows by itself: a log handler on the same console leaves them out (`unspoken`)."""
 _facts: ContextVar[Mapping[str, object]] = ContextVar("facts of the log lines", default=MappingProxyType({}))
 
 
@@ -28,6 +30,11 @@ def about(**facts: object) -> Iterator[None]:
         yield
     finally:
         _facts.reset(token)
+
+
+def unspoken(record: logging.LogRecord) -> bool:
+    """A filter for a handler that writes to a person's console."""
+    return record.name != SPOKEN
 
 
 class _AddFacts(logging.Filter):

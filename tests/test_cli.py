@@ -256,7 +256,7 @@ def test_reward_eval_without_pairs_says_what_to_run(tmp_path: Path):
 def test_a_job_that_always_gives_the_same_command_starts_at_first_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     asked: list[bool] = []
 
-    def run_online(config, *sources, resume, console, beside=None):
+    def run_online(config, *sources, resume, console, **others):
         asked.append(resume)
         (tmp_path / "job").mkdir(exist_ok=True)
         (tmp_path / "job" / "config.yaml").write_text("begun, and cut short before any checkpoint")

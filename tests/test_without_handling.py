@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import ast
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
-from actors.chaos import FaultKind
+from actors.chaos_plan import FaultKind
 from tests.handling.removal import Removal
 from tests.without_handling import REMOVALS, REPOSITORY, Verdict, check_origin, copy_packages, read_report, run_tests, without
 
@@ -56,6 +58,26 @@ def test_a_report_tells_passing_failing_hanging_and_broken_tests_apart(tmp_path:
     assert found["slow"] == Verdict("hangs", "Timeout (>5.0s)") and found["slow"].noticed
     assert found["stuck"] == Verdict("hangs", "its program timed out after 300 seconds")
     assert found["odd"].word == "does not run" and not found["odd"].noticed
+
+
+def test_a_test_that_hangs_is_ended_with_its_whole_process_group(tmp_path: Path) -> None:
+    """The program that it started is an orphan by then, and no child of pytest's."""
+    (tmp_path / "tests").mkdir()
+    hang = "os.fork() or (os.fork() and os._exit(0)) or (open('pid', 'w').write(str(os.getpid())), time.sleep(600))\n    time.sleep(600)"
+    (tmp_path / "tests" / "test_it.py").write_text(f"import os, time\n\ndef test_it():\n    {hang}\n")
+    assert run_tests(tmp_path, ["test_it.py::test_it"], 500, 20)["test_it.py::test_it"].word == "hangs"
+    orphan = int((tmp_path / "pid").read_text())
+    limit = time.monotonic() + 10
+    while (lives := _lives(orphan)) and time.monotonic() < limit:
+        time.sleep(0.05)
+    assert not lives
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 def test_a_test_runs_over_the_copy_and_notices_what_was_removed_from_it(tmp_path: Path) -> None:

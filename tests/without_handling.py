@@ -3,7 +3,8 @@
 The packages are copied to a temporary folder. There all tests pass, in one run; then one piece of handling is removed at a time
 (`tests/handling`), and its test must fail, or hang until its limit. The copy is the first that every process imports: it is the working
 folder and PYTHONPATH of pytest, which Ray's workers and the tests' own programs inherit. A test that imported anything else would pass, and
-be reported. It prints a Markdown table and ends 1 where a test did not notice.
+be reported. Each pytest has a process group of its own, which is ended as a whole where it hangs. It says each verdict as it comes, ends
+with a Markdown table (removal, test, noticed or not, seconds), and ends 1 where a test did not notice.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -86,7 +88,7 @@ def run_tests(copy: Path, tests: Sequence[str], limit_s: int, total_s: int) -> d
     options = ["-q", "--color=no", "-p", "no:cacheprovider", f"--timeout={limit_s}", f"--junitxml={report}"]
     command = [sys.executable, "-m", "pytest", *options, *(f"tests/{test}" for test in tests)]
     with (copy / "output.txt").open("w") as output:
-        process = subprocess.Popen(command, cwd=copy, env=environment(copy), stdout=output, stderr=output)
+        process = subprocess.Popen(command, cwd=copy, env=environment(copy), stdout=output, stderr=output, start_new_session=True)
     try:
         process.wait(timeout=total_s)
     except subprocess.TimeoutExpired:
@@ -97,9 +99,9 @@ def run_tests(copy: Path, tests: Sequence[str], limit_s: int, total_s: int) -> d
 
 
 def end_with_children(process: subprocess.Popen[bytes]) -> None:
-    """Kill it and whatever it started: Ray, its workers, programs."""
+    """Kill its process group, orphans in it included, and what it started that left the group: Ray, its workers, programs."""
     family = psutil.Process(process.pid).children(recursive=True)
-    process.kill()
+    os.killpg(process.pid, signal.SIGKILL)
     for one in family:
         if one.is_running():
             one.kill()
@@ -145,7 +147,7 @@ def without(copy: Path, removal: Removal, limit_s: int, grace_s: int = GRACE_S) 
 
 
 def compare(removals: Sequence[Removal], say: Callable[[str], None]) -> bool:
-    """True where every test passes with the handling and notices that it is gone. `say` is given the table, line by line."""
+    """True where every test passes with the handling and notices that it is gone. `say` is given each verdict, then the table."""
     with tempfile.TemporaryDirectory(prefix="without-handling-") as folder:
         copy = Path(folder).resolve()
         copy_packages(copy)
@@ -156,24 +158,24 @@ def compare(removals: Sequence[Removal], say: Callable[[str], None]) -> bool:
         whole = run_tests(copy, tests, longest, longest * len(tests))
         # On a busy machine a slow test, or a slow start, must not be taken for one that hangs.
         overhead_s = max(0.0, time.monotonic() - began - sum(verdict.seconds for verdict in whole.values()))
-        say("| fault | handling removed | test | with it | without it | |\n| --- | --- | --- | --- | --- | --- |")
-        all_well = True
+        all_well, rows = True, ["| removal | test | | seconds |", "| --- | --- | --- | --- |"]
         for removal in removals:
             before = whole[removal.test]
             limit_s = max(removal.limit_s, int(SLOWER * (before.seconds + overhead_s)))
+            began = time.monotonic()
             after = without(copy, removal, limit_s, max(GRACE_S, int(SLOWER * overhead_s)))
+            seconds = time.monotonic() - began
             is_well = before.word == "passes" and after.noticed
             all_well &= is_well
-            cells = (
-                removal.fault,
-                f"`{removal.file}`: {removal.what}",
-                f"`{removal.test}`",
-                before,
-                after,
-                "" if is_well else "NOT NOTICED",
-            )
-            say("| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |")
+            name = f"{removal.fault}: {removal.what} (`{removal.file}`)"
+            say(f"{name}\n    with it {before}; without it {after}")
+            rows.append(_row(name, f"`{removal.test}`", "noticed" if is_well else "NOT NOTICED", f"{seconds:.0f}"))
+        say("\n".join(rows))
         return all_well
+
+
+def _row(*cells: str) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def main() -> None:

@@ -17,10 +17,11 @@ from typing import Any
 import ray
 from ray import serve
 from ray.serve.context import _get_global_client
-from ray.serve.schema import ApplicationStatus, ServeDeploySchema
+from ray.serve.schema import ApplicationStatus, DeploymentStatus, ServeDeploySchema
 
 from actors.cluster import connect, ray_cluster, silence
 from actors.serve.plan import NAME, deployment_plan
+from actors.waiting import resources_in_words
 from caig_rl.config.schema import ClusterConfig, Config
 from caig_rl.errors import UserError
 from caig_rl.models.folders import resolve_model_folder
@@ -29,6 +30,7 @@ from caig_rl.serving.files import replace_file
 from caig_rl.serving.lock import only_service
 from caig_rl.serving.log import service_log
 from caig_rl.serving.versions import VersionStore
+from caig_rl.wording import duration
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +91,7 @@ def serving(config: Config, stop: threading.Event | None = None, hurry: threadin
     settings = config.model_copy(update={"serve": config.serve.model_copy(update={"root": str(root)})}).model_dump(mode="json")
     serve.start(proxy_location="HeadOnly", http_options={"host": config.serve.host, "port": config.serve.port})
     try:
-        deploy(settings, VersionStore(root).routing(), config.cluster.start_timeout_s, stop)
+        deploy(settings, VersionStore(root).routing(), config.cluster.start_timeout_s, stop, config.cluster.wait_note_s)
         with _noted(root / SERVICE_FILE, {"address": ray.get_runtime_context().gcs_address, "config": settings}):
             yield
         drain(settings, VersionStore(root).routing(), hurry)
@@ -147,11 +149,17 @@ def drain(settings: dict[str, Any], routing: Routing, hurry: threading.Event | N
 
 
 def deploy(
-    settings: dict[str, Any], routing: Routing, timeout_s: float, stop: threading.Event | None = None, *, stopping: bool = False
+    settings: dict[str, Any],
+    routing: Routing,
+    timeout_s: float,
+    stop: threading.Event | None = None,
+    note_s: float | None = None,
+    *,
+    stopping: bool = False,
 ) -> None:
     """Bring the application to this configuration and routing, and wait until it is so. A change of the routing alone restarts nothing.
 
-    `stopping`: as for `deployment_plan`.
+    Every `note_s` seconds (None: never) it logs what it waits for, and what the cluster has. `stopping`: as for `deployment_plan`.
 
     Raises:
         UserError: it failed, or took longer than `timeout_s`.
@@ -160,7 +168,7 @@ def deploy(
     plan = deployment_plan(settings, settings["serve"]["host"], settings["serve"]["port"], routing, stopping)
     # What `serve deploy` does through the dashboard, which a laptop's cluster does without. `serve.run` would restart the replicas.
     _get_global_client().deploy_apps(ServeDeploySchema.model_validate(plan))
-    started = well = time.monotonic()
+    started = well = noted = time.monotonic()
     time.sleep(0.2)
     while time.monotonic() < started + timeout_s:
         if stop is not None and stop.is_set():
@@ -173,8 +181,12 @@ def deploy(
         # A replica that died while others were starting makes it unhealthy until its replacement is up: Serve sees to that itself.
         if status is not None and (status.status == ApplicationStatus.DEPLOY_FAILED or time.monotonic() > well + UNHEALTHY_LIMIT_S):
             raise UserError(f"the service did not come up: {_why(status)}")
+        if note_s is not None and time.monotonic() >= noted + note_s:
+            noted = time.monotonic()
+            logger.warning("waiting %s for %s; %s", duration(noted - started), _not_up(status), resources_in_words())
         time.sleep(0.1)
-    raise UserError(f"the service was not up within {timeout_s:.0f} s (cluster.start_timeout_s).")
+    missing = f"it lacks {_not_up(serve.status().applications.get(NAME))}; {resources_in_words()}"
+    raise UserError(f"the service was not up within {duration(timeout_s)} (cluster.start_timeout_s): {missing}.")
 
 
 def check_models(config: Config) -> None:
@@ -207,6 +219,12 @@ def check_listening(address: str, path: Path) -> None:
         raise UserError(
             f"the service that {path} names is gone: nothing answers at {address} ({fault}). Start it again with `caig-rl serve run`."
         )
+
+
+def _not_up(status: Any) -> str:
+    """The deployments that are not up yet: "Policy, Scorer of the service"."""
+    names = [] if status is None else [name for name, one in status.deployments.items() if one.status != DeploymentStatus.HEALTHY]
+    return f"{', '.join(names)} of the service" if names else "the service's controller"
 
 
 def _why(status: Any) -> str:

@@ -20,6 +20,7 @@ from caig_rl.errors import UserError
 from caig_rl.serving.arms import Routing
 from caig_rl.serving.log import service_log
 from caig_rl.serving.versions import VersionStore, rolled_back
+from caig_rl.wording import duration
 
 logger = logging.getLogger(__name__)
 
@@ -63,7 +64,7 @@ def switch(root: Path, settings: dict[str, Any], routing: Routing) -> Switch:
             logger.info("live: %s after %.2f s", routing.live, seconds, extra=facts)
             return Switch(routing, seconds)
         time.sleep(0.1)
-    raise UserError(f"the service does not answer with {routing.live} after {SWITCH_TIMEOUT_S:.0f} s; see its log.")
+    raise UserError(f"the service does not answer with {routing.live} after {duration(SWITCH_TIMEOUT_S)}; see its log.")
 
 
 def _live_at(address: str) -> tuple[str, str | None] | None:

@@ -16,8 +16,8 @@ from caig_rl.errors import ConfigError
 from caig_rl.serving.versions import folder_digest
 
 JOB = "job.json"
-MAY_DIFFER = {"workers", "num_cpus", "num_gpus", "threads", "epochs", "patience", "max_failures", "out", "backbone"}
-"""Keys of a job's section that may change from start to start. A backbone is known by its content."""
+MAY_DIFFER = {"workers", "num_cpus", "num_gpus", "threads", "epochs", "patience", "max_failures", "out", "backbone", "start_from"}
+"""Keys of a job's section that may change from start to start. Backbone or start are known by their content."""
 
 
 def job_identity(

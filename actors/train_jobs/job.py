@@ -7,6 +7,7 @@ an epoch counts once, and whole. The best model so far lies in the job's `out` a
 from __future__ import annotations
 
 import logging
+import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
@@ -19,10 +20,12 @@ import ray.data
 import ray.train
 from ray.train.torch import TorchTrainer
 
-from actors.capacity import Need, live_nodes, refuse
+from actors.capacity import CapacityError, Need, live_nodes, refuse
 from actors.cluster import ray_cluster
 from actors.train_jobs.epochs import EpochLog
 from actors.train_jobs.identity import claim
+from actors.train_jobs.room import found_no_room, spoken_of_wait
+from actors.waiting import resources_in_words
 from caig_rl.config.schema import ClusterConfig
 from caig_rl.config.training import TrainJobConfig
 from caig_rl.data.clicks.splits import TRAIN, VALIDATION
@@ -36,7 +39,9 @@ from caig_rl.learning.trainer import Progress, Trainer, check_trained
 logger = logging.getLogger(__name__)
 
 ROOM_WAIT_S = 60.0
-"""Ray Train's own time limit for one attempt to place the ranks (RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S)."""
+"""Longest attempt to place the ranks; the next asks anew. Ray Train's own default."""
+DATA_CPUS = 1.0
+"""What Ray reserves for a task that reads the files: where the ranks leave less, no row ever arrives."""
 SHUFFLE_ROWS = 256
 """Rows that a rank holds to draw from at random."""
 
@@ -55,6 +60,8 @@ class TrainJob:
     identity: Mapping[str, Any]
     """`job_identity`: what it must share with the job that it goes on with."""
     seed: int
+    begins_trained: bool = False
+    """The model as it comes may stay the best."""
 
 
 def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
@@ -62,7 +69,7 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
 
     Raises:
         ConfigError: another job began with the same `out`.
-        CapacityError: the cluster has no room for the ranks.
+        CapacityError: the cluster has no room for the ranks, or had none within `cluster.start_timeout_s`.
         UserError: the job failed more often than `max_failures` allows, or ended without a model.
     """
     train, files = job.train, job.files.folder
@@ -71,10 +78,12 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
     environment = {"OMP_NUM_THREADS": str(train.threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     if train.num_gpus == 0:
         environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1"}
-    rank = {"CPU": train.num_cpus} | ({"GPU": train.num_gpus} if train.num_gpus else {})
+    ranks, _ = job_needs(train)
     with ray_cluster(cluster):
         if not cluster.autoscaling:
-            refuse([Need("training rank", train.workers, rank)], live_nodes())
+            refuse(job_needs(train), live_nodes())
+        attempt_s = min(ROOM_WAIT_S, cluster.start_timeout_s)
+        os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(attempt_s)
         data = ray.data.DataContext.get_current()
         # In the order of the files, or a job that lost a rank would differ from an undisturbed one by chance. Ray Train hands both on.
         data.enable_progress_bars, data.execution_options.preserve_order = False, True
@@ -84,14 +93,14 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
             scaling_config=ray.train.ScalingConfig(
                 num_workers=train.workers,
                 use_gpu=train.num_gpus > 0,
-                resources_per_worker=rank,
+                resources_per_worker=dict(ranks.each),
             ),
             run_config=ray.train.RunConfig(
                 name=job.out.name,
                 storage_path=str(job_folder(job.out)),
-                # Ray Train waits a minute at a time for room for its ranks, and by default for ever.
+                # By default Ray Train tries for ever to place its ranks.
                 failure_config=ray.train.FailureConfig(
-                    max_failures=train.max_failures, controller_failure_limit=ceil(cluster.start_timeout_s / ROOM_WAIT_S)
+                    max_failures=train.max_failures, controller_failure_limit=ceil(cluster.start_timeout_s / attempt_s) - 1
                 ),
                 checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
                 worker_runtime_env={"env_vars": environment},
@@ -99,13 +108,29 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
             datasets={split: ray.data.read_parquet(str(files / f"{split}.parquet")) for split in (TRAIN, VALIDATION)},
         )
         try:
-            trainer.fit()
+            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning):
+                trainer.fit()
         except ray.train.TrainingFailedError as error:
+            if found_no_room(error):
+                raise CapacityError(
+                    f"waited {cluster.start_timeout_s:.0f} s for {train.workers} training worker(s) of {_in_words(ranks.each)} each; "
+                    f"{resources_in_words()}. Ask for fewer or smaller ones, add nodes, or raise cluster.start_timeout_s."
+                ) from error
             raise UserError(f"training failed; the best model so far, if any, is in {job.out}. {error}") from error
     # Ray's own record of the metrics holds none where no checkpoint was written, and no NaN.
     progress = EpochLog(job_folder(job.out)).progress()
     check_trained(progress)
     return progress
+
+
+def job_needs(train: TrainJobConfig) -> list[Need]:
+    """What a job reserves: its ranks, and the task that reads the files beside them."""
+    each = {"CPU": train.num_cpus} | ({"GPU": train.num_gpus} if train.num_gpus else {})
+    return [Need("training rank", train.workers, each), Need("reading the files", 1, {"CPU": DATA_CPUS})]
+
+
+def _in_words(share: Mapping[str, float]) -> str:
+    return ", ".join(f"{amount:g} {name}" for name, amount in share.items())
 
 
 def job_folder(out: Path) -> Path:
@@ -155,6 +180,7 @@ def _train_rank(settings: dict[str, Any]) -> None:
         lambda: _batches(VALIDATION, rows, None),
         lambda: _export(trainer, job.out, rank),
         after_epoch,
+        job.begins_trained,
     )
 
 

@@ -20,11 +20,11 @@ def reward_job(config: Config, facts: LogFacts, backbone: Path, files: TrainingF
     Args:
         config: `reward.train`, `clicks` and `run.seed` are read.
         facts: what the whole training log says.
-        backbone: checked model folder, on every node.
+        backbone: checked model folder, on every node; with `start_from`, the reward folder it names.
         files: see `write_groups`.
     """
     train, seed = config.reward.train, config.run.seed
     task = partial(RewardTask, train, config.clicks, facts, backbone, seed)
     apart = {"clicks.policy": config.clicks.policy, "the log's facts": asdict(facts)}
     identity = job_identity("reward.train", train, files, backbone, seed, apart)
-    return TrainJob(task, train, Path(train.out).absolute(), files, identity, seed)
+    return TrainJob(task, train, Path(train.out).absolute(), files, identity, seed, begins_trained=train.start_from is not None)

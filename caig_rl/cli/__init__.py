@@ -9,8 +9,10 @@ from typing import Annotated
 
 import typer
 
+import caig_rl.cli.first  # noqa: F401  it must be at work before the imports that follow, which take seconds
 from caig_rl import __version__
 from caig_rl.cli import chaos, data, evaluate, machine, nano, pretrain, reward, serve, status, submit, train
+from caig_rl.logs import unspoken
 
 app = typer.Typer(
     help="Ad creatives that people click, optimised online by reinforcement learning.", no_args_is_help=True, pretty_exceptions_enable=False
@@ -46,3 +48,5 @@ def _logging(
     if shutil.which("nvidia-smi") is None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(unspoken)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import sys
@@ -9,17 +10,25 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.table import Table
 
-from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, sources
+from actors.early_stop import STOPPED, STOPS
+from caig_rl.cli.chaos_text import complaints, plan_table, sums, tally_table
+from caig_rl.cli.common import ConfigFile, Overrides, console, errors, explained, resolved_config, sources
 from caig_rl.config.schema import Config
 from caig_rl.errors import ConfigError, UserError
+from caig_rl.evaluation.run_folder import RunFolder
 
 if TYPE_CHECKING:
-    from actors.chaos import FaultKind, Killer
+    from actors.chaos_plan import FaultKind
 
+AGAIN = (sys.executable, "-m", "caig_rl.cli")
+"""How this command starts itself again."""
 MAX_LIVES = 100
 """Times that a driver is started again, before something else than the plan must be killing it."""
+PASSING_ON_S = 3.0
+"""What the end of a child may take beyond its own limit."""
+SHOWN = 20
+"""Faults of a plan that `--dry-run` prints."""
 
 
 def chaos(
@@ -28,19 +37,33 @@ def chaos(
     every: Annotated[float, typer.Option(min=0.1, help="Seconds between two faults, on average.")] = 120.0,
     seed: Annotated[int, typer.Option(min=0, help="Decides which fault comes when.")] = 0,
     kinds: Annotated[
-        str, typer.Option(help="Faults to inject, by comma: worker, rank, node, driver, object, slow, nan, disk, torn.")
-    ] = "worker,rank,object,slow,nan",
+        str | None,
+        typer.Option(
+            help="Faults to inject, by comma: worker, rank, node, driver, object, slow, nan, disk, torn. Nothing: those of worker, rank, "
+            "object, slow, nan that fit the config.",
+            show_default=False,
+        ),
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest complete checkpoint.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     life: Annotated[int | None, typer.Option(min=0, hidden=True, help="Set by this command where it starts itself again.")] = None,
 ) -> None:
-    """Train while a seeded killer takes things away. For staging clusters; keep recovery.stall_s short for "slow"."""
+    """Train while a seeded killer takes things away. For staging clusters. Exits 1 where a kind of fault was never injected."""
+    STOPS.begin()
     with explained():
         settings = resolved_config(config, overrides)
-        names = _kinds(kinds)
+        names = _fitting(kinds, settings, every)
+        if dry_run:
+            from actors.chaos_plan import ChaosPlan
+
+            console.print(plan_table(ChaosPlan(seed, every, names), SHOWN))
+            return
         if "driver" in names and life is None:
+            # Its children keep to the limit themselves, and may need all of it.
+            STOPS.grace_s = settings.run.stop_grace_s + PASSING_ON_S
             # The driver cannot bring itself back: each of its lives is a process of its own.
             raise typer.Exit(live_on(start_life))
-        code = _one_life(settings, names, every, seed, life or 0, resume)
+        code = _one_life(settings, names, every, seed, resume, bool(life))
     raise typer.Exit(code)
 
 
@@ -59,49 +82,66 @@ def live_on(start: Callable[[int], int]) -> int:
 
 
 def start_life(life: int) -> int:
-    """This command again, as a child that takes the run up where it stands."""
-    again = [sys.executable, "-m", "caig_rl.cli", *sys.argv[1:], "--life", str(life)]
-    child = subprocess.Popen(again)
-    before = [
-        signal.signal(signal.SIGTERM, lambda number, frame: child.send_signal(number)),
+    """This command again, as a child that takes the run up where it stands. SIGTERM is passed on, and the child's end waited for."""
+    child: subprocess.Popen[bytes] | None = None
+    is_asked = False
+
+    def pass_on(number: int) -> None:
+        nonlocal is_asked
+        is_asked |= number == signal.SIGTERM
         # A terminal gives Ctrl-C to the child as well.
-        signal.signal(signal.SIGINT, lambda number, frame: None),
-    ]
-    try:
-        return child.wait()
-    finally:
-        for number, handler in zip((signal.SIGTERM, signal.SIGINT), before, strict=True):
-            signal.signal(number, handler)
+        if child is not None and number == signal.SIGTERM:
+            child.send_signal(number)
+
+    with STOPS.handed_to(pass_on):
+        child = subprocess.Popen([*AGAIN, *sys.argv[1:], "--life", str(life)])
+        if is_asked:
+            child.send_signal(signal.SIGTERM)
+        code = child.wait()
+    return STOPPED if is_asked and code in (-signal.SIGKILL, -signal.SIGTERM) else code
 
 
-def _kinds(text: str) -> list[FaultKind]:
-    from actors.chaos import FaultKind
+def _fitting(text: str | None, config: Config, every: float) -> tuple[FaultKind, ...]:
+    from actors.chaos_fit import fitting
+    from actors.chaos_plan import FaultKind
 
-    names = [name.strip() for name in text.split(",")]
-    wrong = [name for name in names if name not in list(FaultKind)]
+    names = None if text is None else [name.strip() for name in text.split(",")]
+    wrong = [name for name in names or () if name not in list(FaultKind)]
     if wrong:
         raise ConfigError(f"--kinds {wrong[0]!r}: there are {', '.join(FaultKind)}")
-    return [FaultKind(name) for name in names]
+    named = None if names is None else [FaultKind(name) for name in names]
+    kinds, notes = fitting(named, config, every, has_cluster=bool(config.cluster.address or os.environ.get("RAY_ADDRESS")))
+    for note in notes:
+        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
+    return kinds
 
 
-def _one_life(settings: Config, kinds: list[FaultKind], every: float, seed: int, life: int, resume: bool) -> int:
-    from actors.chaos import ChaosPlan, Killer
+def _one_life(settings: Config, kinds: tuple[FaultKind, ...], every: float, seed: int, resume: bool, is_later: bool) -> int:
+    from actors.chaos import Killer
+    from actors.chaos_plan import ChaosPlan
+    from actors.chaos_tally import TALLY_FILE, Tally
     from actors.launch import run_online
-    from caig_rl.evaluation.run_folder import RunFolder
 
-    resume = resume or (life > 0 and RunFolder(settings.run.root, settings.run.name).has_begun)
-    killer = Killer(ChaosPlan(seed, every, tuple(kinds), life), lambda text: console.print(text, style="red"))
+    folder = RunFolder(settings.run.root, settings.run.name)
+
+    def keep(text: str) -> None:
+        folder.write_text(TALLY_FILE, text)
+
+    resume = resume or (is_later and folder.has_begun)
+    goes_on = resume and folder.exists(TALLY_FILE)
+    tally = Tally.from_json(folder.read_text(TALLY_FILE), keep) if goes_on else Tally(keep)
+    killer = Killer(ChaosPlan(seed, every, kinds, tally.lives), tally)
     source, evaluation, judge = sources(settings)
-    summary = run_online(settings, source, evaluation, judge, resume=resume, console=console, beside=killer.run)
-    _show(killer)
-    products = summary.products
-    outcomes = products.trained + products.tied + products.expired + sum(products.failed.values())
-    console.print(f"{products.admitted} admissions, {outcomes} outcomes, {products.in_flight} in flight", highlight=False)
-    return 75 if summary.status == "stopped" else 0
-
-
-def _show(killer: Killer) -> None:
-    table = Table("fault", "injected", title="chaos")
-    for kind, count in sorted(killer.done.items()):
-        table.add_row(kind, str(count))
-    console.print(table)
+    try:
+        summary = run_online(settings, source, evaluation, judge, resume=resume, console=console, beside=killer.run)
+    finally:
+        console.print(tally_table(tally))
+    console.print(sums(summary), highlight=False, soft_wrap=True)
+    if summary.status == "stopped":
+        return STOPPED
+    wrong = complaints(summary, tally, kinds)
+    for line in wrong:
+        errors.print(f"[bold red]chaos[/] {line}", highlight=False, soft_wrap=True)
+    if not wrong:
+        console.print(f"{len(tally.faults)} faults in {tally.lives} lives, and nothing was lost", style="green", highlight=False)
+    return 1 if wrong else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Collection
 
 from rich.table import Table
 
@@ -44,7 +45,7 @@ def refuse_what_cannot_fit(config: Config) -> None:
         check_fit(config, estimate(config), gpus)
 
 
-def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = False) -> None:
+def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = False, asked: Collection[str] = ()) -> None:
     """What a run looks at before Ray starts: trackers, catalog, models, run folder. Leaves no trace.
 
     Raises:
@@ -55,9 +56,12 @@ def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = Fals
     refuse_missing_trackers(config)
     source, _, _ = sources(config)
     folder = RunFolder(config.run.root, config.run.name)
-    elsewhere = rehearse_before_ray(config, source, folder, resume=resume or (resume_if_any and folder.has_begun))
+    resume = resume or (resume_if_any and folder.has_begun)
+    elsewhere, found = rehearse_before_ray(config, source, folder, resume=resume, asked=asked)
     products = f"{len(source.products)} to train on, {len(source.rejected)} rejected"
     console.print(f"products: {products}; run folder: {folder.url}", highlight=False, soft_wrap=True)
+    if found is not None:
+        console.print(f"resume: {found.words}", markup=False, highlight=False, soft_wrap=True)
     for model in elsewhere:
         named = f"{model.kind}.model = {model.name} is not on this machine"
         console.print(f"{named}: sized by {model.kind}.architecture, and needed where the run starts", style="yellow", soft_wrap=True)

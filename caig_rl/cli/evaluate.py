@@ -12,8 +12,8 @@ from caig_rl.cli.ab_text import ab_lines, ab_table
 from caig_rl.cli.common import Overrides, RunPath, check_root, console, explained, level_of_test, run_address, sources
 from caig_rl.config.load import load_config_text
 from caig_rl.errors import UserError
-
-CONFIG = "config.yaml"
+from caig_rl.evaluation.run_status import CONFIG_FILE as CONFIG
+from caig_rl.evaluation.run_status import read_config
 
 app = typer.Typer(help="Measure what a run has learned.", no_args_is_help=True)
 
@@ -37,7 +37,7 @@ def evaluate_policy(
         given = overrides or []
         if not any(text.startswith("evaluation.products=") for text in given):
             given = ["evaluation.products=96", *given]
-        settings = load_config_text(folder.read_text(CONFIG), folder.path(CONFIG), given)
+        settings = load_config_text(read_config(folder), folder.path(CONFIG), given)
         _, evaluation, judge = sources(settings)
         if judge is None:
             raise UserError("world.judge is false: without a judge there is no true CTR to measure.")

@@ -13,6 +13,7 @@ from rich.table import Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
 from caig_rl.cli.training_text import print_training
+from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.errors import ClickLogError, ConfigError, UserError
 from caig_rl.types import Product
@@ -51,11 +52,10 @@ def _train(settings: Config) -> None:
     from caig_rl.data.clicks.splits import TRAIN, VALIDATION
     from caig_rl.data.clicks.training_files import training_files
     from caig_rl.learning.reward_objective import log_facts
-    from caig_rl.models.folders import resolve_model_folder
 
     train = settings.reward.train
     data = load_click_dataset(settings.clicks.out, _image_folder(settings), TRAIN, _texts(settings))
-    backbone = resolve_model_folder(train.backbone, "policy").absolute()
+    backbone = _backbone(settings.reward.train)
     source = groups_source(data, train.image_size)
     folder = job_folder(Path(train.out).absolute()) / "files"
     files = training_files(folder, source, lambda place: _write_groups(settings, data, place))
@@ -67,6 +67,17 @@ def _train(settings: Config) -> None:
             f"each of {train.workers} rank(s) needs a test to train on and one to stop by: {files.rows}; see clicks.validation_share"
         )
     print_training(run_train_job(job, settings.cluster), job.out)
+
+
+def _backbone(train: RewardTrainConfig) -> Path:
+    from caig_rl.models.folders import resolve_model_folder
+    from caig_rl.models.reward_loading import check_start
+
+    if train.start_from is None:
+        return resolve_model_folder(train.backbone, "policy").absolute()
+    folder = resolve_model_folder(train.start_from, "reward").absolute()
+    check_start(folder, train.form, train.image_size)
+    return folder
 
 
 def _write_groups(settings: Config, data: ClickDataset, folder: Path) -> dict[str, int]:

@@ -21,6 +21,7 @@ from caig_rl.cli.common import (
     sources,
 )
 from caig_rl.serving.arms import Routing
+from caig_rl.wording import duration
 
 app = typer.Typer(help="The service: creatives on demand, the studio page, and clicks that flow back.", no_args_is_help=True)
 
@@ -89,7 +90,7 @@ def serve_promote(
         console.print(
             f"mean reward on {found.products} held-out products: {found.live:+.3f} -> {found.new:+.3f} "
             f"(difference {found.interval.low:+.3f} to {found.interval.high:+.3f}, 95 %)\n"
-            f"{_routing(switch.routing)} after {switch.seconds:.1f} s",
+            f"{_routing(switch.routing)} after {duration(switch.seconds)}",
             highlight=False,
             soft_wrap=True,
         )
@@ -102,7 +103,7 @@ def serve_rollback(root: Root = Path("serving")) -> None:
 
     with explained():
         switch = rollback(root)
-        console.print(f"{_routing(switch.routing)} after {switch.seconds:.1f} s", highlight=False)
+        console.print(f"{_routing(switch.routing)} after {duration(switch.seconds)}", highlight=False)
 
 
 def _routing(routing: Routing) -> str:

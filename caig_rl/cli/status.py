@@ -17,11 +17,13 @@ from caig_rl.cli.common import console, explained, run_address
 from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.run_status import RunStatus, read_status
+from caig_rl.wording import duration
 
 _MOST_JOBS = 20
 _ENDED = ("done", "stopped", "failed")
-_COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "failed": "red"}
+_COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "gone": "red", "failed": "red"}
 _ROUND_COLUMNS = ("pairs", "reward_score", "relevance", "ctr", "kl", "loss", "distinct_prompts", "seconds")
+_HEADS = {"seconds": "took"}
 
 
 def status(
@@ -85,9 +87,16 @@ def _head(run: RunStatus) -> str:
     colour = _COLOURS.get(run.state, "white")
     words = [f"[bold]{escape(run.name)}[/]  [{colour}]{run.state}[/]"]
     if run.live:
-        words.append(f"round {run.live['rounds_done']} of {run.live['rounds_planned']}  policy version {run.live['version']}")
+        version = f"{run.live.get('incarnation', 0)}.{run.live['version']}"
+        words.append(f"round {run.live['rounds_done']} of {run.live['rounds_planned']}  policy version {version}")
+    if restarts := run.live.get("learner_restarts"):
+        words.append(f"[yellow]learner formed anew {restarts} time{'s' if restarts > 1 else ''}[/]")
+    if run.summary is not None and run.summary.survived is not None and run.summary.survived.resumes:
+        words.append(f"[yellow]resumed {run.summary.survived.resumes} time{'s' if run.summary.survived.resumes > 1 else ''}[/]")
     if run.state == "silent":
-        words.append(f"[red]nothing written for {run.silent_s:.0f} s: the process is gone, or its disk is[/]")
+        words.append(f"[red]nothing written for {duration(run.silent_s or 0.0)}: the process is gone, or its disk is[/]")
+    if run.state == "gone":
+        words.append(f"[red]its driver ({escape(str(run.driver))}) is gone; go on by the same command with --resume-if-any[/]")
     if run.summary is not None and run.summary.failure:
         words.append(f"[red]{escape(run.summary.failure)}[/]")
     if run.summary is not None and run.summary.ctr is not None:
@@ -118,15 +127,17 @@ def _numbers(live: dict[str, Any]) -> Table:
 
 def _rounds(rounds: list[dict[str, object]]) -> Table:
     # Nine columns of numbers within 80 characters: a number that is cut off says nothing.
-    table = Table("round", *(name.replace("_", " ") for name in _ROUND_COLUMNS), box=box.SIMPLE_HEAD, padding=0)
+    table = Table("round", *(_HEADS.get(name, name.replace("_", " ")) for name in _ROUND_COLUMNS), box=box.SIMPLE_HEAD, padding=0)
     for row in rounds:
-        cells = [_cell(row.get(name)) for name in _ROUND_COLUMNS]
+        cells = [_cell(name, row.get(name)) for name in _ROUND_COLUMNS]
         table.add_row(str(int(str(row["round"])) + 1), *cells)
     return table
 
 
-def _cell(value: object) -> str:
-    return "" if value is None else f"{value:.3g}" if isinstance(value, float) else str(value)
+def _cell(name: str, value: object) -> str:
+    if isinstance(value, float):
+        return duration(value) if name == "seconds" else f"{value:.3g}"
+    return "" if value is None else str(value)
 
 
 def _failures(rows: list[dict[str, Any]]) -> Table:

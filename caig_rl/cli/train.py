@@ -16,6 +16,10 @@ def train(
     overrides: Overrides = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest complete checkpoint.")] = False,
     resume_if_any: Annotated[bool, typer.Option("--resume-if-any", help="As --resume where the run has begun, else start.")] = False,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--change", metavar="KEY", help="With --resume: take the new value of this key, like learner.lr."),
+    ] = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print config, actors, placement, memory; refuse what a run would; stop.")
     ] = False,
@@ -30,7 +34,7 @@ def train(
         settings = resolved_config(config, overrides)
         if dry_run:
             show_plan(settings)
-            rehearse(settings, resume=resume, resume_if_any=resume_if_any)
+            rehearse(settings, resume=resume, resume_if_any=resume_if_any, asked=change or ())
             return
         refuse_what_cannot_fit(settings)
         refuse_missing_trackers(settings)
@@ -39,7 +43,7 @@ def train(
 
         resume = resume or (resume_if_any and RunFolder(settings.run.root, settings.run.name).has_begun)
         source, evaluation, judge = sources(settings)
-        summary = run_online(settings, source, evaluation, judge, resume=resume, console=shown)
+        summary = run_online(settings, source, evaluation, judge, resume=resume, console=shown, asked=change or ())
     raise typer.Exit(75 if summary.status == "stopped" else 0)
 
 

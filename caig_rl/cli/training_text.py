@@ -17,8 +17,9 @@ def print_training(progress: Progress, out: Path) -> None:
     """Print how far the job came and where its files are."""
     from actors.train_jobs.job import job_folder
 
+    best = progress.best_epoch or "the model it began with"
     console.print(
-        f"{progress.epoch} epochs ({REASONS[progress.stopped]}); best was {progress.best_epoch}, validation loss {progress.best_loss:.4f}; "
+        f"{progress.epoch} epochs ({REASONS[progress.stopped]}); best was {best}, validation loss {progress.best_loss:.4f}; "
         f"{progress.dropped} steps dropped\nmodel: {out}\nmetrics and checkpoints: {job_folder(out)}",
         markup=False,
         highlight=False,

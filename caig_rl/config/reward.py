@@ -77,6 +77,9 @@ class RewardTrainConfig(TrainJobConfig):
     """"scorer": each creative alone. "side_by_side": the paper's. "vam" and "cg4ctr": the baselines it compares with."""
     backbone: FilePath = NANO
     """Folder of an image-text-to-text model, or "nano". VAM and CG4CTR make small encoders of their own and take its tokenizer."""
+    start_from: FilePath | None = None
+    """A reward folder of the same form, or "nano": its training goes on with this log, head and all, and it stays the model where no epoch
+    is better on the validation products. Stands in for `backbone`. Wants a low `lr`."""
     image_size: int = Field(64, ge=32, multiple_of=32)
     """Side of each creative as the model sees it. side_by_side on "nano": 32, since two of them share a picture."""
     out: FilePath = "runs/reward"

@@ -23,6 +23,9 @@ class RunConfig(_Section):
     """Local path or fsspec URI that holds the run folders."""
     seed: int = Field(0, ge=0)
     """Seed of everything but the click world."""
+    stop_grace_s: float = Field(25.0, gt=0.0)
+    """Longest time from SIGTERM to the process's end, with what is done in a checkpoint; then it ends without, with the same exit code, 75.
+    Whoever sends SIGTERM must wait longer before SIGKILL (Kubernetes: terminationGracePeriodSeconds, 30 unless set)."""
 
 
 class CatalogConfig(_Section):

@@ -7,7 +7,7 @@ import io
 from collections.abc import Sequence
 
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from caig_rl.evaluation.run_folder import RunFolder
 
@@ -50,14 +50,27 @@ def write_gallery(folder: RunFolder, entries: Sequence[GalleryEntry]) -> str:
 
 
 def read_gallery(folder: RunFolder) -> tuple[GalleryEntry, ...]:
-    """Read the index, empty where the run wrote none. Raises pydantic's ValidationError on a broken one."""
-    return _ENTRIES.validate_json(folder.read_bytes(INDEX)) if folder.exists(INDEX) else ()
+    """Read the index, empty where the run wrote none. Raises UserError where it is damaged."""
+    if not folder.exists(INDEX):
+        return ()
+    try:
+        return _ENTRIES.validate_json(folder.read_text(INDEX))
+    except ValidationError as error:
+        raise folder.damaged(INDEX, error) from error
 
 
 def picture_data_uri(folder: RunFolder, image: str, side: int = 420) -> str:
-    """A sample as a JPEG data URI, at most `side` pixels wide and high: small enough to mail sixteen of them in one page."""
-    with Image.open(io.BytesIO(folder.read_bytes(f"samples/{image}"))) as picture:
-        small = picture.convert("RGB")
+    """A sample as a JPEG data URI, at most `side` pixels wide and high: small enough to mail sixteen of them in one page.
+
+    Raises UserError where it is missing or damaged.
+    """
+    name = f"samples/{image}"
+    data = folder.read_bytes(name)
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            small = picture.convert("RGB")
+    except (OSError, SyntaxError) as error:  # Pillow has both for a PNG that is none, or is cut short
+        raise folder.damaged(name, ValueError("no picture that can be opened")) from error
     small.thumbnail((side, side), Image.Resampling.LANCZOS)
     buffer = io.BytesIO()
     small.save(buffer, "JPEG", quality=88)

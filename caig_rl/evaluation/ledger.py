@@ -12,10 +12,15 @@ from dataclasses import dataclass
 
 import pyarrow as pa
 
+from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.types import Admission, Outcome, PolicyVersion, Rejected
 
 REJECTED = "rejected"
 """In the column `outcome`: a catalog row that never became a product, so never an admission."""
+
+LEDGER_FILE = "ledger.parquet"
+_SHOWN = ("round", "product_id", "outcome", "kind", "message")
+"""Columns that report and status read; ledgers of earlier versions have them too."""
 
 SCHEMA = pa.schema(
     [
@@ -184,6 +189,17 @@ class Ledger:
 
     def _trained(self) -> list[_Entry]:
         return [entry for entry in self._entries.values() if entry.outcome is Outcome.TRAINED]
+
+
+def read_rows(folder: RunFolder) -> pa.Table:
+    """`ledger.parquet` of a run, with no rows where it has none yet. Raises UserError where it is damaged."""
+    if not folder.exists(LEDGER_FILE):
+        return SCHEMA.empty_table()
+    table = folder.read_table(LEDGER_FILE)
+    missing = [name for name in _SHOWN if name not in table.schema.names]
+    if missing:
+        raise folder.damaged(LEDGER_FILE, ValueError(f"it lacks the column {missing[0]}"))
+    return table
 
 
 def _by_code(codes: Iterable[str]) -> dict[str, int]:

@@ -5,12 +5,16 @@ from __future__ import annotations
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from caig_rl.evaluation.events import read_events
 from caig_rl.evaluation.gallery import read_gallery
+from caig_rl.evaluation.ledger import read_rows
 from caig_rl.evaluation.measured_again import read_measured_again, with_better_measurement
 from caig_rl.evaluation.report_text import duration, headline, percent, signed_percent, warnings
 from caig_rl.evaluation.report_view import curves, facts, gallery_cards, gallery_note, outcome_rows, stage_shares
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_status import CONFIG_FILE, read_config
 from caig_rl.evaluation.summary import read_summary
+from caig_rl.evaluation.survived import survived_section
 
 REPORT = "report.html"
 
@@ -29,7 +33,7 @@ def render_report(run_folder: RunFolder) -> str:
     own = read_summary(run_folder)
     summary = with_better_measurement(own, read_measured_again(run_folder))
     entries = read_gallery(run_folder)
-    ledger_rows = run_folder.read_table("ledger.parquet").to_pylist() if run_folder.exists("ledger.parquet") else []
+    ledger_rows = read_rows(run_folder).to_pylist()
     return (
         page_environment()
         .get_template("report.html.j2")
@@ -43,8 +47,9 @@ def render_report(run_folder: RunFolder) -> str:
             curves=curves(run_folder.read_metrics()),
             stages=stage_shares(summary.time),
             outcomes=outcome_rows(summary, ledger_rows),
+            survived=survived_section(summary, read_events(run_folder)),
             facts=facts(summary),
-            config=run_folder.read_text("config.yaml") if run_folder.exists("config.yaml") else "",
+            config=read_config(run_folder) if run_folder.exists(CONFIG_FILE) else "",
         )
     )
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
+from caig_rl import wording
 from caig_rl.evaluation.summary import CtrSummary, RunSummary
 
 _RELEVANCE_TOLERANCE = 0.02
@@ -41,13 +43,8 @@ def signed_percent(value: float, digits: int = 1) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Seconds as a person says them: "45 s", "12 min 5 s", "3 h 20 min"."""
-    whole = round(seconds)
-    if whole < 60:
-        return f"{seconds:.1f}\u00a0s" if seconds < 10 else f"{whole}\u00a0s"
-    if whole < 3600:
-        return f"{whole // 60}\u00a0min {whole % 60}\u00a0s"
-    return f"{whole // 3600}\u00a0h {whole % 3600 // 60}\u00a0min"
+    """Seconds as a person says them, with no line break between number and unit."""
+    return re.sub(r"(?<=\d) (?=[a-z])", "\u00a0", wording.duration(seconds))
 
 
 def headline(summary: RunSummary) -> Headline:

@@ -1,7 +1,7 @@
 """The run folder: where each file of a run lies, and how it is written so that a reader never sees half a file.
 
-    root/NAME/ config.yaml  summary.json  metrics.jsonl  ledger.parquet  pairs/*.parquet  checkpoints/STEP/  samples/*.png  report.html
-               tensorboard/
+    root/NAME/ config.yaml  summary.json  metrics.jsonl  events.jsonl  ledger.parquet  pairs/*.parquet  checkpoints/STEP/  samples/*.png
+               report.html  tensorboard/  config-history/N.yaml  driver.json
 
 `root` is a local path or an fsspec URI. On local disks a file is written beside its place and renamed; object stores show a file
 only when it is whole.
@@ -16,18 +16,34 @@ import re
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Protocol
 
 import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 from fsspec.implementations.local import LocalFileSystem
 from PIL import Image
+from pydantic import ValidationError
 from tensorboardX import SummaryWriter
 
 from caig_rl.errors import UserError
 from caig_rl.types import ImageArray
 
+_NEEDED = ("config.yaml", "summary.json")
+"""Files without which there is nothing to say of a run."""
+DRIVER_FILE = "driver.json"
+"""Who writes the folder (`evaluation.run_lock`). Alone it makes no run: a driver that was refused later may have left it."""
 _SAMPLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+
+
+class Lock(Protocol):
+    """What may forbid a write."""
+
+    def check(self) -> None:
+        """Raises UserError where this process must not write any more."""
+
+    async def until_lost(self) -> None:
+        """Returns never; raises UserError soon after `check` would."""
 
 
 class RunFolder:
@@ -46,6 +62,8 @@ class RunFolder:
             # fsspec: the package for this kind of store is not installed, or there is no such kind.
             raise UserError(f"{root}/{name} cannot be reached: {error}") from error
         self._base = f"{base.rstrip('/')}/{name}"
+        self.lock: Lock | None = None
+        """Set while this process is the folder's driver; asked before every write."""
         self._tensorboard: SummaryWriter | None = None
         self._staging: tempfile.TemporaryDirectory[str] | None = None
 
@@ -61,8 +79,20 @@ class RunFolder:
 
     @property
     def has_begun(self) -> bool:
-        """True where the folder holds anything: a run that has begun, however far it came."""
-        return bool(self._fs.exists(self._base) and self._fs.ls(self._base))
+        """True where the folder holds anything but its driver's name: a run that has begun, however far it came."""
+        self._fs.invalidate_cache(self._base)
+        if not self._fs.exists(self._base):
+            return False
+        return any(str(path).rstrip("/").rsplit("/", 1)[-1] != DRIVER_FILE for path in self._fs.ls(self._base, detail=False))
+
+    def unlocked(self) -> RunFolder:
+        """The same folder, whose writes nobody forbids: for the lock's own file."""
+        return RunFolder(self._root, self.name)
+
+    def check_lock(self) -> None:
+        """Raises UserError where this process was the folder's driver and is it no more."""
+        if self.lock is not None:
+            self.lock.check()
 
     def path(self, name: str) -> str:
         """Address of one file: a path on local disks, else a URI."""
@@ -111,6 +141,7 @@ class RunFolder:
 
     def write_bytes(self, name: str, data: bytes) -> str:
         """Write a file, whole or not at all, over the old one if any; returns its address."""
+        self.check_lock()
         target = f"{self._base}/{name}"
         self._fs.makedirs(target.rsplit("/", 1)[0], exist_ok=True)
         if self.is_local:
@@ -125,13 +156,30 @@ class RunFolder:
             raise UserError(f"{self.path(name)} is missing; is {self.url} the folder of a run?")
         return bytes(self._fs.cat_file(f"{self._base}/{name}"))
 
+    def read_if_there(self, name: str) -> bytes | None:
+        """The file's content as it is now, whatever was listed before; None where it is missing."""
+        try:
+            return bytes(self._fs.cat_file(f"{self._base}/{name}"))
+        except FileNotFoundError:
+            return None
+
+    def remove(self, name: str) -> None:
+        """Delete a file that is there."""
+        self._fs.rm_file(f"{self._base}/{name}")
+
     def write_text(self, name: str, text: str) -> str:
         """`write_bytes` of UTF-8 text."""
         return self.write_bytes(name, text.encode())
 
     def read_text(self, name: str) -> str:
-        """`read_bytes` as UTF-8 text."""
-        return self.read_bytes(name).decode()
+        """`read_bytes` as UTF-8 text. Raises UserError where it is none, as on a disk that lost power."""
+        try:
+            text = self.read_bytes(name).decode()
+        except UnicodeDecodeError as error:
+            raise self.damaged(name, ValueError("it is not text")) from error
+        if "\0" in text:
+            raise self.damaged(name, ValueError("it is not text"))
+        return text
 
     def append_metrics(self, row: Mapping[str, object]) -> None:
         """Add one row to `metrics.jsonl`, and its numbers as TensorBoard scalars at step `round`.
@@ -148,12 +196,12 @@ class RunFolder:
         self._add_scalars(step, row)
 
     def read_metrics(self) -> list[dict[str, object]]:
-        """Every row of `metrics.jsonl`, oldest first; empty before the first."""
+        """Every row of `metrics.jsonl`, oldest first; empty before the first. Raises UserError where it is damaged."""
         if not self.exists("metrics.jsonl"):
             return []
         try:
-            return [json.loads(line) for line in self.read_text("metrics.jsonl").splitlines()]
-        except json.JSONDecodeError as error:
+            return [_metrics_row(line) for line in self.read_text("metrics.jsonl").splitlines()]
+        except ValueError as error:
             raise self.damaged("metrics.jsonl", error) from error
 
     def write_pairs(self, round_number: int, table: pa.Table) -> str:
@@ -166,15 +214,22 @@ class RunFolder:
 
     def read_table(self, name: str) -> pa.Table:
         """Read a Parquet file of the run. Raises UserError where it is missing or damaged."""
+        data = self.read_bytes(name)
         try:
-            return pq.read_table(pa.BufferReader(self.read_bytes(name)))
-        except pa.ArrowInvalid as error:
+            return pq.read_table(pa.BufferReader(data))
+        except (pa.ArrowException, OSError) as error:  # OSError: what pages and footers that do not unpack are to Arrow
             raise self.damaged(name, error) from error
 
     def damaged(self, name: str, error: Exception) -> UserError:
         """The message for a file that cannot be read: cut short, edited, or of another program."""
-        first = str(error).strip().splitlines()[0]
-        return UserError(f"{self.path(name)} is damaged, or was not written by a run of this version ({first})")
+        if isinstance(error, ValidationError):
+            first, *_ = error.errors(include_url=False)
+            where = ".".join(str(part) for part in first["loc"])
+            what = f"{where}: {first['msg']}" if where else str(first["msg"])
+        else:
+            what = (str(error).strip() or type(error).__name__).splitlines()[0]
+        mend = "Put a sound copy back" if name in _NEEDED else "Put a sound copy back, or move the file away and do without it"
+        return UserError(f"{self.path(name)} is damaged, or was not written by a run of this version ({what}). {mend}.")
 
     def save_sample(self, name: str, image: ImageArray) -> str:
         """Save a picture, (height, width, 3 or 4), as `samples/NAME.png`; returns the file name inside `samples/`."""
@@ -214,6 +269,13 @@ class RunFolder:
         if self._staging is not None:
             for file in Path(self._staging.name).iterdir():
                 self.write_bytes(f"tensorboard/{file.name}", file.read_bytes())
+
+
+def _metrics_row(line: str) -> dict[str, object]:
+    row = json.loads(line)
+    if not isinstance(row, dict) or not isinstance(row.get("round"), int):
+        raise ValueError(f"a row without an integer round: {line[:40]}")
+    return row
 
 
 def _replace_local(target: Path, data: bytes) -> None:

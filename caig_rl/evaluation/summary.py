@@ -195,6 +195,27 @@ class FleetSummary(_Part):
     """Rounds whose training was rolled back with a lost learner and done again from the journal."""
 
 
+class SurvivedSummary(_Part):
+    """What befell the run, over all lives of its driver; each event is in `events.jsonl`."""
+
+    resumes: Count
+    """Times that a new driver went on with the run."""
+    lost: dict[str, dict[str, Count]]
+    """Workers by pool, and the learner's group as "learner"; of each by reason: "died", "hung", "node" (gone with its node), "drained"."""
+    replaced: dict[str, Count]
+    """Places that were filled again, by pool."""
+    regrouped: Count
+    """Times that the learner's group was formed anew, the losses while it started among them."""
+    rounds_again: Count
+    """Rounds that the learner was taught a second time: from the journal after a loss, and after a resume from an older checkpoint."""
+    pairs_again: Count
+    """Pairs of the first kind."""
+    shards_issued_again: dict[str, Count]
+    """By the stage in which the issue before ended."""
+    poison: Count
+    """Products that failed because they cost a worker each time."""
+
+
 class RoundDetail(_Part):
     """One round: also a row of `metrics.jsonl`, which may carry further numbers."""
 
@@ -244,6 +265,8 @@ class RunSummary(_Part):
     peak_memory_gib: Amount
     evaluation: EvaluationSummary | None = None
     fleet: FleetSummary | None = None
+    survived: SurvivedSummary | None = None
+    """Null in runs of before events were recorded."""
     rounds_detail: tuple[RoundDetail, ...] = ()
 
     @model_validator(mode="after")

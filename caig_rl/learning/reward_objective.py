@@ -25,11 +25,12 @@ from caig_rl.learning.reward_pairs import RewardPairs, all_pairs, by_policy
 from caig_rl.learning.reward_rows import RewardRows
 from caig_rl.models.reward import RewardScorer, RewardSpec
 from caig_rl.models.reward_encoders import EncoderReward, EncoderSpec, small_image_encoder, small_text_encoder
-from caig_rl.models.reward_loading import TrainedReward
+from caig_rl.models.reward_loading import TrainedReward, load_reward
 from caig_rl.models.reward_side_by_side import SideBySideReward, SideBySideSpec
 from caig_rl.types import Product
 
 INITIAL_TAU = 10.0
+"""Of a new scorer; a trained one goes on with its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +68,13 @@ def log_facts(data: ClickDataset, folder: str) -> LogFacts:
 class Trainee(nn.Module):
     """A reward model and the sharpness tau of its pairwise term, under one forward pass, so that an engine may shard both."""
 
-    def __init__(self, model: TrainedReward) -> None:
+    def __init__(self, model: TrainedReward, tau: float = INITIAL_TAU) -> None:
+        """`tau`: what it begins with, above 0."""
         super().__init__()
         self.model = model
         # Only the scorer's loss reads it.
-        self.log_tau = nn.Parameter(torch.tensor([float(np.log(INITIAL_TAU))]), requires_grad=isinstance(model, RewardScorer))
+        is_scorer = isinstance(model, RewardScorer)
+        self.log_tau = nn.Parameter(torch.tensor([float(np.log(tau))]), requires_grad=is_scorer)
 
     def forward(self, texts: Sequence[str], pictures: Sequence[Any]) -> tuple[Any, torch.Tensor]:
         """(the model's own answer, tau)."""
@@ -79,8 +82,16 @@ class Trainee(nn.Module):
 
 
 def new_model(config: RewardTrainConfig, backbone: Path, facts: LogFacts) -> TrainedReward:
-    """A model of the configured form over the checked model folder `backbone`, its spec filled in from the log."""
+    """A model of the configured form, its spec filled in from the log.
+
+    Args:
+        config: form, picture size, dtype.
+        backbone: checked model folder; where `config.start_from` is set the reward folder it names, which keeps its head.
+        facts: of the whole training log.
+    """
     dtype = getattr(torch, config.dtype)
+    if config.start_from is not None:
+        return load_reward(backbone, dtype)
     processor = AutoProcessor.from_pretrained(backbone)
     if config.form in ("vam", "cg4ctr"):
         spec = EncoderSpec(config.form, config.image_size)

@@ -12,7 +12,7 @@ import torch
 
 from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.learning.engine import gathered_copy
-from caig_rl.learning.reward_objective import LogFacts, Trainee, batch_loss, new_model, rows_of_groups, scorer_loss
+from caig_rl.learning.reward_objective import INITIAL_TAU, LogFacts, Trainee, batch_loss, new_model, rows_of_groups, scorer_loss
 from caig_rl.learning.reward_pairs import FloatArray, RewardPairs, all_pairs, fit_tau
 from caig_rl.learning.reward_rows import RewardRows
 from caig_rl.learning.train_task import Measured
@@ -46,7 +46,8 @@ class RewardTask:
         if config.finetune == "lora":
             assert not isinstance(self.model, EncoderReward)
             self.model.backbone = attach_lora(self.model.backbone, config.lora_rank, config.lora_alpha)
-        self.module = Trainee(self.model)
+        goes_on = config.start_from is not None
+        self.module = Trainee(self.model, self.model.spec.tau if goes_on and isinstance(self.model, RewardScorer) else INITIAL_TAU)
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The model's trained weights, and for the scorer tau."""

@@ -45,6 +45,7 @@ class Progress:
     validation_accuracy: float = float("nan")
     """Share of the validation pairs with an order that the model puts in it; NaN for a task without pairs."""
     best_epoch: int = 0
+    """0: none yet, or the trained model that the job began with."""
     best_loss: float = float("inf")
     stopped: str = ""
     """Why training ended before its last epoch: "", "patience" or "broken_steps"."""
@@ -56,8 +57,8 @@ class Progress:
 
 
 def check_trained(progress: Progress) -> None:
-    """Raise UserError where not one epoch ended with a finite validation loss, so that there is no model."""
-    if progress.best_epoch == 0:
+    """Raise UserError where no epoch ended with a finite validation loss, so that there is no model."""
+    if not math.isfinite(progress.best_loss):
         raise UserError(f"no epoch ended with a finite validation loss; {progress.dropped} steps had none. Lower the learning rate")
 
 
@@ -86,6 +87,7 @@ class Trainer:
         validation: Callable[[], Iterable[Any]],
         on_best: Callable[[], None],
         on_epoch: Callable[[Progress], None] = lambda progress: None,
+        begins_trained: bool = False,
     ) -> Progress:
         """Train the epochs that are left, until the last one or the early stop; returns where it ended.
 
@@ -94,7 +96,10 @@ class Trainer:
             validation: the batches to stop by, the same each time.
             on_best: told after each epoch that is the best so far, the model still as it is.
             on_epoch: told after each epoch.
+            begins_trained: the model as it comes may be the best, as epoch 0.
         """
+        if begins_trained and self.progress.epoch == 0 and self.validate(validation()):
+            on_best()
         while self.progress.epoch < self._config.epochs and not self.progress.stopped:
             self.train_epoch(training(self.progress.epoch))
             if self.validate(validation()):

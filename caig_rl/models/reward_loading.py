@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -21,16 +22,28 @@ TrainedReward = RewardScorer | SideBySideReward | EncoderReward
 """Reward models that have weights of their own."""
 
 
+def check_start(folder: Path, form: str, image_size: int) -> None:
+    """Refuse a checked reward folder that training of `form` at `image_size` cannot go on from.
+
+    Raises:
+        ConfigError: another form, or another picture size.
+        ModelFolderError: `reward.json` cannot be read.
+    """
+    spec = _spec(folder)
+    kind, size = spec.get("kind", "scorer"), spec.get("image_size")
+    if kind != form:
+        raise ConfigError(f"reward.train.start_from: {folder} is of form {kind}, and reward.train.form is {form}; use form={kind}")
+    if size != image_size:
+        raise ConfigError(f"reward.train.start_from: {folder} sees {size} pixels a side; use reward.train.image_size={size}")
+
+
 def load_reward(folder: Path, dtype: torch.dtype = torch.float32, trust_remote_code: bool = False) -> TrainedReward:
     """The model of a checked reward folder; `reward.json` names its kind, and is a scorer's where it names none.
 
     Raises:
         ModelFolderError: an unknown kind, or a file that is missing or broken.
     """
-    try:
-        kind = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8")).get("kind", "scorer")
-    except (OSError, ValueError, AttributeError) as error:
-        raise ModelFolderError(f"reward model {folder}: {SPEC_FILE} cannot be read ({error})") from error
+    kind = _spec(folder).get("kind", "scorer")
     if kind == "scorer":
         return RewardScorer.load(folder, dtype, trust_remote_code)
     if kind == "side_by_side":
@@ -38,6 +51,14 @@ def load_reward(folder: Path, dtype: torch.dtype = torch.float32, trust_remote_c
     if kind in ("vam", "cg4ctr"):
         return EncoderReward.load(folder, dtype)
     raise ModelFolderError(f"reward model {folder}: {SPEC_FILE} names kind {kind!r}; known are scorer, side_by_side, vam and cg4ctr")
+
+
+def _spec(folder: Path) -> dict[str, Any]:
+    try:
+        spec = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
+        return dict(spec.items())
+    except (OSError, ValueError, AttributeError) as error:
+        raise ModelFolderError(f"reward model {folder}: {SPEC_FILE} cannot be read ({error})") from error
 
 
 def configured_reward(config: RewardConfig) -> RewardModel:

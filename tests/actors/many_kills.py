@@ -22,8 +22,10 @@ from ray._private.internal_api import get_memory_info_reply, get_state_from_addr
 from ray._private.state import actors
 from ray.cluster_utils import Cluster
 
-from actors.chaos import ChaosPlan, FaultKind, Killer
+from actors.chaos import Killer
+from actors.chaos_plan import ChaosPlan, FaultKind
 from actors.online import OnlineLoop, run
+from actors.strikes import NothingToBreak
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.run_folder import RunFolder
 from tests.actors.fake_fleet import IDS_FILE, LightSource, use_fakes, versions_are_current
@@ -66,7 +68,7 @@ class Striker:
 
     def __init__(self, cluster: Cluster, kills: int) -> None:
         self._cluster, self._kills = cluster, kills
-        self.killer = Killer(ChaosPlan(7, 0.2, KINDS), print)
+        self.killer = Killer(ChaosPlan(7, 0.2, KINDS))
 
     async def run(self, loop: OnlineLoop) -> None:
         """Strike until all are done."""
@@ -76,7 +78,10 @@ class Striker:
                 await asyncio.sleep(0.05)
             await asyncio.sleep(strike.delay_s)
             nodes = self.killer.done[FaultKind.NODE]
-            self.killer.strike(loop, strike)
+            try:
+                self.killer.strike(loop, strike)
+            except NothingToBreak:
+                continue
             if self.killer.done[FaultKind.NODE] > nodes:
                 await self._replace_the_dead_node()
             if sum(self.killer.done.values()) == self._kills:

@@ -2,10 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections import Counter
 from collections.abc import Callable
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,31 +11,20 @@ import pytest
 import ray
 from ray.exceptions import ObjectLostError, RayTaskError
 
-from actors.chaos import ChaosPlan, FaultKind, Killer, Strike
+from actors.chaos import Killer
+from actors.chaos_plan import ChaosPlan, FaultKind, Strike
 from actors.checkpoint import CheckpointStore
 from actors.mischief import give_no_number, kill_node, lose_an_object, never_finish
-from actors.online import OnlineLoop, run
+from actors.online import run
 from actors.pipeline import is_the_machines
+from actors.saving import Saver
+from actors.strikes import NothingToBreak
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.run_folder import RunFolder
 from tests.actors.fakes import BrightnessJudge, FakeSource
 from tests.actors.test_checkpoint import MARKS, _save_learner, _state, make_store
 
 ALL = tuple(FaultKind)
-
-
-def _strikes(seed: int, count: int = 400) -> list[Strike]:
-    return list(islice(ChaosPlan(seed, 30.0, ALL).strikes(), count))
-
-
-def test_the_seed_decides_what_breaks_and_when() -> None:
-    assert _strikes(3) == _strikes(3) != _strikes(4)
-
-
-def test_faults_come_as_often_as_asked_and_of_every_kind() -> None:
-    strikes = _strikes(0)
-    assert sum(strike.delay_s for strike in strikes) / len(strikes) == pytest.approx(30.0, rel=0.15)
-    assert set(Counter(strike.kind for strike in strikes)) == set(ALL)
 
 
 class FakeActor:
@@ -49,23 +35,39 @@ class FakeActor:
 
 
 class FakePool:
-    """Actors by node."""
+    """Actors by node, each the worker of its node's name."""
+
+    size = 1
 
     def __init__(self, **actors: FakeActor) -> None:
-        self._actors = actors
+        self.actors = actors
 
-    def handles(self) -> list[FakeActor]:
-        return list(self._actors.values())
+    def ready(self) -> dict[str, FakeActor]:
+        return dict(self.actors)
 
     def nodes(self) -> dict[str, FakeActor]:
-        return dict(self._actors)
+        return dict(self.actors)
+
+    def workers(self) -> list[tuple[str, str, int]]:
+        return [(name, "idle", 0) for name in self.actors]
 
 
 def _loop(store: CheckpointStore, pool: FakePool | None = None, ranks: tuple[Any, ...] = (), rounds: int = 9) -> Any:
-    learner = SimpleNamespace(handles=lambda: list(ranks))
-    pools = {"scorer": pool or FakePool()}
-    book = SimpleNamespace(rounds_planned=rounds)
-    return SimpleNamespace(store=store, teacher=SimpleNamespace(learner=learner), pipeline=SimpleNamespace(pools=pools), book=book)
+    """Three pools of the same workers."""
+    learner = SimpleNamespace(handles=lambda: list(ranks), ready_ranks=len(ranks))
+    pools = dict.fromkeys(("policy", "renderer", "scorer"), pool or FakePool())
+    ledger = SimpleNamespace(counts=lambda: {"failed": {}})
+    notes = list[str]()
+    return SimpleNamespace(
+        store=store,
+        teacher=SimpleNamespace(learner=learner),
+        pipeline=SimpleNamespace(pools=pools, issued_again=0),
+        book=SimpleNamespace(rounds_planned=rounds, rounds_done=0, ledger=ledger),
+        record=SimpleNamespace(fleet=SimpleNamespace(learner_restarts=0)),
+        rounds_begun=asyncio.Event(),
+        notes=notes,
+        note=notes.append,
+    )
 
 
 @pytest.fixture
@@ -77,16 +79,61 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return victims
 
 
-def _killer(kinds: tuple[FaultKind, ...] = ALL, end: Callable[[], None] | None = None) -> tuple[Killer, list[str]]:
-    notes = list[str]()
-    return Killer(ChaosPlan(0, 1.0, kinds), notes.append, end), notes
+def _killer(kinds: tuple[FaultKind, ...] = ALL, end: Callable[[], None] | None = None) -> Killer:
+    return Killer(ChaosPlan(0, 1.0, kinds), end=end)
 
 
-def test_where_there_is_nobody_to_break_nothing_is_counted(tmp_path: Path, killed: list[Any]) -> None:
-    killer, notes = _killer()
-    for kind in set(ALL) - {FaultKind.DISK}:
-        killer.strike(_loop(make_store(str(tmp_path), ())), Strike(0.0, kind, 0))
-    assert (sum(killer.done.values()), notes) == (0, [])
+@pytest.mark.parametrize("kind", sorted(set(ALL) - {FaultKind.DISK}))
+def test_where_there_is_nobody_to_break_nothing_is_counted_and_the_reason_is_kept(
+    kind: FaultKind, tmp_path: Path, killed: list[Any]
+) -> None:
+    killer, loop = Killer(ChaosPlan(0, 0.1, ALL)), _loop(make_store(str(tmp_path), ()))
+    with pytest.raises(NothingToBreak):
+        killer.strike(loop, Strike(0.0, kind, 0))
+    asyncio.run(killer._strike_when_possible(loop, Strike(0.0, kind, 0)))
+    assert (sum(killer.done.values()), loop.notes, list(killer.tally.misses)) == (0, [], [kind])
+
+
+def test_nothing_is_broken_before_the_first_round_nor_before_a_victim_is_up(tmp_path: Path, killed: list[Any]) -> None:
+    pool, actor = FakePool(), FakeActor()
+    loop, killer = _loop(make_store(str(tmp_path), ()), pool), Killer(ChaosPlan(0, 0.01, (FaultKind.WORKER,)))
+
+    async def main() -> None:
+        pool.actors = {"spot": actor}
+        running = asyncio.create_task(killer.run(loop))
+        await asyncio.sleep(0.3)
+        assert killed == []
+        pool.actors = {}
+        loop.rounds_begun.set()
+        await asyncio.sleep(0.5)
+        assert killed == [] and "pool has no worker that is up" in killer.tally.misses[FaultKind.WORKER]
+        pool.actors = {"spot": actor}
+        await asyncio.sleep(0.5)
+        running.cancel()
+
+    asyncio.run(main())
+    assert killed and set(killed) == {actor}
+
+
+def test_a_killed_worker_counts_as_replaced_once_it_is_gone_and_its_pool_is_whole(tmp_path: Path, killed: list[Any]) -> None:
+    pool, killer = FakePool(spot=FakeActor()), _killer()
+    loop = _loop(make_store(str(tmp_path), ()), pool)
+    killer.strike(loop, Strike(0.0, FaultKind.WORKER, 0))
+    for actors, outcome in (({"spot": FakeActor()}, ""), ({}, ""), ({"spot-2": FakeActor()}, "replaced")):
+        pool.actors = actors
+        killer.look(loop)
+        assert killer.tally.faults[0].outcome == outcome
+    assert len(loop.notes) == 2 and "replaced after" in loop.notes[1]
+
+
+def test_a_killed_rank_counts_as_re_formed_once_the_learner_is(tmp_path: Path, killed: list[Any]) -> None:
+    killer, loop = _killer(), _loop(make_store(str(tmp_path), ()), ranks=(FakeActor(),))
+    killer.strike(loop, Strike(0.0, FaultKind.RANK, 0))
+    killer.look(loop)
+    assert killer.tally.faults[0].outcome == ""
+    loop.record.fleet.learner_restarts = 1
+    killer.look(loop)
+    assert killer.tally.faults[0].outcome == "learner formed anew with 1 rank(s)"
 
 
 @pytest.mark.parametrize(
@@ -94,14 +141,15 @@ def test_where_there_is_nobody_to_break_nothing_is_counted(tmp_path: Path, kille
     [(FaultKind.SLOW, never_finish), (FaultKind.NAN, give_no_number), (FaultKind.OBJECT, lose_an_object)],
 )
 def test_a_worker_is_told_what_to_do_wrong(kind: FaultKind, order: Any, tmp_path: Path, killed: list[Any]) -> None:
-    actor, (killer, notes) = FakeActor(), _killer()
-    killer.strike(_loop(make_store(str(tmp_path), ()), FakePool(spot=actor)), Strike(0.0, kind, 3))
+    actor, killer = FakeActor(), _killer()
+    loop = _loop(make_store(str(tmp_path), ()), FakePool(spot=actor))
+    killer.strike(loop, Strike(0.0, kind, 3))
     assert actor.told == [order] and killed == []
-    assert killer.done == {kind: 1} and len(notes) == 1
+    assert killer.done == {kind: 1} and len(loop.notes) == 1
 
 
 def test_workers_and_ranks_are_killed(tmp_path: Path, killed: list[Any]) -> None:
-    actor, rank, (killer, _) = FakeActor(), FakeActor(), _killer()
+    actor, rank, killer = FakeActor(), FakeActor(), _killer()
     loop = _loop(make_store(str(tmp_path), ()), FakePool(spot=actor), (rank,))
     for kind in (FaultKind.WORKER, FaultKind.RANK):
         killer.strike(loop, Strike(0.0, kind, 3))
@@ -109,13 +157,14 @@ def test_workers_and_ranks_are_killed(tmp_path: Path, killed: list[Any]) -> None
 
 
 def test_a_rollout_node_is_killed_and_never_the_drivers_or_the_heads(tmp_path: Path, killed: list[Any]) -> None:
-    head, spot, (killer, notes) = FakeActor(), FakeActor(), _killer()
+    head, spot, killer = FakeActor(), FakeActor(), _killer()
     store = make_store(str(tmp_path), ())
     for draw in range(4):
         killer.strike(_loop(store, FakePool(head=head, spot=spot)), Strike(0.0, FaultKind.NODE, draw))
     assert (head.told, spot.told) == ([], [kill_node] * 4)
-    killer.strike(_loop(store, FakePool(head=head)), Strike(0.0, FaultKind.NODE, 0))
-    assert head.told == [] and len(notes) == 4
+    with pytest.raises(NothingToBreak, match="no node but the driver's and the head's"):
+        killer.strike(_loop(store, FakePool(head=head)), Strike(0.0, FaultKind.NODE, 0))
+    assert head.told == []
 
 
 def test_a_node_is_killed_through_the_raylet_that_started_the_worker_and_nothing_else_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -142,7 +191,7 @@ def test_a_lost_object_is_lost_once_and_looks_like_one_that_went_with_its_node(m
 
 def test_the_driver_is_killed_only_once_it_has_written_a_checkpoint_of_its_own(tmp_path: Path) -> None:
     ends = list[str]()
-    killer, _ = _killer((FaultKind.DRIVER,), lambda: ends.append("killed"))
+    killer = _killer((FaultKind.DRIVER,), lambda: ends.append("killed"))
     store = make_store(str(tmp_path), (1,))
     strike = Strike(0.0, FaultKind.DRIVER, 0)
 
@@ -152,20 +201,15 @@ def test_the_driver_is_killed_only_once_it_has_written_a_checkpoint_of_its_own(t
         running.cancel()
 
     asyncio.run(main())
-    killer.strike(_loop(store), strike)
+    with pytest.raises(NothingToBreak, match="no checkpoint was written"):
+        killer.strike(_loop(store), strike)
     assert ends == []
     killer.strike(_loop(make_store(str(tmp_path), (2,))), strike)
     assert ends == ["killed"]
 
 
-def test_each_life_of_a_driver_has_its_own_faults() -> None:
-    first, second = (list(islice(ChaosPlan(3, 30.0, ALL, life).strikes(), 9)) for life in (0, 1))
-    assert first != second
-
-
 def test_a_disk_is_full_once_and_never_for_the_runs_result(tmp_path: Path) -> None:
-    killer, _ = _killer()
-    store = make_store(str(tmp_path), (1,))
+    killer, store = _killer(), make_store(str(tmp_path), (1,))
     killer.strike(_loop(store, rounds=2), Strike(0.0, FaultKind.DISK, 0))
     with pytest.raises(OSError, match="No space left"):
         store.update(_state(1), MARKS)
@@ -177,31 +221,29 @@ def test_a_disk_is_full_once_and_never_for_the_runs_result(tmp_path: Path) -> No
 def test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_run(tmp_path: Path) -> None:
     notes = list[str]()
     store = make_store(str(tmp_path), (1,))
-    run_of_three = Config.model_validate({"rollout": {"rounds": 3}})
 
-    def loop_after(rounds: int) -> Any:
-        _killer()[0].strike(_loop(store, rounds=9), Strike(0.0, FaultKind.DISK, 0))
-        book, progress = SimpleNamespace(rounds_done=rounds), SimpleNamespace(note=notes.append)
-        teacher = SimpleNamespace(save=_save_learner)
-        own = {"store": store, "_state": partial(_state, rounds), "_fingerprint": MARKS, "teacher": teacher}
-        return SimpleNamespace(book=book, _progress=progress, _config=run_of_three, **own)
+    def saver_after(rounds: int) -> Saver:
+        _killer().strike(_loop(store, rounds=9), Strike(0.0, FaultKind.DISK, 0))
+        book: Any = SimpleNamespace(rounds_done=rounds, rounds_planned=3, state=lambda extra: _state(rounds))
+        teacher: Any = SimpleNamespace(save=_save_learner)
+        return Saver(store, book, teacher, MARKS, dict, notes.append)
 
-    asyncio.run(OnlineLoop._save_checkpoint(loop_after(2)))
+    asyncio.run(saver_after(2).checkpoint())
     assert "no checkpoint after round 2: OSError: [Errno 28] No space left" in notes[0]
     state = store.newest(MARKS, notes.append)
     assert state is not None and state.rounds_done == 1
     with pytest.raises(OSError, match="No space left"):
-        asyncio.run(OnlineLoop._save_checkpoint(loop_after(3)))
+        asyncio.run(saver_after(3).checkpoint())
 
 
-def test_a_torn_weight_file_is_passed_over_and_an_older_checkpoint_is_always_left(tmp_path: Path) -> None:
-    store, (killer, notes) = make_store(str(tmp_path), (1, 2)), _killer()
-    killer.strike(_loop(store), Strike(0.0, FaultKind.TORN, 5))
-    assert "of checkpoint 2 cut short" in notes[0]
+def test_a_torn_weight_file_is_passed_over_and_an_older_checkpoint_is_always_left(tmp_path: Path, killed: list[Any]) -> None:
+    store, killer, ranks = make_store(str(tmp_path), (1, 2)), _killer(), (FakeActor(),)
+    killer.strike(_loop(store, ranks=ranks), Strike(0.0, FaultKind.TORN, 5))
+    assert "of checkpoint 2 cut short" in killer.tally.faults[0].victim and killed == list(ranks)
     state = store.newest(MARKS, lambda text: None)
     assert state is not None and state.rounds_done == 1
-    killer.strike(_loop(make_store(str(tmp_path / "one"), (1,))), Strike(0.0, FaultKind.TORN, 5))
-    assert len(notes) == 1
+    with pytest.raises(NothingToBreak, match="1 complete checkpoints"):
+        killer.strike(_loop(make_store(str(tmp_path / "one"), (1,)), ranks=ranks), Strike(0.0, FaultKind.TORN, 5))
 
 
 @pytest.mark.slow
@@ -214,7 +256,7 @@ def test_a_run_under_fire_ends_with_every_admission_accounted_for(cluster: None,
             "recovery": tiny_config.recovery.model_copy(update={"stall_s": 20.0, "learner_restarts": 9}),
         }
     )
-    killer = Killer(ChaosPlan(5, 8.0, tuple(kind for kind in ALL if kind not in (FaultKind.NODE, FaultKind.DRIVER))), lambda text: None)
+    killer = Killer(ChaosPlan(5, 8.0, tuple(kind for kind in ALL if kind not in (FaultKind.NODE, FaultKind.DRIVER))))
     folder = RunFolder(config.run.root, "under-fire")
     summary = asyncio.run(run(config, FakeSource(9), FakeSource(5, "held"), BrightnessJudge(), folder, beside=killer.run))
     products = summary.products

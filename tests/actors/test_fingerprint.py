@@ -23,7 +23,6 @@ def test_the_same_run_has_no_difference() -> None:
         "world.seed=3",
         "world.judge=false",
         "reward.kind=random",
-        "reward.margin=0.5",
         "renderer.steps=9",
         "imaging.size=256",
         "evaluation.products=7",
@@ -31,8 +30,6 @@ def test_the_same_run_has_no_difference() -> None:
         "rollout.shard_size=4",
         "rollout.max_staleness=1",
         "policy.temperature=0.5",
-        "objective=dpo",
-        "learner.world_size=2",
     ],
 )
 def test_a_run_that_would_go_on_otherwise_is_told_apart_by_key(override: str) -> None:
@@ -47,7 +44,19 @@ def test_other_products_are_told_apart() -> None:
 
 
 def test_what_only_decides_how_it_runs_may_change() -> None:
-    elsewhere = load_config(None, ["pools.renderer.workers=5", "rollout.max_attempts=9", "run.name=other", "cluster.num_cpus=2"])
+    elsewhere = load_config(
+        None,
+        [
+            "learner.world_size=2",
+            "rollout.rounds=9",
+            "objective=dpo",
+            "reward.judge.timeout_s=9",
+            "pools.renderer.workers=5",
+            "rollout.max_attempts=9",
+            "run.name=other",
+            "cluster.num_cpus=2",
+        ],
+    )
     assert first_difference(WRITTEN, run_fingerprint(elsewhere, PRODUCTS, PRODUCTS[:1])) == ""
 
 

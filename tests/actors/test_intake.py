@@ -10,7 +10,7 @@ from typing import Any
 from actors.buffer import PreferenceBuffer
 from actors.intake import Intake
 from actors.pipeline import RolledOut, ShardPoisoned
-from actors.pool import WorkerLost
+from actors.pooled import WorkerLost
 from actors.replies import PolicyReply, RenderReply, ScoreReply
 from actors.shards import Shard, make_shards
 from caig_rl.evaluation.ledger import Ledger

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.isolation import MAX_TRIALS, Isolated, roll_out_or_isolate
 from actors.pipeline import ShardPoisoned
-from actors.pool import WorkerLost
+from actors.pooled import WorkerLost
 from actors.shards import Shard, make_shards
 from caig_rl.types import Product
 

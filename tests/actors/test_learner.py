@@ -91,6 +91,34 @@ def test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one(cluster: None,
     asyncio.run(main())
 
 
+def test_a_checkpoint_of_one_rank_goes_on_with_two(cluster: None, config: Config, tmp_path: Path) -> None:
+    """A run that is gone on with where there is more room (`learner.world_size` may change with a resume)."""
+    url, version = str(tmp_path / "checkpoint"), PolicyVersion(0, 1)
+    alone = config.model_copy(update={"learner": config.learner.model_copy(update={"world_size": 1})})
+
+    async def one(settings: Config, load: bool) -> tuple[str, float]:
+        group = LearnerGroup(settings)
+        try:
+            await group.start(8)
+            if load:
+                await group.load(url)
+            else:
+                await _taught(group)
+                await group.save(url)
+            before = (await group.publish(version)).sha256
+            return before, (await _taught(group)).loss
+        finally:
+            group.close()
+
+    async def main() -> None:
+        (before, loss), (found, gone_on) = await one(alone, load=False), await one(config, load=True)
+        assert found == before
+        # The second step is right only where Adam's moments came along.
+        assert gone_on == pytest.approx(loss, rel=1e-4)
+
+    asyncio.run(main())
+
+
 def test_a_frozen_rank_is_lost_and_the_group_formed_anew(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped, not killed: Ray has no word of it, and only its steps fail to come."""
     monkeypatch.setattr("actors.learner.LearnerRank", FakeRank)

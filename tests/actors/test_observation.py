@@ -8,6 +8,7 @@ from actors.progress import Silent
 from actors.telemetry import MemoryWatch, StageClock, Throughput
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.ledger import Ledger
+from caig_rl.evaluation.summary import FleetSummary
 from caig_rl.types import Admission, Outcome, PolicyVersion
 
 
@@ -23,7 +24,7 @@ def test_slots_outcomes_pools_and_staleness_are_those_of_the_parts():
     seen = observe(
         rounds_planned=5,
         rounds_done=2,
-        version=2,
+        version=PolicyVersion(1, 2),
         pipeline=RolloutPipeline(Config(), clock, throughput, Silent()),
         ranks=(0, 2),
         buffer=buffer,
@@ -32,6 +33,7 @@ def test_slots_outcomes_pools_and_staleness_are_those_of_the_parts():
         throughput=throughput,
         memory=MemoryWatch(),
         details=(),
+        fleet=FleetSummary(replaced={"policy": 3}, stuck={}, learner_restarts=1),
     )
     assert seen.slots == {"in_flight": 4, "ready": 0, "training": 0, "free": 2}
     assert seen.products == {"trained": 2, "failed": 1, "expired": 0, "tied": 0}
@@ -39,5 +41,6 @@ def test_slots_outcomes_pools_and_staleness_are_those_of_the_parts():
     assert (seen.pools["learner"].desired, seen.pools["learner"].ready) == (2, 0)
     assert (seen.pools["policy"].desired, seen.pools["policy"].ready) == (1, 0)
     assert seen.counts["images"] == 7 and seen.memory_bytes > 1e6
+    assert (seen.pools["learner"].replaced, seen.pools["policy"].replaced, seen.learner_restarts, seen.incarnation) == (1, 3, 1, 1)
     live = live_json(seen)
     assert live["staleness"] == {"0": 1, "1": 1}

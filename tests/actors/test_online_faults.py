@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,9 +12,10 @@ from ray.exceptions import ObjectLostError, RayTaskError
 
 from actors.online import OnlineLoop
 from actors.pipeline import RolledOut, ShardPoisoned
-from actors.pool import WorkerLost
+from actors.pooled import WorkerLost
 from actors.replies import ScoreReply
 from actors.reporting import RoundNotes
+from actors.saving import Saver
 from actors.shards import Shard
 from actors.telemetry import Throughput
 from caig_rl.config.schema import Config
@@ -49,10 +49,10 @@ def test_a_run_told_to_stop_on_a_full_disk_still_stops_well_and_keeps_the_checkp
         raise OSError("No space left on device")
 
     store.before_seal = full
-    own = {"store": store, "_state": partial(_state, 1), "_fingerprint": MARKS}
-    parts = {"book": SimpleNamespace(rounds_done=1), "record": SimpleNamespace(before="measured")}
-    loop: Any = SimpleNamespace(**own, **parts, _progress=SimpleNamespace(note=notes.append))
-    asyncio.run(OnlineLoop._save_round_under_way(loop))
+    teacher: Any = None
+    book: Any = SimpleNamespace(rounds_done=1, rounds_planned=3, state=lambda extra: _state(1))
+    saver = Saver(store, book, teacher, MARKS, dict, notes.append)
+    asyncio.run(saver.round_under_way(is_measured=True))
     assert "what round 2 did so far is lost: OSError: No space left on device" in notes[0]
     state = store.newest(MARKS, notes.append)
     assert state is not None and state.rounds_done == 1 and len(notes) == 1
@@ -71,7 +71,16 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
     async def notify() -> None:
         return
 
-    parts = {"pipeline": SimpleNamespace(rollout=rollout), "record": SimpleNamespace(throughput=Throughput()), "book": book}
+    told = list[tuple[str, ...]]()
+
+    def tell(*event: str, detail: str) -> None:
+        told.append(event)
+
+    parts = {
+        "pipeline": SimpleNamespace(rollout=rollout),
+        "record": SimpleNamespace(throughput=Throughput(), tell=tell),
+        "book": book,
+    }
     loop: Any = SimpleNamespace(**parts, _source=None, _config=Config(), _judge=None, _notify=notify)
 
     async def main() -> None:
@@ -79,5 +88,5 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
             await OnlineLoop._roll_out(loop, 0, shard, group)
 
     asyncio.run(main())
-    assert book.ledger.counts()["failed"] == {"poison": 1}
+    assert book.ledger.counts()["failed"] == {"poison": 1} and told == [("poison", "render")]
     assert [pair.admission for pair in book.buffer.ready()] == [shard.admissions[0]]

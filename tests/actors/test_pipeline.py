@@ -11,7 +11,8 @@ import ray
 from ray.exceptions import ObjectLostError, RayTaskError
 
 from actors.pipeline import RolledOut, RolloutPipeline, ShardPoisoned
-from actors.pool import Reply, WorkerLost
+from actors.pool import Reply
+from actors.pooled import WorkerLost
 from actors.progress import Silent
 from actors.replies import PolicyReply, RenderReply, ScoreReply
 from actors.shards import make_shards

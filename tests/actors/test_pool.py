@@ -16,7 +16,8 @@ import ray
 from ray.exceptions import RayActorError, RayTaskError
 
 from actors.health import Patience
-from actors.pool import PoolError, WorkerLost, WorkerPool
+from actors.pool import PoolError, WorkerPool
+from actors.pooled import WorkerLost
 from tests.actors.fake_worker import FakeWorker
 
 
@@ -63,7 +64,14 @@ def test_a_dead_worker_is_replaced_and_its_call_reported_lost(cluster: None, tmp
         reply = await pool.call("double", 4)
         assert (reply.meta[0], reply.worker) == (8, "fake-1")
 
-    assert _with_pool(tmp_path, body).replaced == 1
+    told = list[tuple[str, ...]]()
+
+    def tell(*event: str, detail: str = "", seconds: float | None = None) -> None:
+        told.append(event[:3])
+        assert seconds is None or seconds > 0.0
+
+    assert _with_pool(tmp_path, body, tell=tell).replaced == 1
+    assert told == [("lost", "fake", "died"), ("replaced", "fake")]
 
 
 def test_a_worker_that_holds_work_without_progress_is_replaced_and_its_call_reported_lost(cluster: None, tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ class Run:
         self.config: Config = load_config(None, [*SIZES, *settings])
         self.folder = RunFolder(str(root), "run")
         self.book = RunBook(self.config, PRODUCTS, Ledger(), PairJournal(self.folder))
-        record = RunRecord(self.config, KnownFacts())
+        record = RunRecord(self.config, KnownFacts(), self.folder)
         self.fleet = record.fleet = Fleet({}, self.config.pools, lambda text: None)
         self.store = CheckpointStore(self.folder, 5)
         parts: Any = (self.config, self.book, record, self.store, self.folder, pipeline, None, Silent())

@@ -15,6 +15,7 @@ import ray.autoscaler
 import yaml
 from packaging.utils import canonicalize_name
 
+from actors.capacity import Node, needs, refuse
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.sizing import PlacementError, place
@@ -100,6 +101,16 @@ def test_the_jobs_command_is_one_that_our_command_line_takes_and_its_labels_are_
     labels = [group["labels"]["role"] for group in groups(CLUSTER / "kuberay" / "rayjob.yaml").values()]
     wanted = [config.learner.node_labels, *(getattr(config.pools, name).node_labels for name in ("policy", "renderer", "scorer"))]
     assert {entry["role"] for entry in wanted} == set(labels)
+
+
+def test_the_demos_job_runs_where_its_one_pod_has_room_for_it():
+    spec = load(CLUSTER / "kuberay" / "rayjob-demo.yaml")["spec"]
+    words = shlex.split(spec["entrypoint"])
+    assert words[:4] == ["python", "-m", "caig_rl.cli", "train"]
+    config = load_config(REPOSITORY / words[4].removeprefix("/opt/caig-rl/"), words[5:])
+    (container,) = spec["rayClusterSpec"]["headGroupSpec"]["template"]["spec"]["containers"]
+    refuse(needs(config), [Node({"CPU": float(container["resources"]["limits"]["cpu"])})])
+    assert config.policy.model == config.renderer.model == config.reward.model == "nano" and not config.catalog.path
 
 
 def rayjob_config() -> Config:

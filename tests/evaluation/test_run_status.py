@@ -1,6 +1,7 @@
 """How a run stands, by its folder."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ from caig_rl.cli import app
 from caig_rl.errors import UserError
 from caig_rl.evaluation.ledger import Ledger
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_lock import held
 from caig_rl.evaluation.run_status import read_status
 from caig_rl.types import Admission, Outcome
 
@@ -62,6 +64,18 @@ def test_a_run_that_stopped_writing_is_called_silent(folder: RunFolder):
     assert read_status(folder, now=1005.0).state == "starting"
     silent = read_status(folder, now=1500.0)
     assert (silent.state, silent.silent_s) == ("silent", 500.0)
+
+
+def test_a_run_whose_driver_died_while_it_started_is_called_gone_and_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Before it had written its config; while it lives, it is starting."""
+    monkeypatch.setenv("COLUMNS", "200")
+    folder = RunFolder(str(tmp_path), "job")
+    folder.prepare()
+    with held(folder):
+        assert read_status(folder).state == "starting"
+    assert read_status(folder).state == "gone"
+    result = CliRunner().invoke(app, ["status", folder.url, "--once"])
+    assert f"pid {os.getpid()}" in result.stdout and "is gone; go on by the same command with --resume-if-any" in result.stdout
 
 
 def test_the_last_failures_are_the_newest_rows_of_the_ledger(folder: RunFolder):

@@ -14,7 +14,7 @@ from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.engine import gathered_copy, init_group
 from caig_rl.learning.reward_task import RewardTask
-from caig_rl.learning.trainer import Trainer
+from caig_rl.learning.trainer import Trainer, check_trained
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward import RewardScorer
 from caig_rl.models.reward_loading import load_reward
@@ -99,6 +99,25 @@ def test_a_new_scorer_says_nothing_of_any_creative(backbone: Path):
     model = make_trainer(backbone, "scorer").engine.module.model
     creatives = [np.full((64, 64, 3), value, np.uint8) for value in (0, 255)]
     assert model.score([Product("p", "mug", "kitchen")] * 2, creatives).tolist() == [0.0, 0.0]
+
+
+def test_a_trained_model_goes_on_head_and_all_and_stays_the_best_where_no_epoch_is(backbone: Path, tmp_path: Path):
+    first = make_trainer(backbone, "scorer")
+    train(first, 3, 64)
+    first.export(tmp_path)
+    again = make_trainer(tmp_path, "scorer", start_from=str(tmp_path), lr=0.1, epochs=1)
+    kept, losses = list[int](), list[float]()
+
+    def keep() -> None:
+        kept.append(again.progress.epoch)
+        losses.append(again.progress.validation_loss)
+
+    epoch, validation = make_groups(64, range(48)), make_groups(64, range(48, 70))
+    progress = again.run(lambda number: epoch, lambda: validation, keep, begins_trained=True)
+    assert losses == [pytest.approx(first.progress.validation_loss, rel=1e-3)]
+    # At that rate the epoch could only do harm.
+    assert (kept, progress.epoch, progress.best_epoch) == ([0], 1, 0) and not progress.validation_loss < progress.best_loss
+    check_trained(progress)
 
 
 def test_a_scorers_validation_batch_takes_one_forward_pass_and_measures_its_training_loss(backbone: Path):

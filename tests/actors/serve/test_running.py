@@ -1,14 +1,20 @@
 """How a command finds the running service."""
 
+import logging
 import socket
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import ray
+from ray.serve.schema import ApplicationStatus, DeploymentStatus
 
-from actors.serve.running import SERVICE_FILE, _noted, check_free, check_listening, connected, one_sentence, run_service
+from actors.serve import running
+from actors.serve.plan import NAME
+from actors.serve.running import SERVICE_FILE, _noted, check_free, check_listening, connected, deploy, one_sentence, run_service
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
+from caig_rl.serving.arms import Routing
 from caig_rl.serving.lock import only_service
 
 
@@ -88,3 +94,16 @@ def test_of_a_traceback_only_what_the_error_says_is_told():
     assert one_sentence(FAILED).endswith("ModelFolderError: renderer model 'x': there is no folder x; give the folder of a renderer model")
     assert one_sentence(FAILED).startswith("caig_rl.errors.ModelFolderError")
     assert one_sentence("Deploying app 'caig-rl' failed:\n  no room") == "Deploying app 'caig-rl' failed: no room"
+
+
+def test_a_service_that_finds_no_room_says_so_meanwhile_and_at_the_end(monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture):
+    states = {"Ingress": DeploymentStatus.HEALTHY, "Policy": DeploymentStatus.UPDATING}
+    deployments = {name: SimpleNamespace(status=state, message="") for name, state in states.items()}
+    application = SimpleNamespace(status=ApplicationStatus.DEPLOYING, message="", deployments=deployments)
+    monkeypatch.setattr(running, "_get_global_client", lambda: SimpleNamespace(deploy_apps=lambda plan: None))
+    monkeypatch.setattr(running.serve, "status", lambda: SimpleNamespace(applications={NAME: application}))
+    monkeypatch.setattr(running, "resources_in_words", lambda: "the cluster has 2 CPUs (0 free)")
+    with caplog.at_level(logging.WARNING), pytest.raises(UserError, match=r"it lacks Policy of the service; the cluster has 2 CPUs"):
+        deploy(Config().model_dump(mode="json"), Routing("base"), timeout_s=1.0, note_s=0.1)
+    assert len(caplog.messages) >= 2
+    assert caplog.messages[0].endswith("s for Policy of the service; the cluster has 2 CPUs (0 free)")

@@ -1,0 +1,13 @@
+"""Imported before everything else of the command line, for its effect: a run that is told to end while modules load ends as it should."""
+
+from __future__ import annotations
+
+import sys
+
+from actors.early_stop import STOPS
+
+RUNS = ("train", "chaos")
+"""The commands that a job controller starts, and starts again on exit code 75."""
+
+if next((word for word in sys.argv[1:] if not word.startswith("-")), "") in RUNS:
+    STOPS.begin()
