@@ -72,13 +72,15 @@ def run_online(
                 refuse_what_the_cluster_lacks(config)
                 loop = _run_watched(config, source, evaluation, judge, folder, resume, progress, stop, beside, asked)
                 summary = asyncio.run(loop)
-        report = write_report(folder)
+        # A resumed run that was stopped while it started may have said nothing yet, in no life.
+        report = write_report(folder) if folder.exists("summary.json") else None
     head = headline(summary)
     console.print(f"\n[bold]{head.claim}[/] {head.certainty}\n{head.detail}", highlight=False, soft_wrap=True)
     for name in ("summary.json", "metrics.jsonl", "ledger.parquet", "samples"):
         if folder.exists(name):
             console.print(f"  {folder.path(name)}", highlight=False, soft_wrap=True)
-    console.print(f"report: {report}", highlight=False, soft_wrap=True)
+    if report is not None:
+        console.print(f"report: {report}", highlight=False, soft_wrap=True)
     return summary
 
 
@@ -155,12 +157,13 @@ def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, j
     with RichProgress(console) as progress:
         progress.phase("starting Ray", 0)
         with ray_cluster(config.cluster):
-            before, after, ceilings = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
+            rounds, before, after, ceilings = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
     comparison = compare_on_shared_products(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)
     ceiling = mean_ceiling(ceilings, set(before.evaluated.product_ids) & set(after.evaluated.product_ids))
     ctr, relevance = comparison.ctr_summary(ceiling), comparison.relevance_summary()
     assert ctr is not None and relevance is not None, "a judge measured both policies"
     again = MeasuredAgain(
+        rounds=rounds,
         products=comparison.num_products,
         prompts_per_product=config.evaluation.prompts_per_product,
         ctr=ctr,
@@ -177,7 +180,8 @@ def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, j
 
 async def _measure_both(
     config: Config, folder: RunFolder, source: ProductSource, judge: Judge, progress: RichProgress
-) -> tuple[MeasuredPolicy, MeasuredPolicy, dict[str, float]]:
+) -> tuple[int, MeasuredPolicy, MeasuredPolicy, dict[str, float]]:
+    """Rounds done by the final policy, the initial one, the final one, and the best CTR of each product."""
     state = CheckpointStore(folder, config.learner.keep_checkpoints).newest(weights_fingerprint(config), progress.note)
     if state is None:
         raise CheckpointError(f"no complete checkpoint in {folder.path('checkpoints')}: go on with the run by train --resume first.")
@@ -194,7 +198,7 @@ async def _measure_both(
         await learner.load(folder.checkpoint_path(state.rounds_done))
         await pipeline.go_live(await learner.publish(state.version))
         progress.phase("measuring the final policy", len(measure.products))
-        return before, await measure.measure(pipeline, "after"), ceilings
+        return state.rounds_done, before, await measure.measure(pipeline, "after"), ceilings
     finally:
         learner.close()
         await pipeline.close()

@@ -9,9 +9,9 @@ from actors.checkpoint import CheckpointStore
 from caig_rl.config.changes import ROUNDS, Change, changes_between, refuse_changes
 from caig_rl.config.load import load_config_text
 from caig_rl.config.schema import Config
-from caig_rl.errors import CheckpointError
+from caig_rl.errors import CheckpointError, UserError
 from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.summary import read_summary
+from caig_rl.evaluation.summary import RunSummary, read_summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +47,16 @@ def look_at(config: Config, folder: RunFolder, asked: Collection[str] = ()) -> R
         return Resumption(None, (), is_done=False)
     changes = _changes(config, folder)
     refuse_changes(changes, asked)
-    summary = read_summary(folder) if folder.exists("summary.json") else None
+    summary = _summary(folder)
     is_done = summary is not None and summary.status == "done" and config.rollout.rounds <= summary.rounds
     return Resumption(step, tuple(changes), is_done)
+
+
+def _summary(folder: RunFolder) -> RunSummary | None:
+    try:
+        return read_summary(folder) if folder.exists("summary.json") else None
+    except UserError:  # damaged: the checkpoint has all that it says, and the run writes it anew
+        return None
 
 
 def _changes(config: Config, folder: RunFolder) -> list[Change]:
@@ -62,8 +69,8 @@ def _changes(config: Config, folder: RunFolder) -> list[Change]:
 
 
 def _refuse_lost_checkpoints(folder: RunFolder) -> None:
-    done = read_summary(folder).rounds if folder.exists("summary.json") else 0
-    done = max(done, len(folder.read_metrics()))
+    summary = _summary(folder)
+    done = max(0 if summary is None else summary.rounds, len(folder.read_metrics()))
     if done:
         raise CheckpointError(
             f"{folder.url} has done {done} round(s), but no complete checkpoint is in {folder.path('checkpoints')}. Put that folder back, "

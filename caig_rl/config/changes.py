@@ -13,6 +13,7 @@ from caig_rl.errors import ConfigError
 FREE = (
     "run.name",
     "run.root",
+    "run.stop_grace_s",
     "clicks",
     "pretrain",
     "serve",
@@ -62,6 +63,7 @@ ON_REQUEST = (
     "learner.pc_weight",
     "learner.nll_weight",
     "reward.margin",
+    "reward.batch_size",
     "renderer.batch_size",
     "policy.max_model_len",
     "policy.trust_remote_code",

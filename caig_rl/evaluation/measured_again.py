@@ -17,6 +17,8 @@ class MeasuredAgain(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
+    rounds: int | None = None
+    """Rounds done by the final policy, which may be that of a run under way; None in files of earlier versions."""
     products: int
     prompts_per_product: int
     ctr: CtrSummary
@@ -36,9 +38,9 @@ def read_measured_again(folder: RunFolder) -> MeasuredAgain | None:
 
 
 def with_better_measurement(summary: RunSummary, again: MeasuredAgain | None) -> RunSummary:
-    """`summary` with the CTR and relevance of the measurement on more products."""
+    """`summary` with the CTR and relevance of the measurement on more products, where that is of the policy the run ended with."""
     own = summary.evaluation
-    if again is None or own is None or again.products <= own.products:
+    if again is None or own is None or again.products <= own.products or again.rounds not in (None, summary.rounds):
         return summary
     evaluation = EvaluationSummary(products=again.products, prompts_per_product=again.prompts_per_product, held_out=own.held_out)
     return summary.model_copy(update={"ctr": again.ctr, "relevance": again.relevance, "evaluation": evaluation})

@@ -79,9 +79,9 @@ def driver_is_alive(folder: RunFolder, driver: Driver, now: float | None = None)
 
 
 def refuse_where_driven(folder: RunFolder) -> None:
-    """Leaves no trace. Raises RunTaken where another driver is alive."""
+    """Leaves no trace. Raises RunTaken where another driver holds the lock; of a lease only `held` can tell whether it is a dead driver's."""
     driver = last_driver(folder)
-    if folder.lock is None and driver is not None and driver_is_alive(folder, driver):
+    if folder.lock is None and driver is not None and not driver.is_lease and driver_is_alive(folder, driver):
         raise _taken(folder, driver)
 
 
@@ -146,10 +146,10 @@ class RunLock:
             self._write_lease(replace(self._me, renewed=self._clock()))
 
     async def until_lost(self) -> None:
-        """Returns never; raises LeaseLost within some seconds of the loss."""
-        while True:
-            self.check()
+        """Returns never; raises LeaseLost soon after a renewal found the lease in other hands. A store that is away is no loss."""
+        while not self._lost:
             await asyncio.sleep(1.0)
+        raise LeaseLost(self._lost)
 
     def release(self) -> None:
         """Let the next driver in. `driver.json` stays on local disks: to unlink a locked file would let two in."""
@@ -203,7 +203,11 @@ class RunLock:
         if first is None or not driver_is_alive(self._folder, first, self._clock()):
             return
         logger.warning("%s has a driver (%s): waiting to see whether it is alive, %.0f s at most", self._shown.url, first, DEAD_S)
+        # By this clock alone: the last driver's may have been ahead, and its lease seem alive for as long.
+        until = self._clock() + DEAD_S
         while (found := last_driver(self._folder)) is not None and driver_is_alive(self._folder, found, self._clock()):
+            if self._clock() >= until:
+                return
             if (found.token, found.renewed) != (first.token, first.renewed):
                 raise _taken(self._shown, found)
             self._sleep(1.0)
@@ -212,7 +216,8 @@ class RunLock:
         while not self._ended.wait(RENEW_S) and not self._lost:
             try:
                 self.renew()
-            except OSError as error:  # a store that is away for a minute; `check` asks again before anything is written after DEAD_S
+            # Whatever the store's client raises while it is away for a minute; `check` asks again before anything is written after DEAD_S.
+            except Exception as error:
                 logger.warning("the lease of %s could not be renewed: %s", self._shown.url, error)
 
     def _write_lease(self, lease: Driver) -> None:
