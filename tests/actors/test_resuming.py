@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import time
 from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +22,7 @@ from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError, ConfigError
 from caig_rl.evaluation.config_history import write_run_config
-from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_folder import DRIVER_FILE, RunFolder
 from caig_rl.evaluation.run_lock import LeaseLost, RunTaken, held
 from caig_rl.evaluation.summary import RunSummary, write_summary
 from tests.actors.fake_fleet import LightSource
@@ -70,6 +71,22 @@ def test_at_the_end_only_files_that_are_there_are_listed(tmp_path: Path, monkeyp
     assert "run/summary.json" in text and "metrics.jsonl" not in text and "samples" not in text
 
 
+def test_a_resume_that_is_stopped_before_any_life_has_said_a_word_still_ends_as_stopped(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config, said = settings(tmp_path), Console(file=io.StringIO(), width=400)
+    RunFolder(str(tmp_path), "run").write_text("config.yaml", "of a life that was killed while it started")
+
+    async def stopped_while_it_starts(*arguments: object) -> RunSummary:
+        return RunSummary.model_validate(make_summary_values(status="stopped", rounds=0))
+
+    monkeypatch.setattr(launch, "ray_cluster", lambda cluster: nullcontext())
+    monkeypatch.setattr(launch, "refuse_what_the_cluster_lacks", lambda config: None)
+    monkeypatch.setattr(launch, "_run_watched", stopped_while_it_starts)
+    assert launch.run_online(config, LightSource(3), LightSource(2), None, resume=True, console=said).status == "stopped"
+    assert "report" not in said.file.getvalue()  # type: ignore[attr-defined]
+
+
 def test_a_loop_that_loses_its_folder_ends_and_writes_nothing() -> None:
     class Lost:
         def check(self) -> None:
@@ -90,6 +107,21 @@ def test_a_loop_that_loses_its_folder_ends_and_writes_nothing() -> None:
     with pytest.raises(LeaseLost):
         asyncio.run(loop.run(resume=False))
     assert not loop._folder.exists("summary.json")
+
+
+@pytest.mark.parametrize("text", ["{", "{}", "\0\0"])
+def test_a_damaged_summary_keeps_no_run_from_going_on(text: str, tmp_path: Path) -> None:
+    config, folder = begun(tmp_path)
+    folder.write_text("summary.json", text)
+    assert look_at(config, folder).words == "goes on after round 3"
+
+
+def test_a_driver_that_was_killed_a_moment_ago_does_not_refuse_the_next_by_its_lease(tmp_path: Path) -> None:
+    config, folder = begun(tmp_path, "stopped", 2)
+    now = time.time()
+    folder.write_text(DRIVER_FILE, json.dumps({"host": "far", "pid": 1, "since": now, "renewed": now, "token": "theirs", "is_lease": True}))
+    found = refuse_before_ray(config, LightSource(3), folder, resume=True)
+    assert found is not None and found.step == 2
 
 
 def test_with_more_rounds_a_run_that_was_done_goes_on(tmp_path: Path) -> None:

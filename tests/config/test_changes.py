@@ -29,13 +29,14 @@ def test_every_key_of_the_lists_is_one() -> None:
         "rollout.rounds=7",
         "reward.judge.timeout_s=9",
         "learner.world_size=2",
+        "run.stop_grace_s=60",
     ],
 )
 def test_what_only_decides_how_it_runs_is_taken(override: str) -> None:
     check(override)
 
 
-@pytest.mark.parametrize("override", ["learner.lr=0.5", "learner.beta=0.7", "objective=dpo"])
+@pytest.mark.parametrize("override", ["learner.lr=0.5", "learner.beta=0.7", "objective=dpo", "reward.batch_size=8"])
 def test_what_decides_what_is_learned_is_taken_by_request_only(override: str) -> None:
     key = override.split("=")[0]
     with pytest.raises(ConfigError, match=rf"{key}: .* -> .*--change {key}"):

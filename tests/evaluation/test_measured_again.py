@@ -14,9 +14,9 @@ from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.summary import RunSummary
 
 
-def measured(products: int) -> MeasuredAgain:
+def measured(products: int, rounds: int | None = None) -> MeasuredAgain:
     ctr = {"initial": 0.02, "final": 0.025, "lift": 0.25, "ci95": [0.11, 0.39], "ceiling": 0.04}
-    values = {"products": products, "prompts_per_product": 2, "ctr": ctr, "relevance": {"initial": 0.6, "final": 0.7}}
+    values = {"rounds": rounds, "products": products, "prompts_per_product": 2, "ctr": ctr, "relevance": {"initial": 0.6, "final": 0.7}}
     return MeasuredAgain.model_validate(values | {"initial": {}, "final": {}})
 
 
@@ -33,6 +33,12 @@ def test_a_measurement_on_fewer_products_changes_nothing(summary_values: Callabl
     summary = RunSummary.model_validate(summary_values())
     assert with_better_measurement(summary, measured(1)) is summary
     assert with_better_measurement(summary, None) is summary
+
+
+def test_a_measurement_of_a_policy_that_the_run_went_on_from_changes_nothing(summary_values: Callable[..., dict[str, Any]]) -> None:
+    summary = RunSummary.model_validate(summary_values(rounds=6))
+    assert with_better_measurement(summary, measured(960, rounds=3)) is summary
+    assert with_better_measurement(summary, measured(960, rounds=6)).evaluation != summary.evaluation
 
 
 def test_a_damaged_measurement_is_named(run_folder: RunFolder) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import fcntl
 import json
@@ -10,14 +11,17 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fsspec
 import pytest
 
+from caig_rl.evaluation import run_lock
 from caig_rl.evaluation.run_folder import DRIVER_FILE, RunFolder
-from caig_rl.evaluation.run_lock import DEAD_S, LeaseLost, RunTaken, driver_is_alive, held, last_driver, refuse_where_driven
+from caig_rl.evaluation.run_lock import DEAD_S, SETTLE_S, LeaseLost, RunTaken, driver_is_alive, held, last_driver, refuse_where_driven
 
 HOLD = """
 import sys, time
@@ -110,6 +114,18 @@ def test_a_lease_that_is_renewed_while_watched_refuses_and_one_that_is_not_is_ta
     assert not remote.exists(DRIVER_FILE), "the next driver need not wait"
 
 
+def test_only_who_waits_can_tell_whether_a_lease_is_a_dead_drivers(remote: RunFolder) -> None:
+    lease_of_another(remote, time.time())
+    refuse_where_driven(remote)
+
+
+def test_a_dead_drivers_clock_that_was_ahead_keeps_nobody_waiting_for_longer(remote: RunFolder) -> None:
+    lease_of_another(remote, 1000.0 + 24 * 3600)
+    clock = Clock()
+    with held(remote, clock.time, clock.sleep):
+        assert clock.now <= 1000.0 + DEAD_S + SETTLE_S + 1
+
+
 def test_of_two_that_write_at_once_the_later_has_it(remote: RunFolder) -> None:
     clock = Clock(lambda: lease_of_another(remote, 1000.0))
     with pytest.raises(RunTaken, match="host far"), held(remote, clock.time, clock.sleep):
@@ -137,6 +153,30 @@ def test_after_a_long_standstill_the_lease_is_looked_at_before_the_next_write(re
         with pytest.raises(LeaseLost):
             remote.write_text("note", "theirs")
     assert remote.read_text("note") == "nobody took it meanwhile"
+
+
+def test_a_store_that_is_away_is_no_loss_and_is_asked_again(remote: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(run_lock, "RENEW_S", 0.01)
+    clock, is_back, asked_again = Clock(), threading.Event(), threading.Semaphore(0)
+    with held(remote, clock.time, clock.sleep) as lock:
+        read = lock._folder.read_if_there
+
+        def read_where_it_is_back(name: str) -> bytes | None:
+            asked_again.release()
+            if not is_back.is_set():
+                raise RuntimeError("the store is away, says its client")
+            return read(name)
+
+        monkeypatch.setattr(lock._folder, "read_if_there", read_where_it_is_back)
+        clock.now += DEAD_S + 1
+        with pytest.raises(TimeoutError):
+            asyncio.run(asyncio.wait_for(lock.until_lost(), 0.05))
+        assert all(asked_again.acquire(timeout=30) for _ in range(3))
+        with lock._turn:
+            lease_of_another(remote, clock.now)
+            is_back.set()
+        with pytest.raises(LeaseLost, match="host far, pid 7"):
+            asyncio.run(asyncio.wait_for(lock.until_lost(), 30))
 
 
 def test_where_a_disk_knows_no_locks_a_lease_stands_in(local: RunFolder, monkeypatch: pytest.MonkeyPatch) -> None:
