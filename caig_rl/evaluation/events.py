@@ -99,6 +99,7 @@ class EventLog:
         """The `count`-th event to the file. A disk that is full costs the run its record, until there is room for all of it."""
         try:
             if self._is_appendable:
+                self._folder.check_lock()
                 with Path(self._folder.path(EVENTS_FILE)).open("ab") as file:
                     file.write(_line(self.events[count - 1]))
             else:

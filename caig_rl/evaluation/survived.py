@@ -88,7 +88,8 @@ def survived_section(summary: RunSummary, events: Sequence[Event]) -> SurvivedSe
     if not events:
         return SurvivedSection("This run kept no record of what befell it; runs of this version do, in events.jsonl.")
     if all(event.kind in ("began", "ended") for event in events):
-        return SurvivedSection("Nothing happened: no worker was lost, no shard was issued twice, and one driver ran from beginning to end.")
+        so_far, to_where = ("", "from beginning to end") if summary.status == "done" else (" so far", "from the beginning")
+        return SurvivedSection(f"Nothing happened{so_far}: no worker was lost, no shard was issued twice, and one driver ran {to_where}.")
     at = _running_time(events)
     told = [(time, event) for time, event in zip(at, events, strict=True) if event.kind not in ("began", "replaced")]
     listing = [(duration(time), f"{_title(event.role)} {_what(event)}", _details(event)) for time, event in told]

@@ -12,6 +12,7 @@ from caig_rl.errors import UserError
 from caig_rl.evaluation.events import EVENTS_FILE, EventLog, read_events
 from caig_rl.evaluation.report import render_report
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.run_lock import LeaseLost
 from caig_rl.evaluation.summary import RunSummary
 from caig_rl.evaluation.survived import survived, survived_section
 
@@ -68,6 +69,25 @@ def test_a_full_disk_costs_the_run_nothing_and_the_record_is_whole_once_there_is
     assert [event.kind for event in read_events(run_folder)] == ["began", "lost"]
 
 
+def test_a_driver_that_lost_its_folder_appends_nothing(run_folder: RunFolder) -> None:
+    class Lost:
+        def check(self) -> None:
+            raise LeaseLost("it is another's")
+
+        async def until_lost(self) -> None:
+            self.check()
+
+    log = EventLog(run_folder)
+    log.tell("began", "driver")
+    log.close()
+    again = EventLog(run_folder)
+    again.tell("resumed", "driver", "died")
+    again._thread.submit(lambda: setattr(run_folder, "lock", Lost()))
+    again.tell("ended", "driver", "failed")
+    again.close()
+    assert [event.kind for event in read_events(run_folder)] == ["began", "resumed"]
+
+
 def test_counts_are_over_all_lives(run_folder: RunFolder) -> None:
     found = survived(eventful(run_folder).events)
     assert found.lost == {"learner": {"died": 1}, "renderer": {"died": 1, "hung": 1}}
@@ -95,7 +115,9 @@ def test_a_run_to_which_nothing_happened_says_so_in_one_line(run_folder: RunFold
     log.tell("ended", "driver", "done")
     log.close()
     section = survived_section(RunSummary.model_validate(summary_values()), log.events)
-    assert section.quiet.startswith("Nothing happened") and not section.svg
+    assert section.quiet.startswith("Nothing happened:") and section.quiet.endswith("from beginning to end.") and not section.svg
+    under_way = survived_section(RunSummary.model_validate(summary_values(status="running")), log.events[:1])
+    assert under_way.quiet.startswith("Nothing happened so far:") and "end" not in under_way.quiet
 
 
 @pytest.mark.parametrize("name", ["summary.json", "metrics.jsonl", "samples/gallery.json", "ledger.parquet", "config.yaml", EVENTS_FILE])
