@@ -2,7 +2,6 @@
 
 import json
 from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -15,8 +14,10 @@ from caig_rl.cli import app
 from caig_rl.cli.chaos import live_on
 from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.evaluation.summary import RunSummary
 from caig_rl.imaging.views import save_png
 from caig_rl.models.folders import resolve_model_folder
+from tests.evaluation.conftest import make_summary_values
 
 runner = CliRunner()
 
@@ -253,19 +254,22 @@ def test_reward_eval_without_pairs_says_what_to_run(tmp_path: Path):
     assert "caig-rl data pairs" in result.stderr
 
 
-def test_a_job_that_always_gives_the_same_command_starts_at_first_and_goes_on_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("command", ["train", "chaos"])
+def test_a_job_that_always_gives_the_same_command_starts_at_first_and_goes_on_later(
+    command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     asked: list[bool] = []
 
     def run_online(config, *sources, resume, console, **others):
         asked.append(resume)
         (tmp_path / "job").mkdir(exist_ok=True)
         (tmp_path / "job" / "config.yaml").write_text("begun, and cut short before any checkpoint")
-        return SimpleNamespace(status="done")
+        return RunSummary.model_validate(make_summary_values(status="stopped"))
 
     monkeypatch.setattr("actors.launch.run_online", run_online)
     for _ in range(2):
-        done = runner.invoke(app, ["train", f"run.root={tmp_path}", "run.name=job", "--resume-if-any"])
-        assert done.exit_code == 0, done.output
+        stopped = runner.invoke(app, [command, f"run.root={tmp_path}", "run.name=job", "--resume-if-any"])
+        assert stopped.exit_code == 75, stopped.output
     assert asked == [False, True]
 
 

@@ -45,6 +45,7 @@ def chaos(
         ),
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest complete checkpoint.")] = False,
+    resume_if_any: Annotated[bool, typer.Option("--resume-if-any", help="As --resume where the run has begun, else start.")] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     life: Annotated[int | None, typer.Option(min=0, hidden=True, help="Set by this command where it starts itself again.")] = None,
 ) -> None:
@@ -63,7 +64,7 @@ def chaos(
             STOPS.grace_s = settings.run.stop_grace_s + PASSING_ON_S
             # The driver cannot bring itself back: each of its lives is a process of its own.
             raise typer.Exit(live_on(start_life))
-        code = _one_life(settings, names, every, seed, resume, bool(life))
+        code = _one_life(settings, names, every, seed, resume, resume_if_any or bool(life))
     raise typer.Exit(code)
 
 
@@ -116,7 +117,7 @@ def _fitting(text: str | None, config: Config, every: float) -> tuple[FaultKind,
     return kinds
 
 
-def _one_life(settings: Config, kinds: tuple[FaultKind, ...], every: float, seed: int, resume: bool, is_later: bool) -> int:
+def _one_life(settings: Config, kinds: tuple[FaultKind, ...], every: float, seed: int, resume: bool, resume_if_any: bool) -> int:
     from actors.chaos import Killer
     from actors.chaos_plan import ChaosPlan
     from actors.chaos_tally import TALLY_FILE, Tally
@@ -127,7 +128,7 @@ def _one_life(settings: Config, kinds: tuple[FaultKind, ...], every: float, seed
     def keep(text: str) -> None:
         folder.write_text(TALLY_FILE, text)
 
-    resume = resume or (is_later and folder.has_begun)
+    resume = resume or (resume_if_any and folder.has_begun)
     goes_on = resume and folder.exists(TALLY_FILE)
     tally = Tally.from_json(folder.read_text(TALLY_FILE), keep) if goes_on else Tally(keep)
     killer = Killer(ChaosPlan(seed, every, kinds, tally.lives), tally)

@@ -79,7 +79,7 @@ def driver_is_alive(folder: RunFolder, driver: Driver, now: float | None = None)
 
 
 def refuse_where_driven(folder: RunFolder) -> None:
-    """Leaves no trace. Raises RunTaken where another driver holds the lock; of a lease only `held` can tell whether it is a dead driver's."""
+    """Leaves no trace. Raises RunTaken where another driver holds the lock; whether a lease is a dead driver's, only `held` can tell."""
     driver = last_driver(folder)
     if folder.lock is None and driver is not None and not driver.is_lease and driver_is_alive(folder, driver):
         raise _taken(folder, driver)
