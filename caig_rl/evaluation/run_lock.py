@@ -206,10 +206,10 @@ class RunLock:
         # By this clock alone: the last driver's may have been ahead, and its lease seem alive for as long.
         until = self._clock() + DEAD_S
         while (found := last_driver(self._folder)) is not None and driver_is_alive(self._folder, found, self._clock()):
-            if self._clock() >= until:
-                return
             if (found.token, found.renewed) != (first.token, first.renewed):
                 raise _taken(self._shown, found)
+            if self._clock() >= until:
+                return
             self._sleep(1.0)
 
     def _keep(self) -> None:
