@@ -18,7 +18,7 @@ def print_training(progress: Progress, out: Path) -> None:
     """Print how far the job came and where its files are.
 
     Raises:
-        UserError: it stopped at broken steps. The best model so far is there, but an exit code of 0 would say that it was trained to the end.
+        UserError: it stopped at broken steps. The best model so far is there, but exit code 0 would say that it was trained to the end.
     """
     from actors.train_jobs.job import job_folder
 
