@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caig_rl.cli.common import console
+from caig_rl.errors import UserError
 
 if TYPE_CHECKING:
     from caig_rl.learning.trainer import Progress
@@ -14,7 +15,11 @@ REASONS = {"": "all epochs done", "patience": "validation stopped improving", "b
 
 
 def print_training(progress: Progress, out: Path) -> None:
-    """Print how far the job came and where its files are."""
+    """Print how far the job came and where its files are.
+
+    Raises:
+        UserError: it stopped at broken steps. The best model so far is there, but exit code 0 would say that it was trained to the end.
+    """
     from actors.train_jobs.job import job_folder
 
     best = progress.best_epoch or "the model it began with"
@@ -25,3 +30,7 @@ def print_training(progress: Progress, out: Path) -> None:
         highlight=False,
         soft_wrap=True,
     )
+    if progress.stopped == "broken_steps":
+        raise UserError(
+            f"three steps in a row had no finite loss or gradient; {out} is the best model before them. Lower the learning rate, run again"
+        )

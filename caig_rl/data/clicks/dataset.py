@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 
 from caig_rl.data.catalog import UNKNOWN_CATEGORY
 from caig_rl.data.clicks.pipeline import CREATIVES, PAIRS
+from caig_rl.data.clicks.splits import TRAIN
 from caig_rl.errors import ClickLogError
 from caig_rl.imaging.loading import ImageRefused, decode_rgba, load_rgba, over_white
 from caig_rl.types import ImageArray, Product
@@ -104,7 +105,12 @@ def load_click_dataset(folder: str, images: Path, split: str, texts: Mapping[str
     creatives = pq.read_table(f"{base}/{CREATIVES}", filesystem=filesystem)
     pairs = pq.read_table(f"{base}/{PAIRS}", filesystem=filesystem, filters=pc.equal(pc.field("split"), split))
     if pairs.num_rows == 0:
-        raise ClickLogError(f"{folder}/{PAIRS} holds no {split} pair; raise clicks.{split}_share and run `caig-rl data pairs` again")
+        remedy = (
+            "lower the other splits' shares (clicks.validation_share, clicks.heldout_share)"
+            if split == TRAIN
+            else f"raise clicks.{split}_share"
+        )
+        raise ClickLogError(f"{folder}/{PAIRS} holds no {split} pair; {remedy} and run `caig-rl data pairs` again")
     keys = zip(*(creatives[name].to_pylist() for name in ("test_id", "product_id", "creative_id")), strict=True)
     place = {key: row for row, key in enumerate(keys)}
     blocks = list(zip(pairs["test_id"].to_pylist(), pairs["product_id"].to_pylist(), strict=True))
