@@ -8,6 +8,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -18,8 +19,8 @@ from caig_rl.errors import UserError
 
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 """Where a Ray head on this machine has its dashboard."""
-STOP_WAIT_S = 1800
-"""Ray kills a job 3 s after it was asked to stop, unless told otherwise; ours first ends its round and writes a checkpoint."""
+STOP_MARGIN_S = 5
+"""Ray kills a job 3 s after it was asked to stop, unless told otherwise: it is to wait this much longer than `run.stop_grace_s`."""
 EXCLUDES = ["/.git/", "/.venv/", "/runs/", "/build/", "/dist/", "/tests/", "/shared/", "**/__pycache__/"]
 """Never sent along, besides what .gitignore names."""
 RUN_KEY = "caig_rl_run"
@@ -46,9 +47,8 @@ class JobOptions:
     """Packages that the job needs beyond the image."""
     env: Mapping[str, str] | None = None
     """Environment of the job and all its workers."""
-    resume: bool = False
-    stop_wait_s: int = STOP_WAIT_S
-    """How long a job that is asked to stop may take to write its checkpoint."""
+    flags: tuple[str, ...] = ()
+    """Further options of `train`, like "--resume"."""
 
 
 def dashboard_address(text: str) -> str:
@@ -85,9 +85,8 @@ def job_request(config_file: Path | None, overrides: Sequence[str], config: Conf
     paths = [] if folder is None else _paths(config, folder, address)
     # A job always runs on the cluster that it was sent to, whatever cluster the config names for runs from a terminal.
     command += [*overrides, *paths, f"run.root={root}", "cluster.address=null"]
-    if options.resume:
-        command.append("--resume")
-    environment = {"RAY_JOB_STOP_WAIT_TIME_S": str(options.stop_wait_s), **(options.env or {})}
+    command += options.flags
+    environment = {"RAY_JOB_STOP_WAIT_TIME_S": str(ceil(config.run.stop_grace_s) + STOP_MARGIN_S), **(options.env or {})}
     runtime_env: dict[str, Any] = {"working_dir": options.working_dir, "env_vars": environment}
     if folder is not None:
         runtime_env |= {"working_dir": str(folder), "excludes": EXCLUDES}

@@ -20,7 +20,11 @@ def submit(
     pip: Annotated[list[str] | None, typer.Option(help="A package that the nodes must install; repeatable.")] = None,
     env: Annotated[list[str] | None, typer.Option(help="NAME=VALUE for the job and its workers; repeatable.")] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the run's newest complete checkpoint.")] = False,
-    stop_wait_s: Annotated[int, typer.Option(min=1, help="Longest time for the checkpoint when the job is asked to stop.")] = 1800,
+    resume_if_any: Annotated[bool, typer.Option("--resume-if-any", help="As --resume where the run has begun, else start.")] = False,
+    change: Annotated[
+        list[str] | None,
+        typer.Option("--change", metavar="KEY", help="With --resume: take the new value of this key, like learner.lr."),
+    ] = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the log until the job ends, and exit as it did.")] = True,
 ) -> None:
     """Run `train` as a job on a Ray cluster. Ending this command does not end the job."""
@@ -31,7 +35,9 @@ def submit(
         config_file, given = file_and_overrides(config, overrides)
         settings = load_config(config_file, given)
         where = dashboard_address(address)
-        options = JobOptions(working_dir, tuple(pip or ()), _variables(env or []), resume, stop_wait_s)
+        flags = [name for name, is_asked in (("--resume", resume), ("--resume-if-any", resume_if_any)) if is_asked]
+        flags += [f"--change={key}" for key in change or ()]
+        options = JobOptions(working_dir, tuple(pip or ()), _variables(env or []), tuple(flags))
         request = job_request(config_file, given, settings, options, where)
         client = JobClient(where)
         job_id = client.submit(request)

@@ -76,10 +76,11 @@ def test_the_job_joins_the_cluster_it_was_sent_to_whatever_the_config_names(fold
 
 
 def test_the_job_is_given_time_for_its_checkpoint_when_it_is_stopped(folder: Path):
-    made = request(folder, stop_wait_s=90, env={"A": "1"}, resume=True, pip=("left-pad",))
+    made = request(folder, "run.stop_grace_s=84.5", env={"A": "1"}, flags=("--resume", "--change=learner.lr"), pip=("left-pad",))
+    # Ray must wait longer than the run takes at most.
     assert made.runtime_env["env_vars"] == {"RAY_JOB_STOP_WAIT_TIME_S": "90", "A": "1"}
     assert made.runtime_env["pip"] == ["left-pad"]
-    assert shlex.split(made.entrypoint)[-1] == "--resume"
+    assert shlex.split(made.entrypoint)[-2:] == ["--resume", "--change=learner.lr"]
 
 
 def test_a_missing_working_directory_is_named(folder: Path):
