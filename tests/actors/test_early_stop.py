@@ -62,7 +62,9 @@ def test_another_handler_in_the_place_of_ours_does_not_change_the_exit_code() ->
 
 def test_a_signal_that_came_before_the_loop_is_not_forgotten_when_it_begins() -> None:
     late = "signal.signal(15, lambda *_: None); ready(); time.sleep(1)\nwith STOPS.handed_to(print): time.sleep(60)"
-    assert _terminated(late)[0] == 75
+    code, said = _terminated(late)
+    # By itself, not by the watchdog when its time is over.
+    assert code == 75 and "stopping took longer" not in said
 
 
 def test_what_the_run_writes_last_is_finished() -> None:
