@@ -147,8 +147,8 @@ class RolloutPipeline:
             try:
                 return await once(place, attempt)
             except (RayError, WorkerLost) as error:
-                logger.warning("shard %s, attempt %d, stage %s: %s", shard.name, attempt, place.stage, error)
                 failure = error.cause if isinstance(error, RayTaskError) else error
+                logger.warning("shard %s, attempt %d, stage %s: %s", shard.name, attempt, place.stage, first_line(failure))
                 faults += not is_the_machines(error)
                 if faults >= self._config.rollout.max_attempts or attempt == MAX_ISSUES:
                     raise ShardPoisoned(shard, place.stage, attempt, failure) from None
@@ -212,7 +212,7 @@ class RolloutPipeline:
             except RayTaskError as error:
                 if not isinstance(error.cause, ObjectLostError):
                     raise
-                logger.warning("version %s cannot be pulled any more: %s", published.version, error.cause)
+                logger.warning("version %s cannot be pulled any more: %s", published.version, first_line(error.cause))
                 if not superseded.is_set():
                     self.weights_lost.set()
                 await superseded.wait()

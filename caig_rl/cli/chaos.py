@@ -144,5 +144,6 @@ def _one_life(settings: Config, kinds: tuple[FaultKind, ...], every: float, seed
     for line in wrong:
         errors.print(f"[bold red]chaos[/] {line}", highlight=False, soft_wrap=True)
     if not wrong:
-        console.print(f"{len(tally.faults)} faults in {tally.lives} lives, and nothing was lost", style="green", highlight=False)
+        lives = f"{tally.lives} {'life' if tally.lives == 1 else 'lives'} of the driver"
+        console.print(f"{len(tally.faults)} faults in {lives}, and nothing was lost", style="green", highlight=False)
     return 1 if wrong else 0
