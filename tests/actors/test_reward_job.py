@@ -25,7 +25,7 @@ from caig_rl.types import Product
 from tests.conftest import REPOSITORY
 from tests.tiny import make_tiny_policy
 
-EPOCHS = 8
+EPOCHS = 5
 PATIENCE_S = 900
 
 
