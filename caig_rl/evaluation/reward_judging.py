@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caig_rl.data.clicks.dataset import ClickDataset
+from caig_rl.errors import ClickLogError
 from caig_rl.evaluation.reward_evaluation import JudgedPairs, agreement
 from caig_rl.models.reward_endpoint import Bill
 from caig_rl.models.reward_judge import RewardJudge
@@ -67,11 +68,11 @@ def shared_agreement(one: Judging, other: Judging) -> float:
     """Share of the pairs answered by both that they put in the same order.
 
     Raises:
-        ValueError: no pair is answered by both.
+        ClickLogError: no pair is answered by both.
     """
     _, mine, theirs = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
     if not len(mine):
-        raise ValueError("no pair is answered by both models")
+        raise ClickLogError("no pair is answered by both models: there is nothing to compare them on")
     return agreement(one.pairs.log_odds[mine], other.pairs.log_odds[theirs])
 
 

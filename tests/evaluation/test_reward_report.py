@@ -143,6 +143,15 @@ def test_an_endpoint_that_never_answers_is_not_asked_about_the_whole_log(data: C
     assert done[-1] == len(data.first) > 8
 
 
+def test_models_that_answered_no_pair_in_common_are_not_compared(data: ClickDataset):
+    everyone = {data.product(int(row)).product_id for row in data.first}
+    mine = data.product(int(data.first[0])).product_id
+    one = judge_dataset(BrightnessModel(silent=tuple(everyone - {mine})), data)
+    other = judge_dataset(BrightnessModel(silent=(mine,)), data)
+    with pytest.raises(ClickLogError, match="no pair is answered by both"):
+        shared_agreement(one, other)
+
+
 def test_a_model_without_an_endpoint_has_no_bill(data: ClickDataset):
     judging = judge_dataset(BrightnessModel(), data)
     evaluation = evaluate_pairs(judging.pairs)
