@@ -113,6 +113,9 @@ def _evaluate(settings: Config, also: list[Path]) -> None:
     )
     console.print(reward_headline(evaluations[first]), markup=False, highlight=False)
     _print_table(evaluations)
+    for name, judging in judgings.items():
+        if judging.bill is not None:
+            console.print(f"{name}: {judging.bill.text}", markup=False, highlight=False, soft_wrap=True)
     for file, text in ((PAGE, page), (NUMBERS, reward_json(judgings, evaluations, agreements))):
         console.print(f"wrote {write_text(settings.clicks.out, file, text)}", markup=False, highlight=False, soft_wrap=True)
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.special import expit
 
+from caig_rl.errors import ClickLogError
 from caig_rl.evaluation.statistics import Interval, wilson_interval
 
 FloatArray = npt.NDArray[np.float64]
@@ -98,10 +99,10 @@ class RewardEvaluation:
 
 
 def evaluate_pairs(pairs: JudgedPairs, seed: int = 0) -> RewardEvaluation:
-    """Measure a model on `pairs`. Raises ValueError where no pair has a label."""
+    """Measure a model on `pairs`. Raises ClickLogError where no pair has a label."""
     labelled = pairs.labelled
     if not labelled.any():
-        raise ValueError("no pair has an order: every pair's observed CTRs are equal")
+        raise ClickLogError(f"none of {len(labelled)} pairs has an order: in each, both creatives have the same observed CTR")
     categories = np.asarray(pairs.categories)
     names, counts = np.unique(categories[labelled], return_counts=True)
     significant = labelled & pairs.significant

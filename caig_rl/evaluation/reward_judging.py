@@ -8,13 +8,17 @@ from dataclasses import dataclass
 import numpy as np
 
 from caig_rl.data.clicks.dataset import ClickDataset
+from caig_rl.errors import ClickLogError
 from caig_rl.evaluation.reward_evaluation import JudgedPairs, agreement
+from caig_rl.models.reward_endpoint import Bill
 from caig_rl.models.reward_judge import RewardJudge
 from caig_rl.models.reward_model import RewardError, RewardModel
 from caig_rl.models.reward_side_by_side import SideBySideReward
 
 Progress = Callable[[int, int], None]
 """Told the pairs done and all."""
+SILENT_PAIRS = 256
+"""Pairs without one answer among them, from the first on, after which no more are asked: a wrong key, or an endpoint that is down."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,8 @@ class Judging:
     """(M,) which pairs of the dataset these are."""
     failed: int
     """Pairs without an answer."""
+    bill: Bill | None = None
+    """What asking came to; None for a model that is not behind an endpoint."""
 
 
 def judge_dataset(model: RewardModel, data: ClickDataset, batch_size: int = 64, progress: Progress = lambda done, total: None) -> Judging:
@@ -34,7 +40,7 @@ def judge_dataset(model: RewardModel, data: ClickDataset, batch_size: int = 64, 
 
     Raises:
         PictureRefused: a picture cannot be read.
-        RewardError: not one pair has an answer.
+        RewardError: not one pair has an answer, or not one of the first `SILENT_PAIRS`.
     """
     total = len(data.first)
     log_odds, flips = np.full(total, np.nan), np.zeros(total, dtype=bool)
@@ -49,22 +55,24 @@ def judge_dataset(model: RewardModel, data: ClickDataset, batch_size: int = 64, 
                 part = np.array([i for i in part if data.product(int(data.first[i])).product_id not in error.product_ids], dtype=np.int64)
                 continue
             break
-        progress(min(start + batch_size, total), total)
+        done = min(start + batch_size, total)
+        progress(done, total)
+        if fault is not None and (done == total or done >= SILENT_PAIRS) and not np.isfinite(log_odds).any():
+            raise fault
     rows = np.flatnonzero(np.isfinite(log_odds))
-    if fault is not None and not len(rows):
-        raise fault
-    return Judging(_judged(model, data, rows, log_odds, flips), rows, total - len(rows))
+    bill = model.endpoint.bill() if isinstance(model, RewardJudge) else None
+    return Judging(_judged(model, data, rows, log_odds, flips), rows, total - len(rows), bill)
 
 
 def shared_agreement(one: Judging, other: Judging) -> float:
     """Share of the pairs answered by both that they put in the same order.
 
     Raises:
-        ValueError: no pair is answered by both.
+        ClickLogError: no pair is answered by both.
     """
     _, mine, theirs = np.intersect1d(one.rows, other.rows, assume_unique=True, return_indices=True)
     if not len(mine):
-        raise ValueError("no pair is answered by both models")
+        raise ClickLogError("no pair is answered by both models: there is nothing to compare them on")
     return agreement(one.pairs.log_odds[mine], other.pairs.log_odds[theirs])
 
 

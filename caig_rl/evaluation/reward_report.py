@@ -6,7 +6,7 @@ import base64
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 
 from PIL import Image
 from scipy.special import expit
@@ -64,6 +64,7 @@ def render_reward_report(
             headline=reward_headline(evaluation),
             evaluation=evaluation,
             failed=judging.failed,
+            bill=judging.bill,
             rows=rows,
             curve=calibration_chart([(one.confidence, one.accuracy, *one.interval) for one in evaluation.calibration]),
             agreements=agreements,
@@ -74,8 +75,12 @@ def render_reward_report(
 
 def reward_json(judgings: Mapping[str, Judging], evaluations: Mapping[str, RewardEvaluation], agreements: Mapping[str, float]) -> str:
     """`reward_eval.json`: every model's numbers by its name, and how far each agrees with the first."""
-    models = {name: found.to_json() | {"failed": judgings[name].failed} for name, found in evaluations.items()}
+    models = {name: found.to_json() | _asking(judgings[name]) for name, found in evaluations.items()}
     return json.dumps({"models": models, "agreement_with_first": dict(agreements)}, indent=1, allow_nan=False) + "\n"
+
+
+def _asking(judging: Judging) -> dict[str, object]:
+    return {"failed": judging.failed, "endpoint": None if judging.bill is None else asdict(judging.bill)}
 
 
 def reward_headline(evaluation: RewardEvaluation) -> str:

@@ -69,6 +69,28 @@ class Usage:
         return (self.tokens_in * config.price_in + self.tokens_out * config.price_out) / 1e6
 
 
+@dataclass(frozen=True, slots=True)
+class Bill:
+    """What an endpoint's questions came to so far."""
+
+    requests: int
+    """Tries included."""
+    answers: int
+    tokens_in: int
+    tokens_out: int
+    cost: float
+    """In the currency of the configured prices; 0 where none are."""
+    faults: dict[str, int]
+    """Questions that failed for good, by `Fault`, the most frequent first."""
+
+    @property
+    def text(self) -> str:
+        """In one line."""
+        silent = ", ".join(f"{count:,} {fault}" for fault, count in self.faults.items()) or "none"
+        asked = f"{self.requests:,} requests, {self.answers:,} answers, {self.tokens_in:,} tokens read and {self.tokens_out:,} written"
+        return f"{asked}, cost {self.cost:,.2f}; questions without an answer: {silent}"
+
+
 class RateLimiter:
     """Lets through at most `per_minute` callers a minute, evenly spaced. Thread-safe."""
 
@@ -110,6 +132,13 @@ class ChatEndpoint:
         """Count a fault that only the asker could see, like an answer without meaning."""
         with self._lock:
             self.faults[fault] += 1
+
+    def bill(self) -> Bill:
+        """Requests, tokens, cost and faults so far."""
+        with self._lock:
+            usage, faults = self.usage, {str(fault): count for fault, count in self.faults.most_common()}
+            cost = usage.cost(self._config)
+            return Bill(usage.requests, usage.answers, usage.tokens_in, usage.tokens_out, cost, faults)
 
     def close(self) -> None:
         """Drop the connections."""

@@ -8,6 +8,8 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +27,7 @@ from caig_rl.types import Product
 from tests.conftest import REPOSITORY
 from tests.tiny import make_tiny_policy
 
-EPOCHS = 8
+EPOCHS = 5
 PATIENCE_S = 900
 
 
@@ -63,16 +65,14 @@ def _ranks(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
     return [child for child in psutil.Process(job.pid).children(recursive=True) if "RayTrainWorker" in " ".join(child.cmdline())]
 
 
-@pytest.mark.slow
-@pytest.mark.timeout(PATIENCE_S + 300)
-def test_a_job_whose_rank_is_killed_goes_on_from_its_last_epoch_and_learns(tmp_path: Path) -> None:
-    clicks = _write_log(tmp_path)
-    out, metrics = tmp_path / "model", tmp_path / "model-job" / "metrics.jsonl"
+@contextmanager
+def _job(folder: Path, clicks: ClicksConfig, backbone: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
+    """`caig-rl reward train` to `folder/name`, its output in `folder/name.log`; at the end it has ended well."""
     settings = [
         f"clicks.path={clicks.path}",
         f"clicks.out={clicks.out}",
-        f"reward.train.out={out}",
-        f"reward.train.backbone={make_tiny_policy(tmp_path / 'backbone')}",
+        f"reward.train.out={folder / name}",
+        f"reward.train.backbone={backbone}",
         f"reward.train.epochs={EPOCHS}",
         f"reward.train.patience={EPOCHS}",
         "reward.train.workers=2",
@@ -83,16 +83,25 @@ def test_a_job_whose_rank_is_killed_goes_on_from_its_last_epoch_and_learns(tmp_p
         "cluster.object_store_gib=0.2",
     ]
     environment = os.environ | {"PYTHONPATH": str(REPOSITORY)}
-    log = (tmp_path / "job.log").open("wb")
+    log = (folder / f"{name}.log").open("wb")
     command = [sys.executable, "-m", "caig_rl.cli", "reward", "train", *settings]
-    with log, subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=tmp_path) as job:
+    with log, subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder) as job:
+        yield job
+        assert job.wait(PATIENCE_S) == 0, (folder / f"{name}.log").read_text()[-3000:]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(2 * PATIENCE_S)
+def test_a_job_whose_rank_is_killed_goes_on_from_its_last_epoch_and_learns_what_an_undisturbed_one_does(tmp_path: Path) -> None:
+    clicks, backbone = _write_log(tmp_path), make_tiny_policy(tmp_path / "backbone")
+    out, metrics = tmp_path / "model", tmp_path / "model-job" / "metrics.jsonl"
+    with _job(tmp_path, clicks, backbone, "model") as job:
         # The row is there before Ray's controller, which polls every 2 s, has taken the checkpoint: the epoch may be run again, and
         # counts once.
         _wait_for(metrics, 2, job)
         ranks = _ranks(job)
         assert len(ranks) == 2
         os.kill(ranks[1].pid, signal.SIGKILL)
-        assert job.wait(PATIENCE_S) == 0, (tmp_path / "job.log").read_text()[-3000:]
     rounds = _rounds(metrics)
     assert [row["round"] for row in rounds] == list(range(1, EPOCHS + 1))
     assert len({row["examples"] for row in rounds}) == 1
@@ -100,3 +109,7 @@ def test_a_job_whose_rank_is_killed_goes_on_from_its_last_epoch_and_learns(tmp_p
     model = load_reward(resolve_model_folder(str(out), "reward"))
     dark, bright = (np.full((64, 64, 3), value, np.uint8) for value in (40, 220))
     assert model.compare([Product("p", "mug 3", "kitchen")], [bright], [dark])[0] > 0.0
+    with _job(tmp_path, clicks, backbone, "undisturbed"):
+        pass
+    for row, same in zip(rounds, _rounds(tmp_path / "undisturbed-job" / "metrics.jsonl"), strict=True):
+        assert row == pytest.approx(same, rel=1e-4)

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from caig_rl.errors import ClickLogError
 from caig_rl.evaluation.reward_evaluation import (
     JudgedPairs,
     agreement,
@@ -45,7 +46,7 @@ def test_significant_pairs_are_measured_apart_and_may_be_none():
 
 
 def test_without_a_label_there_is_nothing_to_measure():
-    with pytest.raises(ValueError, match="no pair has an order"):
+    with pytest.raises(ClickLogError, match="none of 1 pairs has an order"):
         evaluate_pairs(make_pairs([1.0], [None]))
 
 

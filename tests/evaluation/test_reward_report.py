@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from caig_rl.config.reward import ClicksConfig
+from caig_rl.config.reward import ClicksConfig, JudgeConfig
 from caig_rl.data.clicks.dataset import ClickDataset, load_click_dataset
 from caig_rl.data.clicks.pipeline import make_pair_files
 from caig_rl.errors import ClickLogError
+from caig_rl.evaluation import reward_judging
 from caig_rl.evaluation.reward_evaluation import evaluate_pairs
 from caig_rl.evaluation.reward_judging import judge_dataset, shared_agreement
 from caig_rl.evaluation.reward_report import render_reward_report, reward_headline, reward_json
 from caig_rl.imaging.views import save_png
+from caig_rl.models.reward_judge import RewardJudge
 from caig_rl.models.reward_model import RewardError
 from caig_rl.types import Product
+from tests.models.fake_endpoint import Reply, brighter_side, serve
 
 
 class BrightnessModel:
@@ -101,6 +105,58 @@ def test_the_page_shows_wrong_pairs_as_pictures_and_escapes_the_log(data: ClickD
     assert "category kitchen" in page and "<svg" in page
     content = json.loads(reward_json({"mine": judging}, {"mine": evaluation}, agreements))
     assert content["models"]["mine"]["all_pairs"]["pairs"] == evaluation.all_pairs.pairs
+
+
+def test_what_a_judge_was_asked_is_paid_for_and_its_silence_is_counted_by_kind(data: ClickDataset):
+    silent = data.product(int(data.first[0])).title
+
+    def answer(request: dict[str, Any]) -> Reply:
+        asked = request["messages"][0]["content"][1]["text"]
+        return (400, {}, b"refused") if f"{silent} (" in asked else brighter_side(request)
+
+    with serve(answer) as endpoint:
+        config = JudgeConfig(url=endpoint.url, model="vlm", image_size=16, requests_per_minute=1e9, price_in=5.0, price_out=15.0)
+        judging = judge_dataset(RewardJudge(config), data)
+        requests = len(endpoint.requests)
+    bill = judging.bill
+    assert bill is not None and judging.failed > 0
+    assert bill.faults == {"bad_request": requests - bill.answers} and bill.requests == requests
+    assert bill.cost == pytest.approx(bill.answers * (1000 * 5.0 + 2 * 15.0) / 1e6)
+    evaluation = evaluate_pairs(judging.pairs)
+    page = render_reward_report("vlm", "judge", data, judging, evaluation, {}, "somewhere")
+    assert bill.text in page and f"{bill.faults['bad_request']} bad_request" in bill.text
+    asked = json.loads(reward_json({"vlm": judging}, {"vlm": evaluation}, {}))["models"]["vlm"]["endpoint"]
+    assert (asked["requests"], asked["cost"], asked["faults"]) == (requests, bill.cost, bill.faults)
+
+
+def test_an_endpoint_that_never_answers_is_not_asked_about_the_whole_log(data: ClickDataset, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reward_judging, "SILENT_PAIRS", 8)
+    model = BrightnessModel(silent=tuple(data.product(int(row)).product_id for row in data.first))
+    done: list[int] = []
+    with pytest.raises(RewardError):
+        judge_dataset(model, data, 4, lambda pairs, total: done.append(pairs))
+    assert done == [4, 8]
+    # One answer among them, and all are asked.
+    model.silent = tuple({data.product(int(row)).product_id for row in data.first[1:]} - {data.product(int(data.first[0])).product_id})
+    done.clear()
+    assert judge_dataset(model, data, 4, lambda pairs, total: done.append(pairs)).failed > 0
+    assert done[-1] == len(data.first) > 8
+
+
+def test_models_that_answered_no_pair_in_common_are_not_compared(data: ClickDataset):
+    everyone = {data.product(int(row)).product_id for row in data.first}
+    mine = data.product(int(data.first[0])).product_id
+    one = judge_dataset(BrightnessModel(silent=tuple(everyone - {mine})), data)
+    other = judge_dataset(BrightnessModel(silent=(mine,)), data)
+    with pytest.raises(ClickLogError, match="no pair is answered by both"):
+        shared_agreement(one, other)
+
+
+def test_a_model_without_an_endpoint_has_no_bill(data: ClickDataset):
+    judging = judge_dataset(BrightnessModel(), data)
+    evaluation = evaluate_pairs(judging.pairs)
+    assert "Endpoint:" not in render_reward_report("mine", "scorer", data, judging, evaluation, {}, "somewhere")
+    assert json.loads(reward_json({"mine": judging}, {"mine": evaluation}, {}))["models"]["mine"]["endpoint"] is None
 
 
 def test_a_catalog_says_more_of_a_product_than_the_log(log: ClicksConfig):
