@@ -12,7 +12,7 @@ from actors.book import RunBook
 from actors.checkpoint import CheckpointStore, RunState
 from actors.faults import one_line
 from actors.teaching import Teacher
-from caig_rl.evaluation.events import DRIVER
+from caig_rl.evaluation.events import DRIVER, Tell, untold
 
 logger = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Saver:
         fingerprint: dict[str, Any],
         extra: Callable[[], dict[str, Any]],
         note: Callable[[str], None],
-        tell: Callable[..., None] = lambda *event, **more: None,
+        tell: Tell = untold,
     ) -> None:
         """`extra`: what the run's record adds to the state, at this moment; `note` is told what could not be kept, `tell` too."""
         self._store, self._book, self._teacher = store, book, teacher

@@ -10,7 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -60,9 +60,7 @@ class Tell(Protocol):
         """Returns at once. For the arguments see `Event`."""
 
 
-def untold(
-    kind: Kind, role: str, reason: str = "", detail: str = "", *, seconds: float | None = None, numbers: dict[str, int] | None = None
-) -> None:
+def untold(*event: Any, **more: Any) -> None:
     """A `Tell` for work that keeps no record of events."""
 
 
