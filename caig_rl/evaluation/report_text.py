@@ -124,4 +124,7 @@ def _run_warnings(summary: RunSummary) -> Iterator[str]:
         yield f"{failed} of {admitted} admissions failed; the table of outcomes says why."
     if summary.sync.verified < summary.sync.count:
         missing = summary.sync.count - summary.sync.verified
-        yield f"{missing} of {summary.sync.count} weight hand-overs were not verified."
+        yield (
+            f"{missing} of {summary.sync.count} weight hand-overs were not verified: they were cut short. No worker writes prompts before "
+            "its weights are."
+        )
