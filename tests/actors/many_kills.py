@@ -32,7 +32,7 @@ from tests.actors.fake_fleet import IDS_FILE, LightSource, use_fakes, versions_a
 from tests.actors.node_loss import FAST_DEATH_NOTICE
 
 RESULT = "found.json"
-ROUNDS = 50
+ROUNDS = 300
 PRODUCTS = 12
 SPOT = {"num_cpus": 4, "labels": {"market": "spot"}, "object_store_memory": 100 * 2**20}
 HEAD = {"num_cpus": 2, "labels": {"market": "on-demand"}, "object_store_memory": 100 * 2**20}
