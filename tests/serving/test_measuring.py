@@ -71,16 +71,23 @@ def test_each_broken_promise_of_the_load_is_named_and_makes_the_exit_code_1(
     shown = summary("open", 4.0, answers, 0.0, 10.0)
     overload = [shown.__class__(**{**shown.__dict__, "answered_per_s": rate, "refusals_s": refusals, "refused_without_retry_after": 0})]
     promises = Promises(quiet)
-    judge(promises, [[1.0, 1.0]], {"alone_s": [1.04, 1.06], "closed": [], "capacity": capacity, "overload": overload})
+    judge(promises, [[1.0, 1.0], [1.0, 1.0]], {"alone_s": [[1.04, 1.06]], "closed": [], "capacity": capacity, "overload": overload})
     assert [name for name, kept in promises.verdicts.items() if not kept] == broken
     assert promises.exit_code == bool(broken)
 
 
 def test_overhead_is_paired_by_request_and_leaves_single_stragglers_aside():
     bare = [[1.0, 2.0, 3.0, 4.0, 5.0], [1.0, 2.0, 3.0, 4.0, 5.0]]
-    middle, low, high = overhead(bare, [1.05, 2.1, 3.15, 4.2, 50.0])
+    middle, low, high = overhead(bare, [[1.05, 2.1, 3.15, 4.2, 50.0]])
     assert middle == pytest.approx(0.05)
     assert low <= middle <= high
+
+
+def test_a_machine_that_gets_faster_from_turn_to_turn_is_no_overhead():
+    paces = (1.0, 0.8, 0.6)
+    bare = [[pace * seconds for seconds in (1.0, 2.0)] for pace in paces]
+    served = [[1.05 * seconds * (paces[turn] + paces[turn + 1]) / 2 for seconds in (1.0, 2.0)] for turn in range(2)]
+    assert overhead(bare, served)[0] == pytest.approx(0.05)
 
 
 def test_traffic_sees_the_switch_and_what_each_version_wrote(tmp_path: Path):
