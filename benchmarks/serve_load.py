@@ -1,11 +1,11 @@
 """Load on the service: alone, closed loop of 1 to 32 clients, then open loop (Poisson) at twice the capacity that was measured.
 
-    python -m benchmarks.serve_load [--seconds 40] [--repeats 3] [--out build/serve_load.json]      # about 15 minutes
+    python -m benchmarks.serve_load [--seconds 40] [--repeats 3] [--out build/serve_load.json]      # about 18 minutes
     python -m benchmarks.serve_load --quick                                                          # about 5: too short to judge by
     python -m benchmarks.serve_load --address http://127.0.0.1:8000 --keys KEY KEY                   # a service that runs already
 
 Without --address it times the bare pipeline (the same service object, pictures and models in one process, without Ray and HTTP) and a
-service of its own in turns, minutes apart, since a machine's pace drifts by more than the overhead: bare, served, bare, served, bare; one
+service of its own in turns, minutes apart, since a machine's pace drifts by more than the overhead: bare, served, bare and so on; one
 request at a time, the same seeds. Then another service takes the load. Promised, and its exit code is 1 where one is broken:
 
 - the service's own overhead: one request alone takes less than 10 % longer than bare (median over requests, paired by seed);
@@ -170,7 +170,7 @@ def main() -> int:
     parser.add_argument("--candidates", type=int, default=4)
     parser.add_argument("--clients", type=int, nargs="+", default=[1, 2, 4, 8, 16, 32])
     parser.add_argument("--requests", type=int, default=40, help="one at a time, bare and served")
-    parser.add_argument("--turns", type=int, default=2, help="of bare and served")
+    parser.add_argument("--turns", type=int, default=3, help="of bare and served")
     parser.add_argument("--quick", action="store_true", help="1, 4 and 16 clients, 15 s each, one repeat")
     parser.add_argument("--out", type=Path, default=Path("build/serve_load.json"))
     given = parser.parse_args()
