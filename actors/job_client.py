@@ -136,7 +136,7 @@ def failure_line(message: str) -> str:
 
 def _probe(address: str) -> None:
     """Ask for the version first, with a time limit, which Ray's own client does not have."""
-    advice = "give --address the dashboard of the Ray head (port 8265 unless changed)"
+    advice = "name the dashboard of the Ray head (port 8265 unless changed)"
     try:
         answer = requests.get(f"{address}/api/version", timeout=PROBE_TIMEOUT_S)
     except requests.ConnectionError as error:

@@ -39,7 +39,7 @@ def explained() -> Iterator[None]:
     try:
         yield
     except ConfigError as error:
-        errors.print(f"[bold red]wrong configuration[/]\n{escape(str(error))}", highlight=False, soft_wrap=True)
+        errors.print(f"[bold red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)
         raise typer.Exit(2) from error
     except UserError as error:
         errors.print(f"[bold red]error[/] {escape(str(error))}", highlight=False, soft_wrap=True)

@@ -34,6 +34,7 @@ def show_plan(config: Config) -> None:
         console.print(_gpus(config, memory, gpus))
     if line := _main_memory(config, memory):
         console.print(line, highlight=False, soft_wrap=True)
+    console.print(_object_store(config), highlight=False, soft_wrap=True)
     check_fit(config, memory, gpus)
 
 
@@ -58,7 +59,8 @@ def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = Fals
     folder = RunFolder(config.run.root, config.run.name)
     resume = resume or (resume_if_any and folder.has_begun)
     elsewhere, found = rehearse_before_ray(config, source, folder, resume=resume, asked=asked)
-    products = f"{len(source.products)} to train on, {len(source.rejected)} rejected"
+    drawn = "" if config.catalog.path else " (drawn by the click world: catalog.path names no catalog)"
+    products = f"{len(source.products)} to train on{drawn}, {len(source.rejected)} rejected"
     console.print(f"products: {products}; run folder: {folder.url}", highlight=False, soft_wrap=True)
     if found is not None:
         console.print(f"resume: {found.words}", markup=False, highlight=False, soft_wrap=True)
@@ -101,6 +103,16 @@ def _gpus(config: Config, memory: dict[str, RoleMemory], gpus: list[Gpu]) -> Tab
         taken = f"at least {in_gib(needed)}" if size is None else f"{in_gib(gpu.taken_bytes(memory, size))} of {in_gib(size)}"
         table.add_row(str(index), gpu.counted() or "free", taken)
     return table
+
+
+def _object_store(config: Config) -> str:
+    """What a round's creatives ask of it, which is the most of what it holds at a time."""
+    rollout, size = config.rollout, config.imaging.size
+    asked = rollout.products_per_round * rollout.candidates * size**2 * 3
+    line = f"object store: up to {in_gib(asked)} of creatives under way in a round; beyond its size Ray spills to disk"
+    if config.cluster.address:
+        return line
+    return f"{line}. cluster.object_store_gib={config.cluster.object_store_gib:g} where the run starts a Ray of its own"
 
 
 def _main_memory(config: Config, memory: dict[str, RoleMemory]) -> str:

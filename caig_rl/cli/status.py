@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -33,7 +35,8 @@ def status(
 ) -> None:
     """Show how a run stands, until it ends: rounds, rates, pools, staleness, versions, the last failures. Or a cluster's jobs."""
     with explained():
-        look = _cluster(target) if target.startswith(("http://", "https://")) else _run(run_address(target).folder())
+        dashboard = _dashboard(target)
+        look = _cluster(dashboard) if dashboard else _run(run_address(target).folder())
         table, ended = look()
         if once or not console.is_terminal:
             console.print(table)
@@ -47,6 +50,13 @@ def status(
 
 Look = Callable[[], tuple[RenderableType, bool]]
 """What to show now, and whether nothing will change any more."""
+
+
+def _dashboard(target: str) -> str:
+    """The address, where `target` is one; "HOST:PORT" is, unless a folder has that name."""
+    if target.startswith(("http://", "https://")):
+        return target
+    return f"http://{target}" if re.fullmatch(r"[\w.-]+:\d+", target) and not Path(target).exists() else ""
 
 
 def _run(folder: RunFolder) -> Look:

@@ -116,7 +116,7 @@ class _Settings:
             for fault in error.errors():
                 self._add_fault(fault)
         if self.mistakes:
-            raise ConfigError("\n".join(["The configuration is wrong:", *(f"  {mistake}" for mistake in self.mistakes)]))
+            raise ConfigError("\n".join(["the configuration is wrong:", *(f"  {mistake}" for mistake in self.mistakes)]))
         return config
 
     def _add_fault(self, fault: Any) -> None:

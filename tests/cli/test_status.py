@@ -8,7 +8,7 @@ from ray.job_submission import JobStatus
 from typer.testing import CliRunner
 
 from caig_rl.cli import app
-from caig_rl.cli.status import _cluster
+from caig_rl.cli.status import _cluster, _dashboard
 from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
 
@@ -34,6 +34,17 @@ def test_every_job_has_a_row_with_its_run_folder_and_its_last_words(jobs: list[S
     done = CliRunner().invoke(app, ["status", ADDRESS], env={"COLUMNS": "160"})
     assert done.exit_code == 0, done.output
     assert all(word in done.stdout for word in ("raysubmit_1", "FAILED", "2.0", "s3://bucket/[/runs]/a", "last [words]", "RUNNING"))
+
+
+@pytest.mark.parametrize(("written", "asked"), [("head:8265", ADDRESS), (ADDRESS, ADDRESS), ("10.0.0.7:80", "http://10.0.0.7:80")])
+def test_a_dashboard_may_be_named_without_its_scheme(written: str, asked: str):
+    assert _dashboard(written) == asked
+
+
+def test_what_names_a_run_is_no_dashboard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.chdir(tmp_path)
+    Path("run:1").mkdir()
+    assert [_dashboard(name) for name in ("runs/demo", "s3://bucket/runs/demo", "run:1")] == ["", "", ""]
 
 
 def test_the_table_is_renewed_until_every_job_has_ended(jobs: list[SimpleNamespace]):

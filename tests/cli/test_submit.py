@@ -57,7 +57,7 @@ def test_a_missing_working_directory():
 
 def test_a_cluster_that_cannot_be_reached():
     address = f"http://127.0.0.1:{free_ports(1)[0]}"
-    assert f"{address} cannot be reached: give --address the dashboard of the Ray head" in refused("--address", address)
+    assert f"{address} cannot be reached: name the dashboard of the Ray head" in refused("--address", address)
 
 
 def test_a_port_that_is_no_dashboard(shop: int):
