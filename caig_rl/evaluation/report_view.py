@@ -127,6 +127,8 @@ def outcome_rows(summary: RunSummary, ledger_rows: Sequence[Mapping[str, object]
     for kind, count in products.failed.items():
         examples = _examples(ledger_rows, Outcome.FAILED, kind)
         rows.append(OutcomeRow(f"Failed: {_words(kind)}", count, "Left out of learning; the run went on.", examples))
+    if not products.failed:
+        rows.append(OutcomeRow("Failed", 0, "Left out of learning; the run goes on."))
     for reason, count in products.rejected.items():
         examples = _examples(ledger_rows, REJECTED, reason)
         rows.append(OutcomeRow(f"Rejected: {_words(reason)}", count, "A catalog row that never became a product.", examples))

@@ -140,6 +140,13 @@ def test_outcomes_list_every_kind_with_examples(summary_values: Callable[..., di
     assert rows[4].examples == ("p7, round 2: the renderer ran out of memory",)
 
 
+def test_that_nothing_failed_is_said(summary_values: Callable[..., dict[str, Any]]) -> None:
+    values = summary_values()
+    values["products"] |= {"failed": {}, "trained": values["products"]["trained"] + sum(values["products"]["failed"].values())}
+    rows = outcome_rows(RunSummary.model_validate(values), [])
+    assert ("Failed", 0) in [(row.label, row.count) for row in rows]
+
+
 def test_what_happened_to_the_workers_is_among_the_figures(summary_values: Callable[..., dict[str, Any]]) -> None:
     steps = [{"at_s": 60.0 * number, "pool": "renderer", "before": 1, "after": 2, "reason": "a queue"} for number in range(14)]
     fleet = {

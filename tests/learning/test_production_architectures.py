@@ -11,7 +11,7 @@ import torch
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.learning import preference
-from caig_rl.learning.engine import init_group
+from caig_rl.learning.engine import gathered_copy, init_group
 from caig_rl.learning.preference import PreferenceLearner
 from caig_rl.models.policy import merged_state_dict
 from caig_rl.sizing.architectures import LANGUAGE_MODELS
@@ -68,5 +68,5 @@ def test_what_is_published_are_the_checkpoints_names(learner: PreferenceLearner,
     from safetensors.torch import load_file
 
     checkpoint = load_file(tmp_path / "plain" / "model.safetensors")
-    published = merged_state_dict(learner.engine.module)
+    published = merged_state_dict(learner.engine.module, gathered_copy)
     assert {key: value.shape for key, value in published.items()} == {key: value.shape for key, value in checkpoint.items()}
