@@ -23,7 +23,8 @@ from caig_rl.nano.corpus import READING, draw_corpus, draw_tuning_corpus
 from caig_rl.nano.diffusion import DiffusionData, train_controlnet, train_unet
 from caig_rl.nano.eyes import eyes_accuracy, train_eyes
 from caig_rl.nano.isolated import in_own_process
-from caig_rl.nano.policy import pretrain_policy, teach_reading, tune_policy
+from caig_rl.nano.policy import pretrain_policy, tune_policy
+from caig_rl.nano.reader import teach_reading, teach_seeing
 from caig_rl.nano.renderer import assemble_pipeline, save_pipeline
 from caig_rl.nano.reward import LoggedCreatives, draw_creatives, reading_practice, train_nano_reward
 from caig_rl.nano.scenes_data import draw_pictures
@@ -64,6 +65,7 @@ class BuildPlan:
     tuning_steps: int = 450
     reward_products: int = 1260
     reward_candidates: int = 6
+    seeing_steps: int = 2000
     reader_steps: int = 600
     reward_epochs: int = 12
     seed: int = 0
@@ -212,6 +214,7 @@ class NanoBuilder:
     def _reader(self, folder: Path) -> None:
         plan, (model, processor) = self.plan, self._load_policy("policy")
         corpus = draw_corpus(plan.corpus // 2, plan.seed + 1, READING) + reading_practice(self._load_creatives(), plan.seed)
+        teach_seeing(model, processor, corpus, plan.seeing_steps, plan.seed, self.progress)
         teach_reading(model, processor, corpus, plan.reader_steps, plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-import numpy as np
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import Idefics3Config, Idefics3ForConditionalGeneration, Idefics3Processor, PreTrainedTokenizerFast
@@ -16,15 +15,13 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3I
 from caig_rl.config.training import TrainJobConfig
 from caig_rl.errors import UserError
 from caig_rl.learning.engine import init_group
-from caig_rl.learning.sft import SftExample, SftTask, answer_batch, batches_of_like_length, shuffled_epochs
+from caig_rl.learning.sft import SftExample, SftTask, batches_of_like_length, shuffled_epochs
+from caig_rl.learning.train_task import TrainTask
 from caig_rl.learning.trainer import Trainer
-from caig_rl.models.logprobs import batch_log_probs_and_first
 from caig_rl.nano.autoencoder import Progress
 
 IMAGE_SIZE = 64
 BATCH_SIZE, WARMUP_STEPS, REPORT_STEPS = 48, 50, 50
-WORDS_WEIGHT = 0.5
-"""Weight of the bag of words in `ReadingTask`."""
 PATCH_SIZE = 8
 SCALE_FACTOR = 2
 IMAGE_TOKENS = (IMAGE_SIZE // PATCH_SIZE // SCALE_FACTOR) ** 2
@@ -98,7 +95,7 @@ def pretrain_policy(
     torch.manual_seed(seed)
     processor = new_processor(train_policy_tokenizer([f"User: {e.instruction}\nAssistant:{e.answer}" for e in corpus]))
     model = new_policy(processor)
-    _train(SftTask(model, processor), corpus, steps, 2e-3, seed, "policy", progress)
+    train_steps(SftTask(model, processor), sft_batches(corpus, seed), steps, 2e-3, seed, "policy", progress)
     return model, processor
 
 
@@ -111,45 +108,19 @@ def tune_policy(
     progress: Progress,
 ) -> None:
     """Close pre-training on prompt generation alone, in place."""
-    _train(SftTask(model, processor), corpus, steps, 1e-3, seed + 1, "policy tuning", progress)
+    train_steps(SftTask(model, processor), sft_batches(corpus, seed + 1), steps, 1e-3, seed + 1, "policy tuning", progress)
 
 
-def teach_reading(
-    model: Idefics3ForConditionalGeneration,
-    processor: Idefics3Processor,
-    corpus: list[SftExample],
-    steps: int,
-    seed: int,
-    progress: Progress,
-) -> None:
-    """Go on with image understanding alone, in place: the backbone that the reward model starts from."""
-    _train(ReadingTask(model, processor), corpus, steps, 2e-3, seed + 2, "reader", progress)
+def sft_batches(corpus: list[SftExample], seed: int) -> Iterator[list[SftExample]]:
+    """Endless batches of `BATCH_SIZE`."""
+    return batches_of_like_length(shuffled_epochs(corpus, seed), BATCH_SIZE, seed)
 
 
-class ReadingTask(SftTask):
-    """Image understanding for a reward model, which reads the last token of its prompt alone."""
-
-    def loss(self, engine: Any, batch: Any, rng: np.random.Generator, epoch: int) -> torch.Tensor:
-        """Nats per answer token, plus `WORDS_WEIGHT` times those of a bag of words: the prompt's last token should hold everything that the
-        answer is going to say, and next-token prediction alone asks it for the first word."""
-        found, first = batch_log_probs_and_first(engine, answer_batch(self.processor, self._examples(batch, epoch)))
-        return -(found.sums.sum() + WORDS_WEIGHT * first.sum()) / found.mask.sum()
-
-
-def _train(
-    task: SftTask,
-    corpus: list[SftExample],
-    steps: int,
-    lr: float,
-    seed: int,
-    stage: str,
-    progress: Progress,
-) -> None:
-    """`steps` steps in place, by the same `Trainer` as `caig-rl pretrain`."""
+def train_steps(task: TrainTask, batches: Iterator[Any], steps: int, lr: float, seed: int, stage: str, progress: Progress) -> None:
+    """`steps` steps in place, by the same `Trainer` as `caig-rl pretrain`. Raises UserError after three broken steps in a row."""
     init_group(0, 1)
     config = TrainJobConfig(batch_size=BATCH_SIZE, lr=lr, warmup_share=min(WARMUP_STEPS / steps, 1.0), zero_stage=0)
     trainer = Trainer(task, config, 0, steps, seed)
-    batches = batches_of_like_length(shuffled_epochs(corpus, seed), BATCH_SIZE, seed)
     while trainer.progress.step < steps and not trainer.progress.stopped:
         trainer.train_epoch(islice(batches, min(REPORT_STEPS, steps - trainer.progress.step)))
         progress(stage, trainer.progress.step, steps, trainer.progress.train_loss)

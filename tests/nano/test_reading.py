@@ -12,7 +12,7 @@ from caig_rl.learning.sft import SftExample, answer_batch, answer_token_ids, sft
 from caig_rl.models.logprobs import batch_log_probs, batch_log_probs_and_first
 from caig_rl.models.policy import load_policy
 from caig_rl.models.prompting import chat_prompt, encode_prompts
-from caig_rl.nano.policy import WORDS_WEIGHT, ReadingTask
+from caig_rl.nano.reader import WORDS_WEIGHT, ReadingTask
 from tests.tiny import make_tiny_policy, random_picture
 
 EXAMPLES = [

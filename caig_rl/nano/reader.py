@@ -1,0 +1,127 @@
+"""The backbone that the embedded reward model starts from: a policy that learned to see scenes, then to say what it sees. No clicks.
+
+The policy's own pre-training looks at products mostly, and leaves its vision tower nearly blind to what is around them. Real policies
+come with a tower that was pre-trained on captioned pictures; this one gets the same in small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
+
+from caig_rl.learning.sft import SftExample, SftTask, answer_batch, shuffled_epochs
+from caig_rl.learning.train_task import Measured
+from caig_rl.models.logprobs import batch_log_probs_and_first
+from caig_rl.models.prompting import chat_prompt, encode_prompts
+from caig_rl.nano.autoencoder import Progress
+from caig_rl.nano.policy import BATCH_SIZE, sft_batches, train_steps
+
+WORDS_WEIGHT = 0.5
+"""Weight of the bag of words in `ReadingTask`."""
+
+
+def teach_seeing(
+    model: Idefics3ForConditionalGeneration,
+    processor: Idefics3Processor,
+    corpus: list[SftExample],
+    steps: int,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Train vision tower and connector on the corpus' pictures and answers, in place."""
+    torch.manual_seed(seed)
+    examples = shuffled_epochs(corpus, seed + 3)
+    train_steps(SeeingTask(model, processor), _plain_batches(examples), steps, 1e-3, seed, "seeing", progress)
+
+
+def teach_reading(
+    model: Idefics3ForConditionalGeneration,
+    processor: Idefics3Processor,
+    corpus: list[SftExample],
+    steps: int,
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Go on with image understanding alone, in place."""
+    train_steps(ReadingTask(model, processor), sft_batches(corpus, seed + 2), steps, 2e-3, seed + 2, "reader", progress)
+
+
+class Seer(nn.Module):
+    """Vision tower and connector of `model`, and a linear head from the mean of the picture's tokens to the vocabulary."""
+
+    def __init__(self, model: Idefics3ForConditionalGeneration) -> None:
+        super().__init__()
+        self.vision_model, self.connector = model.model.vision_model, model.model.connector
+        text = model.config.get_text_config()
+        self.head = nn.Linear(text.hidden_size, text.vocab_size)
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        """(B, 3, height, width) to (B, vocabulary) log-probs of the words of a caption."""
+        tokens = self.connector(self.vision_model(pixel_values=pictures).last_hidden_state)
+        log_probs: torch.Tensor = self.head(tokens.mean(dim=1)).log_softmax(dim=-1)
+        return log_probs
+
+
+class SeeingTask:
+    """From the picture alone to the bag of words of its caption (Joulin et al., Learning Visual Features from Large Weakly Supervised Data,
+    ECCV 2016, section 3.2: softmax over words, cross-entropy to the caption's own, each counted alike)."""
+
+    name = "seeing"
+
+    def __init__(self, model: Idefics3ForConditionalGeneration, processor: Idefics3Processor) -> None:
+        self.module, self._processor = Seer(model), processor
+
+    def parameter_groups(self) -> list[dict[str, Any]]:
+        """All of the seer's."""
+        return [{"params": list(self.module.parameters())}]
+
+    def size(self, batch: Sequence[SftExample]) -> int:
+        """Examples in the batch."""
+        return len(batch)
+
+    def loss(self, engine: Any, batch: Sequence[SftExample], rng: np.random.Generator, epoch: int) -> torch.Tensor:
+        """Nats per word of the answers."""
+        log_probs = engine(
+            encode_prompts(self._processor, [self._prompt] * len(batch), [one.image for one in batch]).pictures["pixel_values"][:, 0]
+        )
+        words = torch.zeros_like(log_probs)
+        for row, ids in enumerate(self._processor.tokenizer([one.answer for one in batch], add_special_tokens=False)["input_ids"]):
+            words[row, list(set(ids))] = 1.0
+        return -(log_probs * words / words.sum(dim=1, keepdim=True)).sum(dim=1).mean()
+
+    def begin_validation(self) -> None:
+        """Nothing is gathered."""
+
+    @torch.no_grad()
+    def measure(self, engine: Any, batch: Sequence[SftExample]) -> Measured:
+        """Nats per word."""
+        return Measured(float(self.loss(engine, batch, np.random.default_rng(0), 0)), float(len(batch)))
+
+    def export(self, folder: Path, rank: int) -> None:
+        """Nothing: what is trained is part of a model that others write."""
+
+    @property
+    def _prompt(self) -> str:
+        return chat_prompt(self._processor, "")
+
+
+class ReadingTask(SftTask):
+    """Image understanding for a reward model, which reads the last token of its prompt alone."""
+
+    def loss(self, engine: Any, batch: Any, rng: np.random.Generator, epoch: int) -> torch.Tensor:
+        """Nats per answer token, plus `WORDS_WEIGHT` times those of a bag of words: the prompt's last token should hold everything that the
+        answer is going to say, and next-token prediction alone asks it for the first word."""
+        found, first = batch_log_probs_and_first(engine, answer_batch(self.processor, self._examples(batch, epoch)))
+        return -(found.sums.sum() + WORDS_WEIGHT * first.sum()) / found.mask.sum()
+
+
+def _plain_batches(examples: Iterator[SftExample]) -> Iterator[list[SftExample]]:
+    while True:
+        yield list(islice(examples, BATCH_SIZE))

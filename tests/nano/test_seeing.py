@@ -1,0 +1,50 @@
+"""What the vision tower is taught before the language model reads: the words of a caption from the picture alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from caig_rl.learning.sft import SftExample
+from caig_rl.models.policy import load_policy
+from caig_rl.nano.reader import SeeingTask, teach_seeing
+from tests.tiny import make_tiny_policy, random_picture
+
+EXAMPLES = [SftExample("what is this?", random_picture(0), "a red mug on a red table"), SftExample("and this?", random_picture(1), "fruit")]
+
+
+def loss(task: SeeingTask, batch: list[SftExample]) -> float:
+    with torch.no_grad():
+        return float(task.loss(task.module, batch, np.random.default_rng(0), 0))
+
+
+def test_the_loss_counts_each_word_of_a_caption_once_and_never_reads_the_question(tmp_path: Path):
+    model, processor = load_policy(make_tiny_policy(tmp_path))
+    task = SeeingTask(model, processor)
+    example = EXAMPLES[0]
+    words = sorted(set(processor.tokenizer(example.answer, add_special_tokens=False)["input_ids"]))
+    with torch.no_grad():
+        features = model.model.get_image_features(torch.from_numpy(pixels(processor, example))[:, None]).pooler_output
+        log_probs = task.module.head(features.mean(dim=1)).log_softmax(dim=-1)
+    assert loss(task, [example]) == pytest.approx(-float(log_probs[0, words].mean()), rel=1e-5)
+    assert loss(task, [SftExample("another question", example.image, example.answer)]) == loss(task, [example])
+
+
+def pixels(processor: object, example: SftExample) -> np.ndarray:
+    """(1, 3, height, width) as the image processor makes them."""
+    from caig_rl.models.prompting import chat_prompt, encode_prompts
+
+    return encode_prompts(processor, [chat_prompt(processor, "x")], [example.image]).pictures["pixel_values"][:, 0].numpy()  # type: ignore[arg-type]
+
+
+def test_pictures_are_told_apart_by_a_tower_that_the_policy_keeps(tmp_path: Path):
+    model, processor = load_policy(make_tiny_policy(tmp_path))
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    told: list[float] = []
+    teach_seeing(model, processor, EXAMPLES * 24, 30, 0, lambda *step: told.append(step[3]))
+    assert told[-1] < loss(SeeingTask(load_policy(make_tiny_policy(tmp_path / "again"))[0], processor), EXAMPLES) - 0.5
+    moved = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert moved and all("vision_model" in name or "connector" in name for name in moved)
