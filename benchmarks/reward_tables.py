@@ -40,7 +40,7 @@ from caig_rl.models.reward_judge import RewardJudge
 from caig_rl.models.reward_loading import load_reward
 from caig_rl.models.reward_side_by_side import SideBySideReward
 from caig_rl.nano.corpus import READING, draw_corpus
-from caig_rl.nano.policy import teach_reading
+from caig_rl.nano.reader import teach_reading, teach_seeing
 from caig_rl.nano.reward import LoggedCreatives, reward_groups
 
 SIZES = {"scorer": 64, "side_by_side": 32, "vam": 64, "cg4ctr": 64}
@@ -145,7 +145,7 @@ def _rates(form: str) -> dict[str, Any]:
 
 
 def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
-    """The embedded policy, taught to read scenes."""
+    """The embedded policy, taught to see scenes and to read them."""
     import torch
     from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
@@ -153,7 +153,12 @@ def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
     policy = resolve_model_folder("nano", "policy")
     model, processor = Idefics3ForConditionalGeneration.from_pretrained(policy), Idefics3Processor.from_pretrained(policy)
     corpus = draw_corpus(plan.corpus, 1, READING, min(plan.corpus, 2800))
-    teach_reading(model, processor, corpus, plan.reader_steps, 0, lambda *step: print(f"reader {step[1]}/{step[2]} loss {step[3]:.3f}"))
+
+    def tell(stage: str, step: int, steps: int, loss: float) -> None:
+        print(f"{stage} {step}/{steps} loss {loss:.3f}", flush=True)
+
+    teach_seeing(model, processor, corpus, plan.seeing_steps, 0, tell)
+    teach_reading(model, processor, corpus, plan.reader_steps, 0, tell)
     model.save_pretrained(out / "reader")
     processor.save_pretrained(out / "reader")
     return {"cpu_s": time.process_time()}
