@@ -59,7 +59,7 @@ def dashboard_address(text: str) -> str:
     """
     address = (text if "://" in text else f"http://{text}").rstrip("/")
     parts = urlsplit(address)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or text == "auto":
         raise UserError(f"--address {text}: jobs go to the dashboard of the Ray head, an address like {DEFAULT_ADDRESS}")
     return address
 

@@ -101,9 +101,10 @@ def test_an_address_may_leave_out_its_scheme(text: str, address: str):
     assert dashboard_address(text) == address
 
 
-def test_the_address_of_a_ray_client_is_answered_with_what_is_wanted():
+@pytest.mark.parametrize("text", ["ray://head:10001", "auto"])
+def test_what_only_ray_init_understands_is_answered_with_what_is_wanted(text: str):
     with pytest.raises(UserError, match="dashboard of the Ray head"):
-        dashboard_address("ray://head:10001")
+        dashboard_address(text)
 
 
 def test_the_package_managers_own_complaint_is_what_the_user_reads():
