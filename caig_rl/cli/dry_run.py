@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Collection
 
 from rich.table import Table
@@ -19,7 +18,6 @@ from caig_rl.sizing.placement import Gpu, role_sizes
 
 def show_plan(config: Config) -> None:
     """Print all of it. Raises PlacementError, after printing, where it cannot fit."""
-    logging.getLogger("diffusers").setLevel(logging.ERROR)
     console.print(config_yaml(config), markup=False, highlight=False, soft_wrap=True)
     console.print(_actors(config))
     memory = estimate(config)
@@ -42,8 +40,7 @@ def refuse_what_cannot_fit(config: Config) -> None:
     """Before a run starts: the same checks without the tables. Costs seconds, and nothing for runs without GPUs."""
     gpus = place(config)
     if gpus and config.cluster.gpu_memory_gib is not None:
-        logging.getLogger("diffusers").setLevel(logging.ERROR)
-        check_fit(config, estimate(config), gpus)
+            check_fit(config, estimate(config), gpus)
 
 
 def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = False, asked: Collection[str] = ()) -> None:

@@ -85,7 +85,8 @@ def table_of(run: RunStatus) -> RenderableType:
     """The whole view."""
     parts: list[RenderableType] = [_head(run)]
     if run.live:
-        parts += [_pools(run.live), _numbers(run.live)]
+        has_ended = run.state in _ENDED
+        parts += [_pools(run.live, has_ended), _numbers(run.live, has_ended)]
     if run.rounds:
         parts.append(_rounds(run.rounds[-5:]))
     if run.failures:
@@ -114,21 +115,23 @@ def _head(run: RunStatus) -> str:
     return "  ".join(words)
 
 
-def _pools(live: dict[str, Any]) -> Table:
-    table = Table("pool", "desired", "ready", "busy", "replaced", "versions")
+def _pools(live: dict[str, Any], has_ended: bool) -> Table:
+    heads = ("pool", "desired", "ready", "busy", "replaced", "versions")
+    table = Table(*heads, caption="as they were at the end" if has_ended else None, caption_justify="left")
     for name, pool in live["pools"].items():
         versions = ", ".join(f"{worker}: {version}" for worker, version in pool["versions"].items())
         table.add_row(name, *(str(pool[key]) for key in ("desired", "ready", "busy", "replaced")), escape(versions))
     return table
 
 
-def _numbers(live: dict[str, Any]) -> Table:
+def _numbers(live: dict[str, Any], has_ended: bool) -> Table:
     seconds = live["stage_seconds"]
     total = sum(seconds.values()) or 1.0
     table = Table.grid(padding=(0, 2))
     table.add_row("time", "  ".join(f"{stage} {value / total:.0%}" for stage, value in sorted(seconds.items(), key=lambda item: -item[1])))
     table.add_row("rates", "  ".join(f"{live['counts'].get(name, 0) / total:.2f} {name}/s" for name in ("pairs", "images", "tokens")))
-    table.add_row("slots", "  ".join(f"{count} {state}" for state, count in live["slots"].items()))
+    if not has_ended:
+        table.add_row("slots", "  ".join(f"{count} {state}" for state, count in live["slots"].items()))
     table.add_row("products", "  ".join(f"{count} {outcome}" for outcome, count in live["products"].items()))
     table.add_row("staleness", "  ".join(f"{count} pairs {behind} behind" for behind, count in live["staleness"].items()) or "-")
     table.add_row("syncs", f"{live['verified']} verified of {live['syncs']}")

@@ -35,7 +35,8 @@ def hollow_renderer(folder: Path | None, architecture: str | None, dtype: torch.
     else:
         return None
     with torch.device("meta"):
-        return {name: _network(name, values).to(dtype).eval() for name, values in described.items()}
+        # The plain `to`: that of diffusers warns that it casts what some models keep in float32, and these keep nothing.
+        return {name: nn.Module.to(_network(name, values), dtype).eval() for name, values in described.items()}
 
 
 def _components(folder: Path) -> list[str]:
