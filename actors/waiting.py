@@ -58,7 +58,9 @@ class WaitWatch:
             self._short_since = self._last_note = time_now
         if time_now - self._last_note >= self._note_s:
             self._last_note = time_now
-            self._note(f"waiting {duration(time_now - self._short_since)} for {', '.join(missing)}; {self._resources()}")
+            self._note(
+                f"waiting {duration(time_now - self._short_since)} for {', '.join(missing)} to find a place and load; {self._resources()}"
+            )
 
 
 def _missing(pools: Mapping[str, PoolState]) -> list[str]:

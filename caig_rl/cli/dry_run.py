@@ -40,7 +40,7 @@ def refuse_what_cannot_fit(config: Config) -> None:
     """Before a run starts: the same checks without the tables. Costs seconds, and nothing for runs without GPUs."""
     gpus = place(config)
     if gpus and config.cluster.gpu_memory_gib is not None:
-            check_fit(config, estimate(config), gpus)
+        check_fit(config, estimate(config), gpus)
 
 
 def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = False, asked: Collection[str] = ()) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 from rich.markup import escape
-from rich.table import Table
+from rich.progress import Progress
+from rich.table import Column, Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, check_writable, console, explained, resolved_config
 
@@ -23,7 +24,10 @@ def world(
 
     with explained():
         check_writable(out, "--out")
-        for path in show_world(out, seed, num_products, creatives):
+        with Progress(console=console, transient=True) as bar:
+            drawn = bar.add_task("products", total=num_products)
+            paths = show_world(out, seed, num_products, creatives, lambda: bar.advance(drawn))
+        for path in paths:
             console.print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -34,7 +38,7 @@ def doctor(config: ConfigFile = None, overrides: Overrides = None) -> None:
     colours = {"ok": "green", "warn": "yellow", "fail": "red"}
     with explained():
         checks = run_checks(resolved_config(config, overrides))
-    table = Table("check", "", "found", "what to do")
+    table = Table("check", "", Column("found", overflow="fold"), Column("what to do", overflow="fold"))
     for check in checks:
         table.add_row(escape(check.name), f"[{colours[check.status]}]{check.status}[/]", escape(check.detail), escape(check.advice))
     console.print(table)

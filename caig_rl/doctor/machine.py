@@ -51,7 +51,7 @@ def check_cpus(available: int, config: Config) -> Check:
     if config.cluster.address or wanted <= given + 1e-9:
         return Check("cpus", "ok", f"{available} here; the run reserves {wanted:g}{_on_cluster(config)}")
     detail = f"the run reserves {wanted:g} CPUs (pools.*.workers * num_cpus, learner.world_size * num_cpus), and Ray will have {given}"
-    return Check("cpus", "fail", detail, "lower pools.*.num_cpus or pools.*.workers, or raise cluster.num_cpus; workers would wait forever")
+    return Check("cpus", "fail", detail, "lower pools.*.num_cpus or pools.*.workers, or raise cluster.num_cpus; the run would be refused")
 
 
 def check_shared_memory(free_gib: float | None, config: Config) -> Check:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -35,11 +36,14 @@ CATALOG, CAPTIONS = "products.csv", "captions.csv"
 """The products as a catalog, and the ads with the words for their backgrounds: for `caig-rl pretrain`."""
 
 
-def show_world(folder: Path, seed: int, num_products: int, creatives_per_product: int = 1) -> list[Path]:
+def show_world(
+    folder: Path, seed: int, num_products: int, creatives_per_product: int = 1, on_product: Callable[[], None] = lambda: None
+) -> list[Path]:
     """Write `world.png`, `clicks.parquet`, `products.csv`, `captions.csv` and the pictures that they name to `folder`; returns those four
     paths, and those of the pictures' two folders.
 
     The log has the world's own columns, and the creative's picture, its product's title and category, as a platform's export would.
+    `on_product` is told after each product.
     """
     for name in (PICTURES, PHOTOS):
         (folder / name).mkdir(parents=True, exist_ok=True)
@@ -66,6 +70,7 @@ def show_world(folder: Path, seed: int, num_products: int, creatives_per_product
             captions.append({"product_id": product.product_id, "image": f"{PICTURES}/{name}.png", "caption": caption(spec)})
         log = click_log(judge, products, creatives, ids, _IMPRESSIONS, seed + 7919 * number)
         logs.append(_described(log, product))
+        on_product()
     picture, log_path = folder / "world.png", folder / "clicks.parquet"
     rows = [tiles[k : k + _COLUMNS] for k in range(0, len(tiles), _COLUMNS)]
     Image.fromarray(contact_sheet(rows, caption_lines=CAPTION_LINES)).save(picture)

@@ -65,6 +65,6 @@ def test_a_job_says_what_it_waits_for_on_a_full_cluster_and_ends_with_what_it_la
     assert done.returncode == 3, done.stderr[-3000:]
     waits = [line for line in done.stderr.splitlines() if line.startswith("waiting ")]
     assert len(waits) >= 2, done.stderr[-3000:]
-    assert "s for 1 of 1 training worker(s); the cluster has 2 CPUs (0 free)" in waits[0]
+    assert "s for 1 of 1 training worker(s) to find a place and load; the cluster has 2 CPUs (0 free)" in waits[0]
     (refused,) = [line for line in done.stderr.splitlines() if line.startswith("refused: ")]
     assert "waited 6 s for 1 training worker(s) of 0.5 CPU each; the cluster has 2 CPUs (0 free)" in refused

@@ -21,8 +21,8 @@ def test_it_speaks_after_the_time_and_again_and_says_what_there_is():
         now[0] = moment
         watch.take(SHORT)
     assert said == [
-        "waiting 1 min 0 s for 3 of 4 renderer worker(s); the cluster has 2 GPUs",
-        "waiting 2 min 0 s for 3 of 4 renderer worker(s); the cluster has 2 GPUs",
+        "waiting 1 min 0 s for 3 of 4 renderer worker(s) to find a place and load; the cluster has 2 GPUs",
+        "waiting 2 min 0 s for 3 of 4 renderer worker(s) to find a place and load; the cluster has 2 GPUs",
     ]
 
 
