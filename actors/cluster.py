@@ -7,9 +7,11 @@ import os
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import ray
+from ray._private import parameter
 
 from caig_rl.config.schema import ClusterConfig, PoolConfig
 from caig_rl.errors import UserError
@@ -46,16 +48,29 @@ def connect(config: ClusterConfig) -> None:
     # Token authentication guards a cluster that others can reach; this one listens on this machine alone and needs no token file.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     # By default Ray would first look for a cluster that was left running on this machine.
-    ray.init(
-        address="local",
-        num_cpus=config.num_cpus,
-        object_store_memory=int(config.object_store_gib * 2**30),
-        include_dashboard=False,
-        _metrics_export_port=config.metrics_port,
-        # By default Ray ends an idle task's process after a second where actors outnumber cores, and the next task imports torch anew.
-        _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
-        **options,
-    )
+    with _any_agent_port():
+        ray.init(
+            address="local",
+            num_cpus=config.num_cpus,
+            object_store_memory=int(config.object_store_gib * 2**30),
+            include_dashboard=False,
+            _metrics_export_port=config.metrics_port,
+            # By default Ray ends an idle task's process after a second where actors outnumber cores, and the next task imports torch anew.
+            _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
+            **options,
+        )
+
+
+@contextmanager
+def _any_agent_port() -> Iterator[None]:
+    """Inside, a local Ray's agent takes a free port. `ray.init` has no option for it, and by default holds the fixed one: a head that is
+    started on the same machine meanwhile comes up without an agent, and refuses every job."""
+    plain = parameter.RayParams
+    parameter.RayParams = partial(plain, dashboard_agent_listen_port=0)
+    try:
+        yield
+    finally:
+        parameter.RayParams = plain
 
 
 def _join(address: str, options: dict[str, Any]) -> None:

@@ -21,6 +21,9 @@ from caig_rl.wording import duration
 PROBE_TIMEOUT_S = 10.0
 PENDING_NOTE_S = 30.0
 """A job that has not begun is mentioned this often."""
+AGENT_LIMIT_S = 30.0
+"""How long a head that has just been started may take until it takes jobs."""
+_NO_AGENT = "No available agent"
 STOPPED_EXIT_CODE = 75
 """The project's code for "stopped early"; with a checkpoint where a round had begun."""
 MAX_RECONNECTS = 5
@@ -53,16 +56,24 @@ class JobClient:
         Raises:
             UserError: the files cannot be sent, or the cluster refuses the job.
         """
-        # It would list on every submission what is left out, .git among it.
+        # It would list on every submission what is left out, .git among it, and say that it uploads.
         logging.getLogger("ray._private.runtime_env").setLevel(logging.ERROR)
-        logging.getLogger("ray.dashboard.modules.job.sdk").setLevel(logging.WARNING)
-        try:
-            submitted: str = self._client.submit_job(
-                entrypoint=request.entrypoint, runtime_env=request.runtime_env, metadata=dict(request.metadata)
-            )
-        except (RuntimeError, ValueError, requests.RequestException) as error:
-            raise UserError(f"{self.address} refused the job: {_first_line(error)}") from error
-        return submitted
+        logging.getLogger("ray.dashboard.modules").setLevel(logging.WARNING)
+        limit = time.monotonic() + AGENT_LIMIT_S
+        while True:
+            try:
+                return str(
+                    self._client.submit_job(entrypoint=request.entrypoint, runtime_env=request.runtime_env, metadata=dict(request.metadata))
+                )
+            except (RuntimeError, ValueError, requests.RequestException) as error:
+                if _NO_AGENT not in str(error):
+                    raise UserError(f"{self.address} refused the job: {_first_line(error)}") from error
+                if time.monotonic() >= limit:
+                    raise UserError(
+                        f"{self.address} takes no jobs: its agent did not come up in {duration(AGENT_LIMIT_S)}. Another Ray on that machine "
+                        "may hold the agent's port, 52365: end it, or start the head with --dashboard-agent-listen-port=52366"
+                    ) from error
+            time.sleep(1.0)
 
     def details(self, job_id: str) -> Any:
         """Ray's record of the job (`JobDetails`). Raises UserError where the cluster has gone or does not know the job."""

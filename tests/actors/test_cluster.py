@@ -1,8 +1,9 @@
 """Joining a cluster that is not there."""
 
+import psutil
 import pytest
 
-from actors.cluster import connect, silence
+from actors.cluster import connect, ray_cluster, silence
 from caig_rl.config.schema import ClusterConfig
 from caig_rl.errors import UserError
 from tests.ray_head import free_ports
@@ -34,3 +35,10 @@ def test_whoever_listens_is_heard():
 
     with served(app) as address:
         assert silence(address.removeprefix("http://")) is None
+
+
+def test_a_local_ray_leaves_the_agents_fixed_port_to_a_head_of_this_machine():
+    with ray_cluster(ClusterConfig(num_cpus=1, object_store_gib=0.1)):
+        words = [word for child in psutil.Process().children(recursive=True) for word in child.cmdline()]
+    ports = {word for text in words for word in text.split() if word.startswith("--listen-port=")}
+    assert ports == {"--listen-port=0"}

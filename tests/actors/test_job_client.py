@@ -8,6 +8,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 import pytest
 
 from actors.job_client import JobClient
+from actors.jobs import JobRequest
 from caig_rl.errors import UserError
 from tests.ray_head import free_ports
 
@@ -54,3 +55,33 @@ def test_a_port_that_speaks_another_protocol_is_told_from_a_dashboard():
         JobClient(f"http://127.0.0.1:{listener.getsockname()[1]}")
     thread.join()
     listener.close()
+
+
+class _NoAgent(BaseHTTPRequestHandler):
+    """A head whose job agent never comes up."""
+
+    def do_GET(self) -> None:
+        self._answer(200, b'{"ray_version": "2", "version": "4", "ray_commit": "x", "session_name": "s"}')
+
+    def do_POST(self) -> None:
+        self._answer(500, b"No available agent to submit job, please try again later.")
+
+    def _answer(self, code: int, body: bytes) -> None:
+        self.send_response(code)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_head_without_an_agent_is_asked_again_and_then_said_to_take_no_jobs(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr("actors.job_client.AGENT_LIMIT_S", 0.5)
+    server = HTTPServer(("127.0.0.1", 0), _NoAgent)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(UserError, match=r"takes no jobs.*--dashboard-agent-listen-port"):
+            JobClient(f"http://127.0.0.1:{server.server_port}").submit(JobRequest("true", {}, {}))
+    finally:
+        server.shutdown()
