@@ -70,8 +70,8 @@ class JobClient:
                     raise UserError(f"{self.address} refused the job: {_first_line(error)}") from error
                 if time.monotonic() >= limit:
                     raise UserError(
-                        f"{self.address} takes no jobs: its agent did not come up in {duration(AGENT_LIMIT_S)}. Another Ray on that machine "
-                        "may hold the agent's port, 52365: end it, or start the head with --dashboard-agent-listen-port=52366"
+                        f"{self.address} takes no jobs: its agent did not come up in {duration(AGENT_LIMIT_S)}. Another Ray on that "
+                        "machine may hold the agent's port, 52365: end it, or start the head with --dashboard-agent-listen-port=52366"
                     ) from error
             time.sleep(1.0)
 
