@@ -23,6 +23,7 @@ from ray.train.torch import TorchTrainer
 from actors.capacity import CapacityError, Need, live_nodes, refuse
 from actors.cluster import ray_cluster
 from actors.train_jobs.epochs import EpochLog
+from actors.train_jobs.following import Tell, following
 from actors.train_jobs.identity import claim
 from actors.train_jobs.room import found_no_room, spoken_of_wait
 from actors.waiting import resources_in_words
@@ -64,8 +65,8 @@ class TrainJob:
     """The model as it comes may stay the best."""
 
 
-def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
-    """Train, resuming a job of the same `out`; returns where it ended.
+def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress:
+    """Train, resuming a job of the same `out`; returns where it ended. `tell` is given each epoch's numbers as it ends.
 
     Raises:
         ConfigError: another job began with the same `out`.
@@ -108,7 +109,7 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig) -> Progress:
             datasets={split: ray.data.read_parquet(str(files / f"{split}.parquet")) for split in (TRAIN, VALIDATION)},
         )
         try:
-            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning):
+            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning), following(job_folder(job.out), tell):
                 trainer.fit()
         except ray.train.TrainingFailedError as error:
             if found_no_room(error):

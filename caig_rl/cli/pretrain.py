@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, sources
-from caig_rl.cli.training_text import print_training
+from caig_rl.cli.training_text import print_training, told_epochs
 from caig_rl.config.schema import Config
 from caig_rl.errors import CatalogError
 from caig_rl.interfaces import ProductSource
@@ -47,7 +47,7 @@ def _pretrain(settings: Config) -> None:
             f"each of {train.workers} rank(s) needs a row to train on and one to stop by: {files.rows}; see pretrain.validation_share"
         )
     job = pretrain_job(settings, backbone, files)
-    print_training(run_train_job(job, settings.cluster), job.out)
+    print_training(run_train_job(job, settings.cluster, told_epochs(job.train)), job.out)
 
 
 def _rules(settings: Config, backbone: Path) -> TextRules:

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
-from caig_rl.cli.training_text import print_training
+from caig_rl.cli.training_text import print_training, told_epochs
 from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.errors import ClickLogError, ConfigError, UserError
@@ -66,7 +66,7 @@ def _train(settings: Config) -> None:
         raise ClickLogError(
             f"each of {train.workers} rank(s) needs a test to train on and one to stop by: {files.rows}; see clicks.validation_share"
         )
-    print_training(run_train_job(job, settings.cluster), job.out)
+    print_training(run_train_job(job, settings.cluster, told_epochs(job.train)), job.out)
 
 
 def _backbone(train: RewardTrainConfig) -> Path:

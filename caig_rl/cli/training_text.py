@@ -2,16 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from caig_rl.cli.common import console
+from caig_rl.config.training import TrainJobConfig
 from caig_rl.errors import UserError
 
 if TYPE_CHECKING:
     from caig_rl.learning.trainer import Progress
 
+_NUMBERS = (("train_loss", "loss", ".4f"), ("validation_loss", "validation", ".4f"), ("validation_accuracy", "pairs in order", ".1%"))
+"""Column of `metrics.jsonl`, its name for people, its format."""
 REASONS = {"": "all epochs done", "patience": "validation stopped improving", "broken_steps": "three broken steps in a row"}
+
+
+def told_epochs(train: TrainJobConfig) -> Callable[[Mapping[str, object]], None]:
+    """Say what is about to begin; returns what prints a line for each epoch's row."""
+    console.print(f"training {train.epochs} epochs on {train.workers} rank(s); a line for each as it ends", highlight=False, soft_wrap=True)
+
+    def tell(row: Mapping[str, object]) -> None:
+        numbers = [f"{label} {row[name]:{form}}" for name, label, form in _NUMBERS if name in row]
+        best = "  best so far" if row["best_epoch"] == row["round"] else ""
+        console.print(f"epoch {row['round']} of {train.epochs}  {'  '.join(numbers)}{best}", highlight=False, soft_wrap=True)
+
+    return tell
 
 
 def print_training(progress: Progress, out: Path) -> None:

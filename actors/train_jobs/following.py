@@ -1,0 +1,46 @@
+"""Tells the driver of each epoch as it ends, by the rows that rank 0 writes: a training job is long, and should not be silent."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from caig_rl.errors import UserError
+from caig_rl.evaluation.run_folder import RunFolder
+
+LOOK_S = 1.0
+Tell = Callable[[Mapping[str, object]], None]
+"""Is given an epoch's row of `metrics.jsonl`."""
+
+
+@contextmanager
+def following(folder: Path, tell: Tell) -> Iterator[None]:
+    """Inside the block, and at its end once more, `tell` is given the rows that come to `folder`'s `metrics.jsonl`. An epoch that is run
+    again after a loss is told again."""
+    files, over = RunFolder(str(folder.parent), folder.name), threading.Event()
+    seen = len(files.read_metrics())
+
+    def look() -> None:
+        nonlocal seen
+        try:
+            rows = files.read_metrics()
+        except UserError:  # a row that is being written; the next look has it whole
+            return
+        for row in rows[seen:]:
+            tell(row)
+        seen = len(rows)
+
+    def watch() -> None:
+        while not over.wait(LOOK_S):
+            look()
+
+    thread = threading.Thread(target=watch, name="epochs", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+        look()
