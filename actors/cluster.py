@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray._private import parameter
 
+from actors.ray_noise import keep_harmless_silent
 from caig_rl.config.schema import ClusterConfig, PoolConfig
 from caig_rl.errors import UserError
 
@@ -39,6 +40,7 @@ def connect(config: ClusterConfig) -> None:
     Raises:
         UserError: the named cluster cannot be reached, or is of another version.
     """
+    keep_harmless_silent()
     # Without it Ray hides every GPU from actors that ask for none, and its warning about that on each start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
