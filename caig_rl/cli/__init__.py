@@ -45,6 +45,8 @@ def _logging(
 ) -> None:
     # Without torchvision transformers says at every start that it uses its PIL image processors: that is how it is meant here.
     os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+    # A bar for each model folder that is read, in the middle of our own lines.
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
     if shutil.which("nvidia-smi") is None:
         os.environ.setdefault("DS_ACCELERATOR", "cpu")
     logging.basicConfig(level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(name)s %(levelname)s %(message)s")

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich import box
 from rich.markup import escape
 from rich.progress import Progress
-from rich.table import Table
+from rich.table import Column, Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
 from caig_rl.cli.training_text import print_training, told_epochs
@@ -150,7 +151,8 @@ def _judged(name: str, model: RewardModel, data: ClickDataset, batch_size: int) 
 
 
 def _print_table(evaluations: Mapping[str, RewardEvaluation]) -> None:
-    table = Table("reward model", "all pairs", "95 % interval", "ceiling", "significant pairs", "ECE", "position flips")
+    heads = ("reward model", "all pairs", "95 % interval", "ceiling", "significant pairs", "ECE", "position flips")
+    table = Table(*(Column(head, overflow="fold") for head in heads), box=box.SIMPLE_HEAD, padding=0)
     for name, found in evaluations.items():
         every, sure = found.all_pairs, found.significant
         flips = "none possible" if found.flip_rate is None else f"{found.flip_rate:.1%}"
