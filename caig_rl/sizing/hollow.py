@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -34,9 +35,20 @@ def hollow_renderer(folder: Path | None, architecture: str | None, dtype: torch.
         described = RENDERERS[architecture]()
     else:
         return None
-    with torch.device("meta"):
-        # The plain `to`: that of diffusers warns that it casts what some models keep in float32, and these keep nothing.
-        return {name: nn.Module.to(_network(name, values), dtype).eval() for name, values in described.items()}
+    with torch.device("meta"), _silent_diffusers():
+        return {name: _network(name, values).to(dtype).eval() for name, values in described.items()}
+
+
+@contextmanager
+def _silent_diffusers() -> Iterator[None]:
+    """It warns of keys that some networks ignore, and that `to` casts what others keep in float32: neither changes a size here."""
+    logger = logging.getLogger("diffusers")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _components(folder: Path) -> list[str]:
