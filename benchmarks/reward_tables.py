@@ -6,9 +6,9 @@ and constant scores; and the ceiling, the accuracy of the true CTRs on the same 
 Table 2: the side-by-side form trained on equally many pairs of each pair policy, at 1,000 and at 20,000 impressions a creative.
 
 Products and scenes are drawn, not rendered; a seed draws scenes, clicks, splits and new weights; the world's tastes are the same. Models
-start from a reader: the embedded policy, taught to read scenes (no clicks). At the embedded models' size the side-by-side form sees each
-creative at 32 px, the others at 64. Every cell is kept, in a folder of --out that is named after the plan, and not computed again. Two
-cells run at a time, one thread each.
+start from a reader: the embedded policy, whose vision tower was taught to see scenes (no clicks). At the embedded models' size the
+side-by-side form sees each creative at 32 px, the others at 64. Every cell is kept, in a folder of --out that is named after the plan, and
+not computed again. Two cells run at a time, one thread each.
 """
 
 from __future__ import annotations
@@ -40,8 +40,8 @@ from caig_rl.models.reward_judge import RewardJudge
 from caig_rl.models.reward_loading import load_reward
 from caig_rl.models.reward_side_by_side import SideBySideReward
 from caig_rl.nano.corpus import READING, draw_corpus
-from caig_rl.nano.reader import teach_reading, teach_seeing
 from caig_rl.nano.reward import LoggedCreatives, reward_groups
+from caig_rl.nano.seeing import teach_seeing
 
 SIZES = {"scorer": 64, "side_by_side": 32, "vam": 64, "cg4ctr": 64}
 TABLE_1_IMPRESSIONS, TABLE_2_IMPRESSIONS = 5000, (1000, 20_000)
@@ -145,7 +145,7 @@ def _rates(form: str) -> dict[str, Any]:
 
 
 def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
-    """The embedded policy, taught to see scenes and to read them."""
+    """The embedded policy, taught to see scenes."""
     import torch
     from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
@@ -158,7 +158,6 @@ def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
         print(f"{stage} {step}/{steps} loss {loss:.3f}", flush=True)
 
     teach_seeing(model, processor, corpus, plan.seeing_steps, 0, tell)
-    teach_reading(model, processor, corpus, plan.reader_steps, 0, tell)
     model.save_pretrained(out / "reader")
     processor.save_pretrained(out / "reader")
     return {"cpu_s": time.process_time()}

@@ -89,19 +89,6 @@ def pad_token_rows(rows: Sequence[Sequence[int]], value: int) -> torch.Tensor:
 
 def batch_log_probs(model: nn.Module, batch: AnswerBatch) -> AnswerLogProbs:
     """`answer_log_probs` of an already collated batch. Pictures are cast to the model's dtype."""
-    return _of_answers(*_distributions(model, batch))
-
-
-def batch_log_probs_and_first(model: nn.Module, batch: AnswerBatch) -> tuple[AnswerLogProbs, torch.Tensor]:
-    """`batch_log_probs`, and (B, T) what the prompt's last token alone, before any of the answer is said, gives each of the answer's
-    tokens: log-probs of the word at that place coming first, 0 where the mask is False."""
-    log_probs, answers, mask = _distributions(model, batch)
-    first = log_probs[:, 0].gather(-1, answers).masked_fill(~mask, 0.0)
-    return _of_answers(log_probs, answers, mask), first
-
-
-def _distributions(model: nn.Module, batch: AnswerBatch) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """(B, T, vocabulary) log-probs before each of the answers' places, and (B, T) answers and mask, on the model's device."""
     parameter = next(model.parameters())
     inputs = {name: _place(value, parameter) for name, value in batch.inputs.items()}
     starts = torch.tensor(batch.prompt_lengths, device=parameter.device)
@@ -113,10 +100,7 @@ def _distributions(model: nn.Module, batch: AnswerBatch) -> tuple[torch.Tensor, 
     steps = steps.clamp(max=len(span) - 1)
     rows = torch.arange(len(answers), device=parameter.device)[:, None]
     logits = output.logits[rows, steps]
-    return logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1), answers, mask
-
-
-def _of_answers(log_probs: torch.Tensor, answers: torch.Tensor, mask: torch.Tensor) -> AnswerLogProbs:
+    log_probs = logits.to(torch.promote_types(logits.dtype, torch.float32)).log_softmax(dim=-1)
     tokens = log_probs.gather(-1, answers[..., None]).squeeze(-1)
     return AnswerLogProbs(tokens.masked_fill(~mask, 0.0), mask)
 

@@ -24,10 +24,10 @@ from caig_rl.nano.diffusion import DiffusionData, train_controlnet, train_unet
 from caig_rl.nano.eyes import eyes_accuracy, train_eyes
 from caig_rl.nano.isolated import in_own_process
 from caig_rl.nano.policy import pretrain_policy, tune_policy
-from caig_rl.nano.reader import teach_reading, teach_seeing
 from caig_rl.nano.renderer import assemble_pipeline, save_pipeline
 from caig_rl.nano.reward import LoggedCreatives, draw_creatives, reading_practice, train_nano_reward
 from caig_rl.nano.scenes_data import draw_pictures
+from caig_rl.nano.seeing import teach_seeing
 from caig_rl.nano.text import all_phrases, new_text_encoder, train_renderer_tokenizer
 from caig_rl.world.eyes import WEIGHTS_FOLDER as EYES_FOLDER
 from caig_rl.world.eyes import WIDTHS, load_eyes
@@ -65,8 +65,7 @@ class BuildPlan:
     tuning_steps: int = 450
     reward_products: int = 1260
     reward_candidates: int = 6
-    seeing_steps: int = 2000
-    reader_steps: int = 600
+    seeing_steps: int = 2500
     reward_epochs: int = 12
     seed: int = 0
 
@@ -215,7 +214,6 @@ class NanoBuilder:
         plan, (model, processor) = self.plan, self._load_policy("policy")
         corpus = draw_corpus(plan.corpus // 2, plan.seed + 1, READING) + reading_practice(self._load_creatives(), plan.seed)
         teach_seeing(model, processor, corpus, plan.seeing_steps, plan.seed, self.progress)
-        teach_reading(model, processor, corpus, plan.reader_steps, plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 

@@ -139,7 +139,7 @@ def test_the_best_epoch_and_the_prior_are_found_without_the_products_that_accura
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_reward_model_is_rebuilt_from_the_shipped_policy_and_renderer(tmp_path: Path):
-    plan = BuildPlan(corpus=64, reward_products=6, reward_candidates=2, seeing_steps=2, reader_steps=2, reward_epochs=1)
+    plan = BuildPlan(corpus=64, reward_products=6, reward_candidates=2, seeing_steps=2, reward_epochs=1)
     NanoBuilder(tmp_path, plan, Config(), lambda *step: None).run(["creatives", "reader", "reward"])
     assert len(pickle.loads((tmp_path / "creatives" / "creatives.pickle").read_bytes()).views) == 12
     metrics = json.loads((tmp_path / "reward" / "metrics.json").read_text())

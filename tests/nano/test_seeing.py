@@ -10,7 +10,7 @@ import torch
 
 from caig_rl.learning.sft import SftExample
 from caig_rl.models.policy import load_policy
-from caig_rl.nano.reader import SeeingTask, teach_seeing
+from caig_rl.nano.seeing import SeeingTask, teach_seeing
 from tests.tiny import make_tiny_policy, random_picture
 
 EXAMPLES = [SftExample("what is this?", random_picture(0), "a red mug on a red table"), SftExample("and this?", random_picture(1), "fruit")]

@@ -1,7 +1,7 @@
-"""The backbone that the embedded reward model starts from: a policy that learned to see scenes, then to say what it sees. No clicks.
+"""The backbone that the embedded reward model starts from: the policy, whose vision tower learned to see scenes. No clicks.
 
-The policy's own pre-training looks at products mostly, and leaves its vision tower nearly blind to what is around them. Real policies
-come with a tower that was pre-trained on captioned pictures; this one gets the same in small.
+The policy's own pre-training looks at products mostly, and leaves its tower nearly blind to what is around them. Real policies come with
+one that was pre-trained on captioned pictures; this one gets the same in small.
 """
 
 from __future__ import annotations
@@ -16,15 +16,11 @@ import torch
 from torch import nn
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-from caig_rl.learning.sft import SftExample, SftTask, answer_batch, shuffled_epochs
+from caig_rl.learning.sft import SftExample, shuffled_epochs
 from caig_rl.learning.train_task import Measured
-from caig_rl.models.logprobs import batch_log_probs_and_first
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.nano.autoencoder import Progress
-from caig_rl.nano.policy import BATCH_SIZE, sft_batches, train_steps
-
-WORDS_WEIGHT = 0.5
-"""Weight of the bag of words in `ReadingTask`."""
+from caig_rl.nano.policy import BATCH_SIZE, train_steps
 
 
 def teach_seeing(
@@ -39,18 +35,6 @@ def teach_seeing(
     torch.manual_seed(seed)
     examples = shuffled_epochs(corpus, seed + 3)
     train_steps(SeeingTask(model, processor), _plain_batches(examples), steps, 1e-3, seed, "seeing", progress)
-
-
-def teach_reading(
-    model: Idefics3ForConditionalGeneration,
-    processor: Idefics3Processor,
-    corpus: list[SftExample],
-    steps: int,
-    seed: int,
-    progress: Progress,
-) -> None:
-    """Go on with image understanding alone, in place."""
-    train_steps(ReadingTask(model, processor), sft_batches(corpus, seed + 2), steps, 2e-3, seed + 2, "reader", progress)
 
 
 class Seer(nn.Module):
@@ -110,16 +94,6 @@ class SeeingTask:
     @property
     def _prompt(self) -> str:
         return chat_prompt(self._processor, "")
-
-
-class ReadingTask(SftTask):
-    """Image understanding for a reward model, which reads the last token of its prompt alone."""
-
-    def loss(self, engine: Any, batch: Any, rng: np.random.Generator, epoch: int) -> torch.Tensor:
-        """Nats per answer token, plus `WORDS_WEIGHT` times those of a bag of words: the prompt's last token should hold everything that the
-        answer is going to say, and next-token prediction alone asks it for the first word."""
-        found, first = batch_log_probs_and_first(engine, answer_batch(self.processor, self._examples(batch, epoch)))
-        return -(found.sums.sum() + WORDS_WEIGHT * first.sum()) / found.mask.sum()
 
 
 def _plain_batches(examples: Iterator[SftExample]) -> Iterator[list[SftExample]]:
