@@ -38,7 +38,7 @@ def connect(config: ClusterConfig) -> None:
     """`ray.init`: `config.address`, else the job's own cluster (RAY_ADDRESS), else a local one as configured.
 
     Raises:
-        UserError: the named cluster cannot be reached, or is of another version.
+        UserError: the named cluster cannot be reached, or is of another version; or the machine is too busy to start one.
     """
     keep_harmless_silent()
     # Without it Ray hides every GPU from actors that ask for none, and its warning about that on each start.
@@ -51,16 +51,23 @@ def connect(config: ClusterConfig) -> None:
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")
     # By default Ray would first look for a cluster that was left running on this machine.
     with _any_agent_port():
-        ray.init(
-            address="local",
-            num_cpus=config.num_cpus,
-            object_store_memory=int(config.object_store_gib * 2**30),
-            include_dashboard=False,
-            _metrics_export_port=config.metrics_port,
-            # By default Ray ends an idle task's process after a second where actors outnumber cores, and the next task imports torch anew.
-            _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
-            **options,
-        )
+        try:
+            ray.init(
+                address="local",
+                num_cpus=config.num_cpus,
+                object_store_memory=int(config.object_store_gib * 2**30),
+                include_dashboard=False,
+                _metrics_export_port=config.metrics_port,
+                # By default Ray ends an idle task's process after a second where actors outnumber cores: the next imports torch anew.
+                _system_config={"idle_worker_killing_time_threshold_ms": IDLE_WORKER_MS},
+                **options,
+            )
+        except Exception as error:  # Ray raises nothing narrower
+            if "timed out during startup" not in str(error):
+                raise
+            raise UserError(
+                "Ray did not start on this machine within its 30 s: other work keeps the CPUs busy. Run the same again once that has ended"
+            ) from error
 
 
 @contextmanager

@@ -29,6 +29,15 @@ def test_a_port_that_is_no_number_is_refused_as_well():
         connect(ClusterConfig(address="head:port"))
 
 
+def test_a_machine_too_busy_to_start_ray_is_one_line(monkeypatch: pytest.MonkeyPatch):
+    def slow(**_: object) -> None:
+        raise Exception("The current node timed out during startup. This could happen because ...")
+
+    monkeypatch.setattr("actors.cluster.ray.init", slow)
+    with pytest.raises(UserError, match="Ray did not start on this machine"):
+        connect(ClusterConfig())
+
+
 def test_whoever_listens_is_heard():
     async def app(scope, receive, send) -> None:
         """Never asked."""
