@@ -9,6 +9,7 @@ from collections.abc import Collection
 
 import ray
 from rich.console import Console
+from rich.markup import escape
 
 from actors.beforehand import refuse_before_ray
 from actors.capacity import refuse_what_the_cluster_lacks
@@ -30,7 +31,7 @@ from caig_rl.errors import CheckpointError
 from caig_rl.evaluation.measured_again import EVALUATION_FILE, MeasuredAgain
 from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_shared_products
 from caig_rl.evaluation.report import write_report
-from caig_rl.evaluation.report_text import headline
+from caig_rl.evaluation.report_text import headline, warnings
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.run_lock import held
 from caig_rl.evaluation.summary import RunSummary, read_summary
@@ -76,6 +77,8 @@ def run_online(
         report = write_report(folder) if folder.exists("summary.json") else None
     head = headline(summary)
     console.print(f"\n[bold]{head.claim}[/] {head.certainty}\n{head.detail}", highlight=False, soft_wrap=True)
+    for warning in warnings(summary):
+        console.print(f"[yellow]{escape(warning)}[/]", highlight=False, soft_wrap=True)
     for name in ("summary.json", "metrics.jsonl", "ledger.parquet", "samples"):
         if folder.exists(name):
             console.print(f"  {folder.path(name)}", highlight=False, soft_wrap=True)

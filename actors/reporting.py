@@ -222,9 +222,15 @@ def _num_asked(numbers: RunNumbers) -> int:
 
 def _reward(config: Config, facts: KnownFacts, numbers: RunNumbers) -> RewardSummary:
     accuracy = facts.reward_accuracy
-    if accuracy is None and config.reward.kind == "model":
+    measured_here = accuracy is None and config.reward.kind == "model"
+    if measured_here:
         accuracy = _accuracy_on([measured.evaluated for measured in (numbers.before, numbers.after) if measured is not None])
-    return RewardSummary(heldout_accuracy=accuracy, ceiling=facts.reward_ceiling, kind=config.reward.kind)
+    return RewardSummary(
+        heldout_accuracy=accuracy,
+        ceiling=facts.reward_ceiling,
+        measured_here=measured_here and accuracy is not None,
+        kind=config.reward.kind,
+    )
 
 
 def _accuracy_on(policies: Sequence[EvaluatedPolicy]) -> float | None:

@@ -102,6 +102,8 @@ class RewardSummary(_Part):
     heldout_accuracy: Share | None
     ceiling: Share | None
     """Accuracy of the true CTRs' order on the same, noisy pairs."""
+    measured_here: bool = False
+    """By the true CTRs of this run's own measurement, whose products the reward model may have been trained on."""
     kind: str = "model"
     """"random" in the control experiment."""
 

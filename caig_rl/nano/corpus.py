@@ -11,11 +11,10 @@ from caig_rl.data.instructions import Task, instruction
 from caig_rl.imaging.views import policy_view
 from caig_rl.learning.sft import SftExample
 from caig_rl.nano.scenes_data import paste_product
-from caig_rl.types import Product
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import SCENE_SIZE, draw_scene
-from caig_rl.world.suitability import SUITABLE, world_category
-from caig_rl.world.vocabulary import ATTRIBUTES, TEMPLATES, SceneSpec, caption, draw_spec
+from caig_rl.world.suitability import sensible_spec
+from caig_rl.world.vocabulary import TEMPLATES, caption
 
 COMMON_SENSE = 0.3
 """How often the corpus' prompts follow common sense in an attribute, and else chance."""
@@ -26,20 +25,6 @@ TaskShares = Mapping[Task, float]
 ALL_TASKS: TaskShares = {Task.PROMPT_GENERATION: 0.6, Task.CONTENT_UNDERSTANDING: 0.2, Task.IMAGE_UNDERSTANDING: 0.2}
 READING: TaskShares = {Task.CONTENT_UNDERSTANDING: 1.0}
 """For the reward model's backbone, which must see what is in a creative."""
-
-
-def sensible_spec(product: Product, rng: np.random.Generator, common_sense: float = COMMON_SENSE) -> SceneSpec:
-    """A scene for `product`: each attribute is a suitable one with probability `common_sense`, else any."""
-    spec = draw_spec(rng).indices()
-    category = world_category(product.category)
-    if category is None:
-        return SceneSpec(*spec)
-    chosen = list(spec)
-    for index, name in enumerate(ATTRIBUTES):
-        suitable = getattr(SUITABLE[category], name, ())
-        if suitable and rng.random() < common_sense:
-            chosen[index] = int(rng.choice(suitable))
-    return SceneSpec(*chosen)
 
 
 def draw_corpus(count: int, seed: int, shares: TaskShares = ALL_TASKS, num_products: int = 2800) -> list[SftExample]:
@@ -53,7 +38,7 @@ def draw_corpus(count: int, seed: int, shares: TaskShares = ALL_TASKS, num_produ
         number = int(rng.integers(num_products))
         product, task = source.products[number], tasks[int(rng.choice(len(tasks), p=list(shares.values())))]
         text = instruction(task, product, int(rng.integers(2**31)))
-        spec = sensible_spec(product, rng)
+        spec = sensible_spec(product, rng, COMMON_SENSE)
         words = caption(spec, int(rng.integers(len(TEMPLATES))))
         if task is Task.PROMPT_GENERATION:
             examples.append(SftExample(text, policy_view(cutouts[number], SCENE_SIZE), words))

@@ -7,7 +7,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from caig_rl.world.vocabulary import PROPS, SURFACES, WALLS
+import numpy as np
+
+from caig_rl.types import Product
+from caig_rl.world.vocabulary import ATTRIBUTES, PROPS, SURFACES, WALLS, SceneSpec, draw_spec
 
 TRAP_WALL = WALLS.index("neon city")
 TRAP_PROP = PROPS.index("gold confetti")
@@ -92,3 +95,17 @@ def world_category(category: str) -> str | None:
     if name in SUITABLE:
         return name
     return _ALIASES.get(name)
+
+
+def sensible_spec(product: Product, rng: np.random.Generator, common_sense: float) -> SceneSpec:
+    """A scene for `product`: each attribute is a suitable one with probability `common_sense`, else any."""
+    spec = draw_spec(rng).indices()
+    category = world_category(product.category)
+    if category is None:
+        return SceneSpec(*spec)
+    chosen = list(spec)
+    for index, name in enumerate(ATTRIBUTES):
+        suitable = getattr(SUITABLE[category], name, ())
+        if suitable and rng.random() < common_sense:
+            chosen[index] = int(rng.choice(suitable))
+    return SceneSpec(*chosen)

@@ -127,6 +127,17 @@ def test_stage_shares_are_of_the_counted_seconds() -> None:
     assert [stage.share for stage in shares] == [0.1, 0.6, 0.1, 0.1, 0.0, 0.1]
 
 
+def test_an_accuracy_that_the_run_measured_itself_is_not_said_to_be_on_unseen_products(
+    summary_values: Callable[..., dict[str, Any]], complete_run: RunFolder
+) -> None:
+    assert "that it has never seen" in page_of(complete_run).words
+    values = summary_values()
+    values["reward"] |= {"measured_here": True}
+    write_summary(RunSummary.model_validate(values), complete_run)
+    words = page_of(complete_run).words
+    assert "higher true CTR in 71.0 % of cases" in words and "that it has never seen" not in words
+
+
 def test_outcomes_list_every_kind_with_examples(summary_values: Callable[..., dict[str, Any]], made_up_ledger: Ledger) -> None:
     rows = outcome_rows(RunSummary.model_validate(summary_values()), made_up_ledger.to_table().to_pylist())
     assert [(row.label, row.count) for row in rows] == [
