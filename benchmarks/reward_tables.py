@@ -51,7 +51,7 @@ def form_cell(out: Path, plan: Plan, form: str, seed: int) -> dict[str, Any]:
     """Table 1, one trained form on one seed."""
     log = cached_log(out, plan, seed, TABLE_1_IMPRESSIONS)
     groups = _at_size(log, SIZES[form])
-    epochs = plan.scorer_epochs if form == "scorer" else plan.epochs
+    epochs = plan.epochs if form in ("scorer", "side_by_side") else plan.small_epochs
     config = RewardTrainConfig(form=form, image_size=SIZES[form], epochs=epochs, patience=epochs, **_rates(form))
     facts = facts_of(groups, log.splits["train"], log.prior())
     folder, tests = out / f"model-{form}-{seed}", log.splits

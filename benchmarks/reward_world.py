@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,20 +31,21 @@ WORLD = 0
 class Plan:
     """How much of everything.
 
-    Sized for about an hour on two quiet cores. Measured on one thread of a busy machine, in CPU milliseconds: a creative trained on
-    takes 9.4 (scorer), 2.8 (vam) or 3.4 (cg4ctr), a pair side by side 16.5, and 5.8 to score. That makes 60 CPU minutes for table 1's
-    forms, 40 for table 2 and 24 for reader, logs, judge and process starts: 62 minutes for two cells at a time.
+    Measured on one thread of a busy machine, in CPU milliseconds: a creative trained on takes 9.4 (scorer), 2.8 (vam) or 3.4 (cg4ctr), a
+    pair side by side 16.5, and 5.8 to score. That makes 80 CPU minutes for table 1's forms on three seeds, 50 for table 2 and 30 for
+    reader, logs, judge and process starts: 80 minutes for two cells at a time.
     """
 
-    products: int = 1700
+    products: int = 4920
     creatives: int = 3
     validation: int = 70
     heldout: int = 250
-    seeing_steps: int = 1500
-    corpus: int = 8000
-    scorer_epochs: int = 15
-    epochs: int = 5
-    """Of the other forms."""
+    seeing_steps: int = 2000
+    corpus: int = 24_000
+    epochs: int = 3
+    """Of the forms that start from the reader; the logs are large, so that more of them teach more than more epochs."""
+    small_epochs: int = 5
+    """Of VAM and CG4CTR, which start from nothing."""
     pair_epochs: int = 8
     """Of table 2, whose training sets are small."""
     most_pairs: int = 800
@@ -82,8 +85,17 @@ class Log:
         return all_pairs(self.rows(), self.splits[split], self.prior())
 
 
-def draw_log(plan: Plan, seed: int, impressions: int) -> Log:
-    """Scenes and clicks of a seed; scenes and splits are the same at any number of impressions."""
+@dataclass(frozen=True)
+class Scenes:
+    """One seed's creatives, before anybody sees them."""
+
+    creatives: LoggedCreatives
+    true_ctr: np.ndarray
+    splits: dict[str, np.ndarray]
+
+
+def draw_scenes(plan: Plan, seed: int) -> Scenes:
+    """Products in drawn scenes, what they are worth, and who learns from which."""
     rng = np.random.default_rng((seed, 21))
     source, out = WorldProducts(WORLD, plan.products, "reward"), LoggedCreatives([], [], [])
     for product in source.products:
@@ -93,22 +105,25 @@ def draw_log(plan: Plan, seed: int, impressions: int) -> Log:
             out.products.append(product)
             out.views.append(paste_product(draw_scene(spec, rng), cutout, ImagingConfig())[0])
             out.prompts.append(caption(spec))
-    shown, clicks = logged_counts(out, WORLD, seed, impressions)
     truth = np.array([one.ctr for one in WorldJudge(WORLD).judge(out.products, out.views)])
     order = rng.permutation(plan.products)
     heldout, validation, train = np.split(order, [plan.heldout, plan.heldout + plan.validation])
-    return Log(out, shown, clicks, truth, {"train": train, "validation": validation, "heldout": heldout})
+    return Scenes(out, truth, {"train": train, "validation": validation, "heldout": heldout})
 
 
 def cached_log(out: Path, plan: Plan, seed: int, impressions: int) -> Log:
-    """`draw_log`, kept in a file of our own."""
-    file = out / f"log-{seed}-{impressions}.pickle"
+    """A seed's log at one number of impressions; scenes and splits are the same at any. Drawn once, kept in files of our own."""
+    scenes: Scenes = _kept(out / f"scenes-{seed}.pickle", lambda: draw_scenes(plan, seed))
+    shown, clicks = _kept(out / f"clicks-{seed}-{impressions}.pickle", lambda: logged_counts(scenes.creatives, WORLD, seed, impressions))
+    return Log(scenes.creatives, shown, clicks, scenes.true_ctr, scenes.splits)
+
+
+def _kept(file: Path, make: Callable[[], Any]) -> Any:
     if not file.exists():
         partial = file.with_suffix(f".{os.getpid()}")
-        partial.write_bytes(pickle.dumps(draw_log(plan, seed, impressions)))
+        partial.write_bytes(pickle.dumps(make()))
         partial.replace(file)
-    log: Log = pickle.loads(file.read_bytes())
-    return log
+    return pickle.loads(file.read_bytes())
 
 
 def accuracy(differences: np.ndarray, labels: np.ndarray) -> float:

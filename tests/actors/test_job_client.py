@@ -85,3 +85,27 @@ def test_a_head_without_an_agent_is_asked_again_and_then_said_to_take_no_jobs(mo
             JobClient(f"http://127.0.0.1:{server.server_port}").submit(JobRequest("true", {}, {}))
     finally:
         server.shutdown()
+
+
+class _Guarded(BaseHTTPRequestHandler):
+    """A head that asks for a token."""
+
+    def do_GET(self) -> None:
+        body = b"Unauthorized: Missing authentication token"
+        self.send_response(401)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, *arguments: object) -> None:
+        pass
+
+
+def test_a_head_that_asks_for_a_token_is_one_line_that_says_where_it_belongs():
+    server = HTTPServer(("127.0.0.1", 0), _Guarded)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        with pytest.raises(UserError, match=r"asks for a token.*RAY_AUTH_TOKEN_PATH"):
+            JobClient(f"http://127.0.0.1:{server.server_port}")
+    finally:
+        server.shutdown()
