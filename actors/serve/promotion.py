@@ -156,6 +156,7 @@ def _canary(policy: Path, config: Config) -> tuple[tuple[int, ...], tuple[float,
 
 
 async def _verified(config: Config, source: ProductSource, live: str, new: str, note: Callable[[str], None]) -> Comparison:
+    logging.getLogger("ray.serve").setLevel(logging.WARNING)  # it tells of its handles' inner life
     policy, painter, scorer = (serve.get_deployment_handle(one, app_name=NAME) for one in ("Policy", "Painter", "Scorer"))
     try:
         await policy.verify.remote(new)

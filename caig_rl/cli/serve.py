@@ -59,7 +59,8 @@ def serve_run(
             if key is not None:
                 console.print(f"a key for tenant demo, shown once: {key}\nstudio: {address}/#key={key}", highlight=False, soft_wrap=True)
             else:
-                console.print(f"keys: {', '.join(ring.tenants())}; another with `caig-rl serve key TENANT`", highlight=False)
+                known = f"keys: {', '.join(ring.tenants())}; another with `caig-rl serve key TENANT`"
+                console.print(f"studio: {address}/ (asks for a key)\n{known}", highlight=False, soft_wrap=True)
 
         # A Ctrl-C before Ray is up; later ones end the service in good order.
         with suppress(KeyboardInterrupt):

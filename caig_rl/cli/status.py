@@ -13,7 +13,7 @@ from rich import box
 from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
-from rich.table import Table
+from rich.table import Column, Table
 
 from caig_rl.cli.common import console, explained, run_address
 from caig_rl.errors import UserError
@@ -164,7 +164,16 @@ def jobs_table(jobs: Sequence[Any]) -> Table:
     """Ray's records of jobs (`JobDetails`), a row each."""
     from actors.jobs import RUN_KEY
 
-    table = Table("job", "state", "minutes", "run folder", "message")
+    table = Table(
+        # The id is what `ray job stop` and `ray job logs` ask for.
+        Column("job", no_wrap=True, min_width=27),
+        "state",
+        "minutes",
+        Column("run folder", overflow="fold"),
+        Column("message", overflow="fold"),
+        box=box.SIMPLE_HEAD,
+        padding=0,
+    )
     for job in jobs:
         end = (job.end_time or time.time() * 1000) / 1000
         minutes = f"{(end - job.start_time / 1000) / 60:.1f}" if job.start_time else ""

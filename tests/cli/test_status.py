@@ -47,6 +47,12 @@ def test_what_names_a_run_is_no_dashboard(tmp_path: Path, monkeypatch: pytest.Mo
     assert [_dashboard(name) for name in ("runs/demo", "s3://bucket/runs/demo", "run:1")] == ["", "", ""]
 
 
+def test_the_jobs_id_is_whole_in_a_terminal_of_eighty_characters(jobs: list[SimpleNamespace]):
+    jobs += [job("raysubmit_CV275tJUbnxgKQ4Z", JobStatus.RUNNING, "a long message " * 10)]
+    done = CliRunner().invoke(app, ["status", "--once", ADDRESS], env={"COLUMNS": "80"})
+    assert "raysubmit_CV275tJUbnxgKQ4Z" in done.stdout and "…" not in done.stdout
+
+
 def test_the_table_is_renewed_until_every_job_has_ended(jobs: list[SimpleNamespace]):
     jobs += [job("a", JobStatus.SUCCEEDED), job("b", JobStatus.PENDING)]
     look = _cluster(ADDRESS)
