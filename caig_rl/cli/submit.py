@@ -51,7 +51,8 @@ def submit(
                 job_id, _write, lambda text: errors.print(text, style="yellow", markup=False, highlight=False, soft_wrap=True)
             )
         except KeyboardInterrupt:
-            errors.print(f"\njob {job_id} goes on; see it again: ray job logs --follow --address {where} {job_id}", highlight=False)
+            again = f"ray job logs --follow --address {where} {job_id}"
+            errors.print(f"\njob {job_id} goes on; see it again: {again}", highlight=False, soft_wrap=True)
             raise typer.Exit(130) from None
     raise typer.Exit(code)
 
