@@ -21,14 +21,11 @@ from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import click_log
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import draw_scene
-from caig_rl.world.suitability import sensible_spec
-from caig_rl.world.vocabulary import SceneSpec, caption
+from caig_rl.world.vocabulary import SceneSpec, caption, draw_spec
 
 _COLUMNS = 6
 _IMPRESSIONS = 5000
 _MOST_TILES = 48
-_COMMON_SENSE = 0.6
-"""How often an ad's maker chose a surface, wall or prop that suits the product, and else any."""
 CAPTION_LINES = 7
 """Room for the longest title and scene there are."""
 _PICTURE_SIDE = 128
@@ -58,7 +55,7 @@ def show_world(
     for number, product in enumerate(source.products):
         (cutout,) = source.cutouts([product.product_id])
         save_png(cutout.rgba, folder / _photo(product))
-        specs = [sensible_spec(product, rng, _COMMON_SENSE) for _ in range(creatives_per_product)]
+        specs = [draw_spec(rng) for _ in range(creatives_per_product)]
         placed = place(cutout, imaging, imaging.size)
         creatives = [compose(draw_scene(spec, rng), placed, imaging) for spec in specs]
         products = [product] * creatives_per_product
