@@ -13,3 +13,8 @@ def duration(seconds: float) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60} min"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def counted(count: int, thing: str) -> str:
+    """ "1 round", "2 rounds"."""
+    return f"{count} {thing}" if count == 1 else f"{count} {thing}s"

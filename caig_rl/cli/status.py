@@ -14,12 +14,13 @@ from rich.console import Group, RenderableType
 from rich.live import Live
 from rich.markup import escape
 from rich.table import Column, Table
+from rich.text import Text
 
 from caig_rl.cli.common import console, explained, run_address
 from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.run_status import RunStatus, read_status
-from caig_rl.wording import duration
+from caig_rl.wording import counted, duration
 
 _MOST_JOBS = 20
 _ENDED = ("done", "stopped", "failed")
@@ -83,7 +84,7 @@ def _cluster(address: str) -> Look:
 
 def table_of(run: RunStatus) -> RenderableType:
     """The whole view."""
-    parts: list[RenderableType] = [_head(run)]
+    parts: list[RenderableType] = [Text.from_markup(_head(run))]
     if run.live:
         has_ended = run.state in _ENDED
         parts += [_pools(run.live, has_ended), _numbers(run.live, has_ended)]
@@ -101,9 +102,9 @@ def _head(run: RunStatus) -> str:
         version = f"{run.live.get('incarnation', 0)}.{run.live['version']}"
         words.append(f"round {run.live['rounds_done']} of {run.live['rounds_planned']}  policy version {version}")
     if restarts := run.live.get("learner_restarts"):
-        words.append(f"[yellow]learner formed anew {restarts} time{'s' if restarts > 1 else ''}[/]")
+        words.append(f"[yellow]learner formed anew {counted(restarts, 'time')}[/]")
     if run.summary is not None and run.summary.survived is not None and run.summary.survived.resumes:
-        words.append(f"[yellow]resumed {run.summary.survived.resumes} time{'s' if run.summary.survived.resumes > 1 else ''}[/]")
+        words.append(f"[yellow]resumed {counted(run.summary.survived.resumes, 'time')}[/]")
     if run.state == "silent":
         words.append(f"[red]nothing written for {duration(run.silent_s or 0.0)}: the process is gone, or its disk is[/]")
     if run.state == "gone":

@@ -73,10 +73,12 @@ def warnings(summary: RunSummary) -> list[str]:
 
 def _unmeasured(summary: RunSummary) -> Headline:
     if summary.status == "failed":
-        return Headline(f"This run failed after {summary.rounds} rounds", "", summary.failure or "", "bad")
+        return Headline(f"This run failed after {wording.counted(summary.rounds, 'round')}", "", summary.failure or "", "bad")
     if summary.status != "done":
         state = "is still running" if summary.status == "running" else "was stopped early"
-        return Headline(f"This run {state}: {summary.rounds} rounds done", "", "True CTR is measured at the end.", "unclear")
+        return Headline(
+            f"This run {state}: {wording.counted(summary.rounds, 'round')} done", "", "True CTR is measured at the end.", "unclear"
+        )
     return Headline(
         "True CTR was not measured",
         "",
