@@ -6,6 +6,7 @@ import re
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated, Any
 
 import typer
@@ -23,6 +24,8 @@ from caig_rl.evaluation.run_status import RunStatus, read_status
 from caig_rl.wording import counted, duration
 
 _MOST_JOBS = 20
+_MOST_WORDS = 240
+"""Characters of a job's last words."""
 _ENDED = ("done", "stopped", "failed")
 _COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "gone": "red", "failed": "red"}
 _ROUND_COLUMNS = ("pairs", "reward_score", "relevance", "ctr", "kl", "loss", "distinct_prompts", "seconds")
@@ -163,6 +166,7 @@ def _failures(rows: list[dict[str, Any]]) -> Table:
 
 def jobs_table(jobs: Sequence[Any]) -> Table:
     """Ray's records of jobs (`JobDetails`), a row each."""
+    from actors.job_client import failure_line
     from actors.jobs import RUN_KEY
 
     table = Table(
@@ -179,6 +183,8 @@ def jobs_table(jobs: Sequence[Any]) -> Table:
         end = (job.end_time or time.time() * 1000) / 1000
         minutes = f"{(end - job.start_time / 1000) / 60:.1f}" if job.start_time else ""
         folder = (job.metadata or {}).get(RUN_KEY, "")
-        said = str(job.message or "").strip().splitlines()
-        table.add_row(job.submission_id, str(job.status.value), minutes, escape(folder), escape(said[-1][:80] if said else ""))
+        said = failure_line(str(job.message)) if job.message else ""
+        table.add_row(
+            job.submission_id, str(job.status.value), minutes, escape(folder), escape(shorten(said, _MOST_WORDS, placeholder=" ..."))
+        )
     return table
