@@ -26,6 +26,8 @@ pytestmark = pytest.mark.slow
 METRICS_PORT = free_ports(1)[0]
 BRIEF = [*SMALL, "rollout.rounds=1", "rollout.products_per_round=4", "evaluation.products=4"]
 """The shortest whole run."""
+SEEN = ["rollout.rounds=5"]
+"""Long enough for a scrape: Ray hands metrics to the port every 10 s, and the numbers of a round come at its end."""
 
 
 @pytest.fixture(scope="module")
@@ -82,12 +84,11 @@ def log_holding(client: JobSubmissionClient, job_id: str, text: str, limit_s: fl
 def test_the_demo_runs_as_a_job_its_log_reaches_the_submitter_and_a_scrape_holds_what_the_dashboard_queries(address: str, tmp_path: Path):
     labels = ["learner.node_labels.role=everything", "pools.renderer.node_labels.role=everything"]
     with scraping(METRICS_PORT) as scraped:
-        # Two rounds: the numbers of the first are on the metrics port while the second is under way.
-        done = submit(address, f"run.root={tmp_path}", "run.name=job", *SMALL, *labels)
+        done = submit(address, f"run.root={tmp_path}", "run.name=job", *SMALL, *SEEN, *labels)
     assert done.returncode == 0, f"{done.stdout[-3000:]}\n{done.stderr[-3000:]}"
     assert queried() <= scraped, sorted(queried() - scraped)
     live = json.loads((tmp_path / "job" / "live.json").read_text())
-    assert live["rounds_done"] == 2 and live["pools"]["renderer"]["desired"] == 2
+    assert live["rounds_done"] == 5 and live["pools"]["renderer"]["desired"] == 2
     assert "round 1" in done.stdout and "report:" in done.stdout
     assert json.loads((tmp_path / "job" / "summary.json").read_text())["status"] == "done"
 
@@ -95,7 +96,7 @@ def test_the_demo_runs_as_a_job_its_log_reaches_the_submitter_and_a_scrape_holds
 def test_a_scrape_while_the_demo_runs_on_its_own_holds_what_the_dashboard_queries(tmp_path: Path):
     (port,) = free_ports(1)
     with scraping(port) as scraped:
-        train(tmp_path, "run.name=alone", f"cluster.metrics_port={port}")
+        train(tmp_path, "run.name=alone", *SEEN, f"cluster.metrics_port={port}")
     assert queried() <= scraped, sorted(queried() - scraped)
 
 
