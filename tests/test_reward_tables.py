@@ -23,7 +23,7 @@ def test_cells_of_another_plan_or_of_other_rates_are_not_taken_for_ones_own(tmp_
     plan = world.Plan()
     folder = tables.plan_folder(tmp_path, plan)
     assert tables.plan_folder(tmp_path, world.Plan()) == folder
-    other = tables.plan_folder(tmp_path, replace(plan, scorer_epochs=plan.scorer_epochs + 1))
+    other = tables.plan_folder(tmp_path, replace(plan, epochs=plan.epochs + 1))
     monkeypatch.setattr(tables, "_rates", lambda form: {"lr": 1.0})
     assert len({folder, other, tables.plan_folder(tmp_path, plan)}) == 3
 
