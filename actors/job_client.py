@@ -66,7 +66,8 @@ class JobClient:
         """
         # It would list on every submission what is left out, .git among it, and say that it uploads.
         logging.getLogger("ray._private.runtime_env").setLevel(logging.ERROR)
-        logging.getLogger("ray.dashboard.modules").setLevel(logging.WARNING)
+        for module in ("dashboard_sdk", "job.sdk"):
+            logging.getLogger(f"ray.dashboard.modules.{module}").setLevel(logging.WARNING)
         limit = time.monotonic() + AGENT_LIMIT_S
         while True:
             try:
