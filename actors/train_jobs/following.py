@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+from actors.train_jobs.looking import looking
 from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
 
@@ -19,7 +19,7 @@ Tell = Callable[[Mapping[str, object]], None]
 def following(folder: Path, tell: Tell) -> Iterator[None]:
     """Inside the block, and at its end once more, `tell` is given the rows that come to `folder`'s `metrics.jsonl`. An epoch that is run
     again after a loss is told again."""
-    files, over = RunFolder(str(folder.parent), folder.name), threading.Event()
+    files = RunFolder(str(folder.parent), folder.name)
     seen = len(files.read_metrics())
 
     def look() -> None:
@@ -32,15 +32,8 @@ def following(folder: Path, tell: Tell) -> Iterator[None]:
             tell(row)
         seen = len(rows)
 
-    def watch() -> None:
-        while not over.wait(LOOK_S):
-            look()
-
-    thread = threading.Thread(target=watch, name="epochs", daemon=True)
-    thread.start()
     try:
-        yield
+        with looking(look, LOOK_S, "epochs"):
+            yield
     finally:
-        over.set()
-        thread.join()
         look()

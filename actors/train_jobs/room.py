@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
@@ -13,6 +12,7 @@ from ray.core.generated.gcs_pb2 import PlacementGroupTableData
 from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from actors.metrics import PoolState
+from actors.train_jobs.looking import looking
 from actors.waiting import WaitWatch
 
 LOOK_S = 1.0
@@ -21,19 +21,13 @@ LOOK_S = 1.0
 @contextmanager
 def spoken_of_wait(ranks: int, note_s: float, note: Callable[[str], None]) -> Iterator[None]:
     """Inside the block `note` is told every `note_s` seconds that the ranks have no places, at the start and after each loss."""
-    watch, over = WaitWatch(note_s, note), threading.Event()
+    watch = WaitWatch(note_s, note)
 
     def look() -> None:
-        while not over.wait(min(LOOK_S, note_s)):
-            watch.look({"training": PoolState(desired=ranks, ready=ranks if ranks_have_places() else 0, busy=0, replaced=0)})
+        watch.look({"training": PoolState(desired=ranks, ready=ranks if ranks_have_places() else 0, busy=0, replaced=0)})
 
-    thread = threading.Thread(target=look, name="wait-for-ranks", daemon=True)
-    thread.start()
-    try:
+    with looking(look, min(LOOK_S, note_s), "wait-for-ranks"):
         yield
-    finally:
-        over.set()
-        thread.join()
 
 
 def ranks_have_places() -> bool:
