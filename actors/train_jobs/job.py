@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from math import ceil
 from pathlib import Path
 from typing import Any
@@ -25,9 +25,11 @@ from actors.cluster import ray_cluster
 from actors.train_jobs.epochs import EpochLog
 from actors.train_jobs.following import Tell, following
 from actors.train_jobs.identity import claim
+from actors.train_jobs.job_log import job_log
 from actors.train_jobs.room import found_no_room, spoken_of_wait
 from actors.waiting import resources_in_words
 from caig_rl.config.schema import ClusterConfig
+from caig_rl.config.tracking import LogsConfig
 from caig_rl.config.training import TrainJobConfig
 from caig_rl.data.clicks.splits import TRAIN, VALIDATION
 from caig_rl.data.clicks.training_files import TrainingFiles
@@ -36,8 +38,9 @@ from caig_rl.learning.engine import init_group
 from caig_rl.learning.regroup import load_at_any_size
 from caig_rl.learning.train_task import TrainTask
 from caig_rl.learning.trainer import Progress, Trainer, check_trained
+from caig_rl.logs import SPOKEN, about
 
-logger = logging.getLogger(__name__)
+logger, spoken = logging.getLogger(__name__), logging.getLogger(SPOKEN)
 
 ROOM_WAIT_S = 60.0
 """Longest attempt to place the ranks; the next asks anew. Ray Train's own default."""
@@ -63,6 +66,8 @@ class TrainJob:
     seed: int
     begins_trained: bool = False
     """The model as it comes may stay the best."""
+    logs: LogsConfig = field(default_factory=LogsConfig)
+    """`stdout` is for the process that began the job."""
 
 
 def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress:
@@ -73,13 +78,32 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress
         CapacityError: the cluster has no room for the ranks, or had none within `cluster.start_timeout_s`.
         UserError: the job failed more often than `max_failures` allows, or ended without a model.
     """
+    folder = job_folder(job.out)
+    claim(folder, job.out.name, job.identity)
+    with job_log(folder, "controller", job.logs):
+        logger.info("%d epochs on %d rank(s)", job.train.epochs, job.train.workers, extra={"rows": dict(job.files.rows)})
+        try:
+            progress = _fit(job, cluster, tell)
+            check_trained(progress)
+        except UserError as error:
+            spoken.error("the job failed: %s", error)
+            raise
+        logger.info("the job ended", extra={"numbers": asdict(progress)})
+        return progress
+
+
+def _fit(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress:
     train, files = job.train, job.files.folder
-    claim(job_folder(job.out), job.out.name, job.identity)
     # Workers take the driver's environment: one thread each as configured, and no accelerator where none is asked for.
     environment = {"OMP_NUM_THREADS": str(train.threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
     if train.num_gpus == 0:
         environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1"}
     ranks, _ = job_needs(train)
+
+    def noted(row: Mapping[str, object]) -> None:
+        logger.info("epoch %s ended", row["round"], extra={"epoch": row["round"], "numbers": dict(row)})
+        tell(row)
+
     with ray_cluster(cluster):
         if not cluster.autoscaling:
             refuse(job_needs(train), live_nodes())
@@ -109,7 +133,7 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress
             datasets={split: ray.data.read_parquet(str(files / f"{split}.parquet")) for split in (TRAIN, VALIDATION)},
         )
         try:
-            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning), following(job_folder(job.out), tell):
+            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning), following(job_folder(job.out), noted):
                 trainer.fit()
         except ray.train.TrainingFailedError as error:
             if found_no_room(error):
@@ -119,9 +143,7 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress
                 ) from error
             raise UserError(f"training failed; the best model so far, if any, is in {job.out}. {error}") from error
     # Ray's own record of the metrics holds none where no checkpoint was written, and no NaN.
-    progress = EpochLog(job_folder(job.out)).progress()
-    check_trained(progress)
-    return progress
+    return EpochLog(job_folder(job.out)).progress()
 
 
 def job_needs(train: TrainJobConfig) -> list[Need]:
@@ -151,12 +173,18 @@ def steps_per_epoch(rows: int, world_size: int, batch_size: int) -> int:
 
 def _train_rank(settings: dict[str, Any]) -> None:
     """One rank's life."""
+    job: TrainJob = settings["job"]
+    rank = ray.train.get_context().get_world_rank()
+    logs = job.logs.model_copy(update={"stdout": False})
+    with job_log(job_folder(job.out), "trainer", logs), about(rank=rank):
+        _train(job, rank)
+
+
+def _train(job: TrainJob, rank: int) -> None:
     import torch
 
-    job: TrainJob = settings["job"]
-    train, context = job.train, ray.train.get_context()
+    train, world_size = job.train, ray.train.get_context().get_world_size()
     torch.set_num_threads(train.threads)
-    rank, world_size = context.get_world_rank(), context.get_world_size()
     init_group(rank, world_size)
     steps = train.epochs * steps_per_epoch(job.files.rows[TRAIN], world_size, train.batch_size)
     trainer = Trainer(job.make_task(), train, rank, steps, job.seed)

@@ -16,11 +16,11 @@ def pretrain_job(config: Config, backbone: Path, files: TrainingFiles) -> TrainJ
     """The job that trains the policy's backbone on `files`, a row an example.
 
     Args:
-        config: `pretrain`, `policy.trust_remote_code` and `run.seed` are read.
+        config: `pretrain`, `policy.trust_remote_code`, `run.seed` and `logs` are read.
         backbone: checked model folder, on every node.
         files: see `write_pretrain_rows`.
     """
     train, seed = config.pretrain, config.run.seed
     task = partial(pretrain_task, train, backbone, config.policy.trust_remote_code, seed)
     identity = job_identity("pretrain", train, files, backbone, seed, {})
-    return TrainJob(task, train, Path(train.out).absolute(), files, identity, seed)
+    return TrainJob(task, train, Path(train.out).absolute(), files, identity, seed, logs=config.logs)

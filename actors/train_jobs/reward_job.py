@@ -18,7 +18,7 @@ def reward_job(config: Config, facts: LogFacts, backbone: Path, files: TrainingF
     """The job that trains `reward.train.form` on `files`, a row a test.
 
     Args:
-        config: `reward.train`, `clicks` and `run.seed` are read.
+        config: `reward.train`, `clicks`, `run.seed` and `logs` are read.
         facts: what the whole training log says.
         backbone: checked model folder, on every node; with `start_from`, the reward folder it names.
         files: see `write_groups`.
@@ -27,4 +27,4 @@ def reward_job(config: Config, facts: LogFacts, backbone: Path, files: TrainingF
     task = partial(RewardTask, train, config.clicks, facts, backbone, seed)
     apart = {"clicks.policy": config.clicks.policy, "the log's facts": asdict(facts)}
     identity = job_identity("reward.train", train, files, backbone, seed, apart)
-    return TrainJob(task, train, Path(train.out).absolute(), files, identity, seed, begins_trained=train.start_from is not None)
+    return TrainJob(task, train, Path(train.out).absolute(), files, identity, seed, train.start_from is not None, config.logs)

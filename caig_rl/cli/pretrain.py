@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 
-from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, sources
+from caig_rl.cli.common import ConfigFile, Overrides, explained, resolved_config, run_console, sources
 from caig_rl.cli.training_text import print_training, told_epochs
 from caig_rl.config.schema import Config
 from caig_rl.errors import CatalogError
@@ -39,15 +40,15 @@ def _pretrain(settings: Config) -> None:
     from actors.train_jobs.pretrain_job import pretrain_job
     from caig_rl.models.folders import resolve_model_folder
 
-    train = settings.pretrain
+    train, shown = settings.pretrain, run_console(settings)
     backbone = resolve_model_folder(train.backbone, "policy", settings.policy.trust_remote_code).absolute()
-    files = _training_files(settings, backbone, job_folder(Path(train.out).absolute()) / "files")
+    files = _training_files(settings, backbone, job_folder(Path(train.out).absolute()) / "files", shown)
     if min(files.rows.values()) < train.workers:
         raise CatalogError(
             f"each of {train.workers} rank(s) needs a row to train on and one to stop by: {files.rows}; see pretrain.validation_share"
         )
     job = pretrain_job(settings, backbone, files)
-    print_training(run_train_job(job, settings.cluster, told_epochs(job.train)), job.out)
+    print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
 
 
 def _rules(settings: Config, backbone: Path) -> TextRules:
@@ -63,7 +64,7 @@ def _rules(settings: Config, backbone: Path) -> TextRules:
     )
 
 
-def _training_files(settings: Config, backbone: Path, folder: Path) -> TrainingFiles:
+def _training_files(settings: Config, backbone: Path, folder: Path, shown: Console) -> TrainingFiles:
     from caig_rl.data.captions import load_captioned
     from caig_rl.data.catalog import FileCatalog
     from caig_rl.data.clicks.training_files import source_digest, training_files
@@ -78,18 +79,20 @@ def _training_files(settings: Config, backbone: Path, folder: Path) -> TrainingF
     rules = (settings.run.seed, train.validation_share, asks_about_photos(train.shares), str(backbone), settings.world)
     photos = list(source.images.values()) if isinstance(source, FileCatalog) else []
     digest = source_digest((tuple(source.products), ads, sizes, rules), [*photos, *(ad.image for ad in ads[0])])
-    files = training_files(folder, digest, lambda place: _write_files(settings, _rules(settings, backbone), source, ads, place))
+    files = training_files(folder, digest, lambda place: _write_files(settings, _rules(settings, backbone), source, ads, place, shown))
     if files.is_reused:
-        console.print(f"rows: {files.rows} (in {folder}, as before)", highlight=False, soft_wrap=True)
+        shown.print(f"rows: {files.rows} (in {folder}, as before)", highlight=False, soft_wrap=True)
     return files
 
 
-def _write_files(settings: Config, rules: TextRules, source: ProductSource, ads: CaptionedFile, folder: Path) -> dict[str, int]:
+def _write_files(
+    settings: Config, rules: TextRules, source: ProductSource, ads: CaptionedFile, folder: Path, shown: Console
+) -> dict[str, int]:
     from caig_rl.data.pretrain_rows import write_pretrain_rows
     from caig_rl.learning.pretrain_examples import asks_about_photos
 
     train, (captioned, rejected, read) = settings.pretrain, ads
-    with Progress(console=console, transient=True) as bar:
+    with Progress(console=shown, transient=True) as bar:
         task = bar.add_task("pictures", total=len(source.products))
         written = write_pretrain_rows(
             source,
@@ -103,15 +106,15 @@ def _write_files(settings: Config, rules: TextRules, source: ProductSource, ads:
             lambda products: bar.update(task, completed=products),
         )
     written.check(rejected, read, train.max_faulty_share)
-    _print_files(written, [*rejected, *written.rejected], len(source.products))
+    _print_files(written, [*rejected, *written.rejected], len(source.products), shown)
     return dict(written.rows)
 
 
-def _print_files(written: PretrainFiles, rejected: Sequence[Rejected], products: int) -> None:
+def _print_files(written: PretrainFiles, rejected: Sequence[Rejected], products: int, shown: Console) -> None:
     splits = ", ".join(f"{count} {split}" for split, count in written.rows.items())
-    console.print(f"{products} products, {written.captioned} captioned ads; rows: {splits}", highlight=False)
+    shown.print(f"{products} products, {written.captioned} captioned ads; rows: {splits}", highlight=False)
     for reason, count in Counter(row.reason for row in rejected).most_common():
         first = next(row.message for row in rejected if row.reason == reason)
-        console.print(f"[yellow]{reason}[/] {count}, for example {escape(first)}", highlight=False)
+        shown.print(f"[yellow]{reason}[/] {count}, for example {escape(first)}", highlight=False)
     if not written.captioned:
-        console.print("no captioned ads (pretrain.creatives): product names and titles are learned, backgrounds are not")
+        shown.print("no captioned ads (pretrain.creatives): product names and titles are learned, backgrounds are not")

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich import box
+from rich.console import Console
 from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Column, Table
 
-from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config
+from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, run_console
 from caig_rl.cli.training_text import print_training, told_epochs
 from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
@@ -54,20 +55,20 @@ def _train(settings: Config) -> None:
     from caig_rl.data.clicks.training_files import training_files
     from caig_rl.learning.reward_objective import log_facts
 
-    train = settings.reward.train
+    train, shown = settings.reward.train, run_console(settings)
     data = load_click_dataset(settings.clicks.out, _image_folder(settings), TRAIN, _texts(settings))
     backbone = _backbone(settings.reward.train)
     source = groups_source(data, train.image_size)
     folder = job_folder(Path(train.out).absolute()) / "files"
-    files = training_files(folder, source, lambda place: _write_groups(settings, data, place))
+    files = training_files(folder, source, lambda place: _write_groups(settings, data, place, shown))
     again = f" (in {folder}, as before)" if files.is_reused else ""
-    console.print(f"{files.rows[TRAIN]} tests to train on, {files.rows[VALIDATION]} to stop by{again}", highlight=False, soft_wrap=True)
+    shown.print(f"{files.rows[TRAIN]} tests to train on, {files.rows[VALIDATION]} to stop by{again}", highlight=False, soft_wrap=True)
     job = reward_job(settings, log_facts(data, settings.clicks.out), backbone, files)
     if min(files.rows.values()) < train.workers:
         raise ClickLogError(
             f"each of {train.workers} rank(s) needs a test to train on and one to stop by: {files.rows}; see clicks.validation_share"
         )
-    print_training(run_train_job(job, settings.cluster, told_epochs(job.train)), job.out)
+    print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
 
 
 def _backbone(train: RewardTrainConfig) -> Path:
@@ -81,14 +82,14 @@ def _backbone(train: RewardTrainConfig) -> Path:
     return folder
 
 
-def _write_groups(settings: Config, data: ClickDataset, folder: Path) -> dict[str, int]:
+def _write_groups(settings: Config, data: ClickDataset, folder: Path, shown: Console) -> dict[str, int]:
     from caig_rl.data.clicks.groups import write_groups
     from caig_rl.data.clicks.pictures import PictureFaults
     from caig_rl.data.clicks.splits import TRAIN, VALIDATION
 
     faults, size = PictureFaults(), settings.reward.train.image_size
     rows = {split: write_groups(data, split, size, folder, faults) for split in (TRAIN, VALIDATION)}
-    _print_faults(faults, settings)
+    _print_faults(faults, settings, shown)
     return rows
 
 
@@ -103,7 +104,7 @@ def _evaluate(settings: Config, also: list[Path]) -> None:
 
     logged, faults = load_click_dataset(settings.clicks.out, _image_folder(settings), HELDOUT, _texts(settings)), PictureFaults()
     data = readable_pairs(logged, faults)
-    _print_faults(faults, settings)
+    _print_faults(faults, settings, console)
     models = _models(settings, also)
     judgings = {name: _judged(name, model, data, settings.reward.batch_size) for name, model in models.items()}
     evaluations = {name: evaluate_pairs(judging.pairs, settings.run.seed) for name, judging in judgings.items()}
@@ -121,11 +122,11 @@ def _evaluate(settings: Config, also: list[Path]) -> None:
         console.print(f"wrote {write_text(settings.clicks.out, file, text)}", markup=False, highlight=False, soft_wrap=True)
 
 
-def _print_faults(faults: PictureFaults, settings: Config) -> None:
+def _print_faults(faults: PictureFaults, settings: Config, shown: Console) -> None:
     """Name what is left out; too much of it ends the command."""
     faults.check(settings.clicks.max_faulty_share)
     for line in faults.lines():
-        console.print(f"[yellow]left out[/] {escape(line)}", highlight=False)
+        shown.print(f"[yellow]left out[/] {escape(line)}", highlight=False)
 
 
 def _models(settings: Config, also: list[Path]) -> dict[str, RewardModel]:

@@ -6,7 +6,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from caig_rl.cli.common import console
+from rich.console import Console
+
 from caig_rl.config.training import TrainJobConfig
 from caig_rl.errors import UserError
 
@@ -18,8 +19,8 @@ _NUMBERS = (("train_loss", "loss", ".4f"), ("validation_loss", "validation", ".4
 REASONS = {"": "all epochs done", "patience": "validation stopped improving", "broken_steps": "three broken steps in a row"}
 
 
-def told_epochs(train: TrainJobConfig) -> Callable[[Mapping[str, object]], None]:
-    """Say what is about to begin; returns what prints a line for each epoch's row."""
+def told_epochs(train: TrainJobConfig, console: Console) -> Callable[[Mapping[str, object]], None]:
+    """Say on `console` what is about to begin; returns what prints a line for each epoch's row."""
     console.print(f"training {train.epochs} epochs on {train.workers} rank(s); a line for each as it ends", highlight=False, soft_wrap=True)
 
     def tell(row: Mapping[str, object]) -> None:
@@ -30,8 +31,8 @@ def told_epochs(train: TrainJobConfig) -> Callable[[Mapping[str, object]], None]
     return tell
 
 
-def print_training(progress: Progress, out: Path) -> None:
-    """Print how far the job came and where its files are.
+def print_training(progress: Progress, out: Path, console: Console) -> None:
+    """Print on `console` how far the job came and where its files are.
 
     Raises:
         UserError: it stopped at broken steps. The best model so far is there, but exit code 0 would say that it was trained to the end.

@@ -22,6 +22,7 @@ from caig_rl.errors import UserError
 from caig_rl.learning.engine import build_engine, learning_rate, sum_over_ranks, take_step
 from caig_rl.learning.engine_checkpoint import load_engine, save_engine
 from caig_rl.learning.train_task import TrainTask
+from caig_rl.logs import about
 
 logger = logging.getLogger(__name__)
 
@@ -101,10 +102,11 @@ class Trainer:
         if begins_trained and self.progress.epoch == 0 and self.validate(validation()):
             on_best()
         while self.progress.epoch < self._config.epochs and not self.progress.stopped:
-            self.train_epoch(training(self.progress.epoch))
-            if self.validate(validation()):
-                on_best()
-            on_epoch(self.progress)
+            with about(epoch=self.progress.epoch + 1):
+                self.train_epoch(training(self.progress.epoch))
+                if self.validate(validation()):
+                    on_best()
+                on_epoch(self.progress)
         return self.progress
 
     def train_epoch(self, batches: Iterable[Any]) -> None:

@@ -52,6 +52,11 @@ def _rounds(metrics: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
 
 
+def _log_lines(job_folder: Path, role: str) -> list[dict[str, object]]:
+    files = sorted((job_folder / "logs").glob(f"{role}-*.jsonl"))
+    return [json.loads(line) for file in files for line in file.read_text().splitlines()]
+
+
 def _wait_for(metrics: Path, epoch: int, job: subprocess.Popen[bytes]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while len(_rounds(metrics)) < epoch:
@@ -106,6 +111,12 @@ def test_a_job_whose_rank_is_killed_goes_on_from_its_last_epoch_and_learns_what_
     assert [row["round"] for row in rounds] == list(range(1, EPOCHS + 1))
     assert len({row["examples"] for row in rounds}) == 1
     assert max(row["validation_accuracy"] for row in rounds) > 0.7
+    told = _log_lines(tmp_path / "model-job", "controller")
+    assert {line["run"] for line in told} == {"model-job"}
+    # An epoch that was run again was told again.
+    assert {line["epoch"] for line in told if "epoch" in line} == set(range(1, EPOCHS + 1))
+    measured = [line for line in _log_lines(tmp_path / "model-job", "trainer") if "validation" in str(line["message"])]
+    assert {(line["rank"], line["epoch"]) for line in measured} == {(rank, epoch + 1) for rank in (0, 1) for epoch in range(EPOCHS)}
     model = load_reward(resolve_model_folder(str(out), "reward"))
     dark, bright = (np.full((64, 64, 3), value, np.uint8) for value in (40, 220))
     assert model.compare([Product("p", "mug 3", "kitchen")], [bright], [dark])[0] > 0.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -68,3 +69,8 @@ def test_a_job_says_what_it_waits_for_on_a_full_cluster_and_ends_with_what_it_la
     assert "s for 1 of 1 training worker(s) to find a place and load; the cluster has 2 CPUs (0 free)" in waits[0]
     (refused,) = [line for line in done.stderr.splitlines() if line.startswith("refused: ")]
     assert "waited 6 s for 1 training worker(s) of 0.5 CPU each; the cluster has 2 CPUs (0 free)" in refused
+    (log,) = (tmp_path / "model-job" / "logs").glob("controller-*.jsonl")
+    lines = [json.loads(line) for line in log.read_text().splitlines()]
+    assert {(line["run"], line["role"]) for line in lines} == {("model-job", "controller")}
+    assert [line["level"] for line in lines].count("WARNING") >= 2
+    assert lines[-1]["message"].startswith("the job failed: waited 6 s for 1 training worker(s)")
