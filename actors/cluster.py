@@ -34,6 +34,16 @@ def ray_cluster(config: ClusterConfig) -> Iterator[None]:
         ray.shutdown()
 
 
+def joined_address(config: ClusterConfig) -> str:
+    """Of the cluster that is joined: `config.address`, else that of the job inside which this runs; "" where one is started here."""
+    return config.address or os.environ.get("RAY_ADDRESS", "")
+
+
+def approach(config: ClusterConfig) -> str:
+    """What `ray_cluster` does first, in words."""
+    return "joining the Ray cluster" if joined_address(config) else "starting Ray"
+
+
 def connect(config: ClusterConfig) -> None:
     """`ray.init`: `config.address`, else the job's own cluster (RAY_ADDRESS), else a local one as configured.
 
@@ -44,8 +54,8 @@ def connect(config: ClusterConfig) -> None:
     # Without it Ray hides every GPU from actors that ask for none, and its warning about that on each start.
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     options: dict[str, Any] = {"logging_level": logging.WARNING, "log_to_driver": False}
-    if config.address or os.environ.get("RAY_ADDRESS"):
-        _join(config.address or os.environ["RAY_ADDRESS"], options)
+    if address := joined_address(config):
+        _join(address, options)
         return
     # Token authentication guards a cluster that others can reach; this one listens on this machine alone and needs no token file.
     os.environ.setdefault("RAY_AUTH_MODE", "disabled")

@@ -14,7 +14,7 @@ from rich.markup import escape
 from actors.beforehand import refuse_before_ray
 from actors.capacity import refuse_what_the_cluster_lacks
 from actors.checkpoint import CheckpointStore
-from actors.cluster import ray_cluster
+from actors.cluster import approach, ray_cluster
 from actors.early_stop import STOPS
 from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.fingerprint import weights_fingerprint
@@ -68,7 +68,7 @@ def run_online(
         if found is not None and found.is_done:
             return _already_done(folder, console)
         with RichProgress(console) as progress:
-            progress.phase("starting Ray", 0)
+            progress.phase(approach(config.cluster), 0)
             with ray_cluster(config.cluster):
                 refuse_what_the_cluster_lacks(config)
                 loop = _run_watched(config, source, evaluation, judge, folder, resume, progress, stop, beside, asked)
@@ -158,7 +158,7 @@ def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, j
         CheckpointError: the run has no complete checkpoint.
     """
     with RichProgress(console) as progress:
-        progress.phase("starting Ray", 0)
+        progress.phase(approach(config.cluster), 0)
         with ray_cluster(config.cluster):
             rounds, before, after, ceilings = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
     comparison = compare_on_shared_products(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)

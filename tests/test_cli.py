@@ -46,7 +46,7 @@ def test_a_path_that_looks_like_markup_is_named_in_the_error(tmp_path: Path):
 def test_data_inspect_counts_products_and_names_rejected_rows(catalog: Path):
     result = runner.invoke(app, ["data", "inspect", f"catalog.path={catalog}"])
     assert result.exit_code == 0, result.output
-    assert "1 products, 1 rows rejected" in result.stdout
+    assert "1 product, 1 row rejected" in result.stdout
     assert "image_missing" in result.stdout
     assert result.stdout.count("none.png") == 1
     assert "none.png" not in result.stderr

@@ -9,6 +9,7 @@ from rich.table import Table
 
 from caig_rl.cli.common import console
 from caig_rl.data.inspect import CatalogSummary, ReasonSummary
+from caig_rl.wording import counted
 
 _EXAMPLES = 3
 _LEAST_SURE = 10
@@ -18,7 +19,7 @@ def print_catalog(summary: CatalogSummary, every: bool) -> None:
     """The whole summary. Without `every`, only the first rows of each reason and the least sure cut-outs are named."""
     rejected = sum(reason.count for reason in summary.rejected.values())
     noted = "".join(f", {reason.count} {name}" for name, reason in summary.notes.items())
-    console.print(f"{summary.num_products} products, {rejected} rows rejected{noted}", highlight=False)
+    console.print(f"{counted(summary.num_products, 'product')}, {counted(rejected, 'row')} rejected{noted}", highlight=False)
     table = Table("category", "products")
     for name, count in summary.categories.items():
         table.add_row(escape(name), str(count))

@@ -20,6 +20,7 @@ from caig_rl.errors import CatalogError
 from caig_rl.imaging.cutout import MAX_SIDE, NoProductFound, make_cutout
 from caig_rl.imaging.loading import ImageRefused, load_rgba
 from caig_rl.types import Cutout, Note, Product, Rejected
+from caig_rl.wording import counted
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +92,7 @@ def _log(path: Path, reader: _RowReader) -> None:
     told: list[Note | Rejected] = [*reader.notes, *reader.rejected]
     for one in told:
         logger.warning("%s (%s)", one.message, one.reason)
-    logger.info("%s: %d products, %d rows rejected", path, len(reader.products), len(reader.rejected))
+    logger.info("%s: %s, %s rejected", path, counted(len(reader.products), "product"), counted(len(reader.rejected), "row"))
 
 
 class _RowReader:
@@ -170,7 +171,7 @@ def _without_controls(text: str) -> str:
 
 def _counts(rejected: Sequence[Rejected]) -> str:
     counts = Counter(row.reason for row in rejected)
-    return f"{len(rejected)} rows rejected: " + ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
+    return f"{counted(len(rejected), 'row')} rejected: " + ", ".join(f"{count} {reason}" for reason, count in counts.most_common())
 
 
 def _first(rejected: Sequence[Rejected]) -> str:
