@@ -93,12 +93,7 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress
 
 
 def _fit(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress:
-    train, files = job.train, job.files.folder
-    # Workers take the driver's environment: one thread each as configured, and no accelerator where none is asked for.
-    environment = {"OMP_NUM_THREADS": str(train.threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
-    if train.num_gpus == 0:
-        environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1"}
-    ranks, _ = job_needs(train)
+    train, folder = job.train, job_folder(job.out)
 
     def noted(row: Mapping[str, object]) -> None:
         logger.info("epoch %s ended", row["round"], extra={"epoch": row["round"], "numbers": dict(row)})
@@ -107,43 +102,54 @@ def _fit(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress:
     with ray_cluster(cluster):
         if not cluster.autoscaling:
             refuse(job_needs(train), live_nodes())
-        attempt_s = min(ROOM_WAIT_S, cluster.start_timeout_s)
-        os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(attempt_s)
-        data = ray.data.DataContext.get_current()
-        # In the order of the files, or a job that lost a rank would differ from an undisturbed one by chance. Ray Train hands both on.
-        data.enable_progress_bars, data.execution_options.preserve_order = False, True
-        trainer = TorchTrainer(
-            _train_rank,
-            train_loop_config={"job": job},
-            scaling_config=ray.train.ScalingConfig(
-                num_workers=train.workers,
-                use_gpu=train.num_gpus > 0,
-                resources_per_worker=dict(ranks.each),
-            ),
-            run_config=ray.train.RunConfig(
-                name=job.out.name,
-                storage_path=str(job_folder(job.out)),
-                # By default Ray Train tries for ever to place its ranks.
-                failure_config=ray.train.FailureConfig(
-                    max_failures=train.max_failures, controller_failure_limit=ceil(cluster.start_timeout_s / attempt_s) - 1
-                ),
-                checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
-                worker_runtime_env={"env_vars": environment},
-            ),
-            datasets={split: ray.data.read_parquet(str(files / f"{split}.parquet")) for split in (TRAIN, VALIDATION)},
-        )
+        trainer = _torch_trainer(job, cluster)
         try:
-            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning), following(job_folder(job.out), noted):
+            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning), following(folder, noted):
                 trainer.fit()
         except ray.train.TrainingFailedError as error:
             if found_no_room(error):
+                ranks, _ = job_needs(train)
                 raise CapacityError(
                     f"waited {cluster.start_timeout_s:.0f} s for {train.workers} training worker(s) of {_in_words(ranks.each)} each; "
                     f"{resources_in_words()}. Ask for fewer or smaller ones, add nodes, or raise cluster.start_timeout_s."
                 ) from error
             raise UserError(f"training failed; the best model so far, if any, is in {job.out}. {error}") from error
     # Ray's own record of the metrics holds none where no checkpoint was written, and no NaN.
-    return EpochLog(job_folder(job.out)).progress()
+    return EpochLog(folder).progress()
+
+
+def _torch_trainer(job: TrainJob, cluster: ClusterConfig) -> TorchTrainer:
+    """Ray Train's trainer for the job, on the cluster that this process has joined."""
+    train, (ranks, _) = job.train, job_needs(job.train)
+    # Workers take the driver's environment: one thread each as configured, and no accelerator where none is asked for.
+    environment = {"OMP_NUM_THREADS": str(train.threads), "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1"}
+    if train.num_gpus == 0:
+        environment |= {"DS_ACCELERATOR": "cpu", "TORCHDYNAMO_DISABLE": "1"}
+    attempt_s = min(ROOM_WAIT_S, cluster.start_timeout_s)
+    os.environ["RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S"] = str(attempt_s)
+    data = ray.data.DataContext.get_current()
+    # In the order of the files, or a job that lost a rank would differ from an undisturbed one by chance. Ray Train hands both on.
+    data.enable_progress_bars, data.execution_options.preserve_order = False, True
+    return TorchTrainer(
+        _train_rank,
+        train_loop_config={"job": job},
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=train.workers,
+            use_gpu=train.num_gpus > 0,
+            resources_per_worker=dict(ranks.each),
+        ),
+        run_config=ray.train.RunConfig(
+            name=job.out.name,
+            storage_path=str(job_folder(job.out)),
+            # By default Ray Train tries for ever to place its ranks.
+            failure_config=ray.train.FailureConfig(
+                max_failures=train.max_failures, controller_failure_limit=ceil(cluster.start_timeout_s / attempt_s) - 1
+            ),
+            checkpoint_config=ray.train.CheckpointConfig(num_to_keep=2),
+            worker_runtime_env={"env_vars": environment},
+        ),
+        datasets={split: ray.data.read_parquet(str(job.files.folder / f"{split}.parquet")) for split in (TRAIN, VALIDATION)},
+    )
 
 
 def job_needs(train: TrainJobConfig) -> list[Need]:

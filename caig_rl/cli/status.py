@@ -27,7 +27,9 @@ _MOST_JOBS = 20
 _MOST_WORDS = 240
 """Characters of a job's last words."""
 _ENDED = ("done", "stopped", "failed")
-_COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow", "silent": "red", "gone": "red", "failed": "red"}
+_COLOURS = {"done": "green", "running": "cyan", "starting": "cyan", "stopped": "yellow"} | dict.fromkeys(
+    ("silent", "gone", "not begun", "failed"), "red"
+)
 _ROUND_COLUMNS = ("pairs", "reward_score", "relevance", "ctr", "kl", "loss", "distinct_prompts", "seconds")
 _HEADS = {"seconds": "took"}
 
@@ -112,6 +114,8 @@ def _head(run: RunStatus) -> str:
         words.append(f"[red]nothing written for {duration(run.silent_s or 0.0)}: the process is gone, or its disk is[/]")
     if run.state == "gone":
         words.append(f"[red]its driver ({escape(str(run.driver))}) is gone; go on by the same command with --resume-if-any[/]")
+    if run.state == "not begun":
+        words.append(f"[red]its driver ({escape(str(run.driver))}) ended before the run began; start it again by the same command[/]")
     if run.summary is not None and run.summary.failure:
         words.append(f"[red]{escape(run.summary.failure)}[/]")
     if run.summary is not None and run.summary.ctr is not None:

@@ -40,8 +40,8 @@ class RunStatus:
 
     name: str
     state: str
-    """"starting", "running", "gone" (it says it runs, and its driver is dead), "silent" (it says so, but writes nothing), or the summary's
-    own word."""
+    """"starting", "running", "silent" (it says so, but writes nothing), "gone" (it says so, and its driver is dead), "not begun" (the driver
+    ended before it had written the config), or the summary's own word."""
     silent_s: float | None
     """Seconds since the loop last wrote; None where it has never."""
     summary: RunSummary | None
@@ -74,7 +74,7 @@ def read_status(folder: RunFolder, now: float | None = None, failures: int = 5) 
     state = "starting" if summary is None else str(summary.status)
     if state in ("starting", "running"):
         if driver is not None and not driver_is_alive(folder, driver, now):
-            state = "gone"
+            state = "gone" if folder.exists(CONFIG_FILE) else "not begun"
         elif silent is not None and silent > SILENT_S:
             state = "silent"
     return RunStatus(folder.name, state, silent, summary, live, folder.read_metrics(), _failures(folder, failures), driver)

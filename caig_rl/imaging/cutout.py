@@ -134,6 +134,8 @@ def _nearest(inside: Mask) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]
 def _confidence(ground: Ground, product: Mask) -> float:
     """How plain the border is * how far the product's rim stands from the ground * whether the product's share is sane."""
     rim = product & (cv2.erode(product.astype(np.uint8), np.ones((9, 9), np.uint8)) == 0)
+    if not rim.any():  # the whole picture is product: there was no ground to tell it from
+        return 0.0
     separation = float(np.clip(ground.distance[rim] / _CLEAR_DISTANCE, 0.0, 1.0).mean())
     share = float(product.mean())
     sane = min(1.0, share / (3 * _MIN_AREA)) * min(1.0, max(0.0, _MAX_AREA - share) / 0.15)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import signal
 import subprocess
@@ -19,7 +20,11 @@ import pyarrow.parquet as pq
 import pytest
 
 from caig_rl.config.schema import ClicksConfig
+from caig_rl.data.clicks.dataset import load_click_dataset
 from caig_rl.data.clicks.pipeline import make_pair_files
+from caig_rl.data.clicks.splits import HELDOUT
+from caig_rl.evaluation.reward_evaluation import evaluate_pairs
+from caig_rl.evaluation.reward_judging import judge_dataset
 from caig_rl.imaging.views import save_png
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward_loading import load_reward
@@ -27,7 +32,9 @@ from caig_rl.types import Product
 from tests.conftest import REPOSITORY
 from tests.tiny import make_tiny_policy
 
-EPOCHS = 5
+logger = logging.getLogger(__name__)
+
+EPOCHS, SEEDS = 5, 5
 PATIENCE_S = 900
 
 
@@ -35,7 +42,7 @@ def _write_log(folder: Path) -> ClicksConfig:
     """Bright creatives are clicked more."""
     rng = np.random.default_rng(0)
     rows = []
-    for product in range(60):
+    for product in range(90):
         for creative in range(3):
             grey = int(rng.integers(20, 236))
             save_png(np.full((64, 64, 3), grey, np.uint8), folder / f"{product}-{creative}.png")
@@ -43,13 +50,18 @@ def _write_log(folder: Path) -> ClicksConfig:
             counts = {"impressions": 20_000, "clicks": clicks, "image": f"{product}-{creative}.png"}
             rows.append({"product": f"p{product}", "creative": f"c{creative}", "title": f"mug {product}", "category": "kitchen"} | counts)
     pq.write_table(pa.Table.from_pylist(rows), folder / "log.parquet")
-    config = ClicksConfig(path=str(folder / "log.parquet"), out=str(folder / "pairs"), validation_share=0.25)
+    config = ClicksConfig(path=str(folder / "log.parquet"), out=str(folder / "pairs"), validation_share=0.25, heldout_share=0.25)
     make_pair_files(config)
     return config
 
 
 def _rounds(metrics: Path) -> list[dict[str, float]]:
     return [json.loads(line) for line in metrics.read_text().splitlines()] if metrics.exists() else []
+
+
+def _heldout_accuracy(folder: Path, clicks: ClicksConfig) -> float:
+    data = load_click_dataset(clicks.out, Path(clicks.path).parent, HELDOUT)
+    return evaluate_pairs(judge_dataset(load_reward(folder), data).pairs).all_pairs.value
 
 
 def _log_lines(job_folder: Path, role: str) -> list[dict[str, object]]:
@@ -71,11 +83,12 @@ def _ranks(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 @contextmanager
-def _job(folder: Path, clicks: ClicksConfig, backbone: Path, name: str) -> Iterator[subprocess.Popen[bytes]]:
+def _job(folder: Path, clicks: ClicksConfig, backbone: Path, name: str, seed: int = 0) -> Iterator[subprocess.Popen[bytes]]:
     """`caig-rl reward train` to `folder/name`, its output in `folder/name.log`; at the end it has ended well."""
     settings = [
         f"clicks.path={clicks.path}",
         f"clicks.out={clicks.out}",
+        f"run.seed={seed}",
         f"reward.train.out={folder / name}",
         f"reward.train.backbone={backbone}",
         f"reward.train.epochs={EPOCHS}",
@@ -111,16 +124,21 @@ def test_a_job_whose_rank_is_killed_goes_on_from_its_last_epoch_and_learns_what_
     assert [row["round"] for row in rounds] == list(range(1, EPOCHS + 1))
     assert len({row["examples"] for row in rounds}) == 1
     assert max(row["validation_accuracy"] for row in rounds) > 0.7
-    told = _log_lines(tmp_path / "model-job", "controller")
-    assert {line["run"] for line in told} == {"model-job"}
+    said = _log_lines(tmp_path / "model-job", "controller")
+    assert {line["run"] for line in said} == {"model-job"}
     # An epoch that was run again was told again.
-    assert {line["epoch"] for line in told if "epoch" in line} == set(range(1, EPOCHS + 1))
+    assert {line["epoch"] for line in said if "epoch" in line} == set(range(1, EPOCHS + 1))
     measured = [line for line in _log_lines(tmp_path / "model-job", "trainer") if "validation" in str(line["message"])]
     assert {(line["rank"], line["epoch"]) for line in measured} == {(rank, epoch + 1) for rank in (0, 1) for epoch in range(EPOCHS)}
     model = load_reward(resolve_model_folder(str(out), "reward"))
     dark, bright = (np.full((64, 64, 3), value, np.uint8) for value in (40, 220))
     assert model.compare([Product("p", "mug 3", "kitchen")], [bright], [dark])[0] > 0.0
-    with _job(tmp_path, clicks, backbone, "undisturbed"):
-        pass
-    for row, same in zip(rounds, _rounds(tmp_path / "undisturbed-job" / "metrics.jsonl"), strict=True):
+    for seed in range(SEEDS):
+        with _job(tmp_path, clicks, backbone, f"undisturbed-{seed}", seed):
+            pass
+    for row, same in zip(rounds, _rounds(tmp_path / "undisturbed-0-job" / "metrics.jsonl"), strict=True):
         assert row == pytest.approx(same, rel=1e-4)
+    accuracy = _heldout_accuracy(out, clicks)
+    found = {f"seed {seed}": _heldout_accuracy(tmp_path / f"undisturbed-{seed}", clicks) for seed in range(SEEDS)}
+    logger.info("held-out accuracy after the kill %.3f, undisturbed %s", accuracy, found)
+    assert min(found.values()) <= accuracy <= max(found.values())

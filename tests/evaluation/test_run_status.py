@@ -66,16 +66,27 @@ def test_a_run_that_stopped_writing_is_called_silent(folder: RunFolder):
     assert (silent.state, silent.silent_s) == ("silent", 500.0)
 
 
-def test_a_run_whose_driver_died_while_it_started_is_called_gone_and_says_how_to_go_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    """Before it had written its config; while it lives, it is starting."""
+@pytest.mark.parametrize(
+    ("has_config", "state", "words"),
+    [
+        (False, "not begun", "ended before the run began; start it again"),
+        (True, "gone", "is gone; go on by the same command with --resume-if-any"),
+    ],
+)
+def test_a_run_whose_driver_ended_says_how_to_go_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_config: bool, state: str, words: str
+):
+    """It was refused, or killed, before it had written its config or after; while it lives, it is starting."""
     monkeypatch.setenv("COLUMNS", "200")
     folder = RunFolder(str(tmp_path), "job")
     folder.prepare()
     with held(folder):
+        if has_config:
+            folder.write_text("config.yaml", "run: {}\n")
         assert read_status(folder).state == "starting"
-    assert read_status(folder).state == "gone"
+    assert read_status(folder).state == state
     result = CliRunner().invoke(app, ["status", folder.url, "--once"])
-    assert f"pid {os.getpid()}" in result.stdout and "is gone; go on by the same command with --resume-if-any" in result.stdout
+    assert f"pid {os.getpid()}" in result.stdout and words in result.stdout
 
 
 def test_the_last_failures_are_the_newest_rows_of_the_ledger(folder: RunFolder):

@@ -104,6 +104,12 @@ def test_an_image_of_noise_has_no_plain_ground_or_earns_no_confidence() -> None:
         make_cutout(noise)
 
 
+def test_an_image_that_is_product_from_edge_to_edge_earns_no_confidence() -> None:
+    grey = np.clip(np.random.default_rng(0).normal(128.0, 120.0, (500, 500, 1)), 0, 255).astype(np.uint8)
+    rgba = np.concatenate([np.repeat(grey, 3, axis=2), np.full_like(grey, 255)], axis=2)
+    assert make_cutout(rgba).confidence == 0.0
+
+
 def test_an_image_that_is_transparent_everywhere_has_no_product() -> None:
     with pytest.raises(NoProductFound, match="transparent"):
         make_cutout(np.zeros((64, 64, 4), dtype=np.uint8))
