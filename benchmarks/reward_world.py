@@ -46,9 +46,9 @@ class Plan:
     """Of the forms that start from the reader; the logs are large, so that more of them teach more than more epochs."""
     small_epochs: int = 5
     """Of VAM and CG4CTR, which start from nothing."""
-    pair_epochs: int = 8
-    """Of table 2, whose training sets are small."""
-    most_pairs: int = 800
+    pair_epochs: int = 4
+    """Of table 2, whose training sets are smaller."""
+    most_pairs: int = 2300
     """Of each policy in table 2."""
     judged_pairs: int = 300
 

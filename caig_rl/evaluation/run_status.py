@@ -40,8 +40,8 @@ class RunStatus:
 
     name: str
     state: str
-    """"starting", "running", "silent" (it says so, but writes nothing), "gone" (it says so, and its driver is dead), "not begun" (the driver
-    ended before it had written the config), or the summary's own word."""
+    """"starting", "running", "silent" (it says so, but writes nothing), "gone" (it says so, and its driver is dead), "not begun" (the
+    driver ended before it had written the config), or the summary's own word."""
     silent_s: float | None
     """Seconds since the loop last wrote; None where it has never."""
     summary: RunSummary | None
