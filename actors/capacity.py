@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from math import floor
 
 import ray
+import torch
 from ray._private.state import state as cluster_state
 
-from actors.cluster import TASK_CPUS
-from caig_rl.config.schema import Config
+from caig_rl.config.schema import TASK_CPUS, Config
 from caig_rl.errors import UserError
 
 RESOURCES = ("GPU", "CPU")
@@ -55,6 +55,11 @@ def needs(config: Config) -> list[Need]:
 def live_nodes() -> list[Node]:
     """The nodes of the connected cluster."""
     return [Node(node["Resources"], node.get("Labels") or {}) for node in ray.nodes() if node["Alive"]]
+
+
+def this_machine(config: Config, num_cpus: int) -> Node:
+    """What a Ray has that a run starts here; `num_cpus` are the machine's."""
+    return Node({"CPU": float(config.cluster.num_cpus or num_cpus), "GPU": float(torch.cuda.device_count())})
 
 
 def largest_cluster() -> dict[str, float] | None:

@@ -17,9 +17,6 @@ from actors.ray_noise import keep_harmless_silent
 from caig_rl.config.schema import ClusterConfig, PoolConfig
 from caig_rl.errors import UserError
 
-TASK_CPUS = 0.1
-"""What Ray reserves for the short tasks that load products, judge, and write samples: they must fit beside the pools on two CPUs."""
-
 IDLE_WORKER_MS = 300_000
 """How long a local cluster keeps the process of a task that is done."""
 

@@ -37,7 +37,6 @@ from ray.exceptions import RayError
 from actors.beforehand import refuse_before_ray
 from actors.book import RunBook
 from actors.checkpoint import CheckpointStore, RunState
-from actors.cluster import TASK_CPUS
 from actors.evaluation import Evaluation, MeasuredPolicy
 from actors.faults import cancelled, first_fault, one_line
 from actors.fingerprint import run_fingerprint
@@ -57,7 +56,7 @@ from actors.stopping import StopRequest
 from actors.tasks import judge_creatives
 from actors.teaching import Teacher
 from actors.waiting import spoken_of
-from caig_rl.config.schema import Config
+from caig_rl.config.schema import TASK_CPUS, Config
 from caig_rl.errors import UserError
 from caig_rl.evaluation.config_history import write_run_config
 from caig_rl.evaluation.events import DRIVER

@@ -12,7 +12,7 @@ from typing import Any, Final, TypeVar
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError
 
-from actors.cluster import TASK_CPUS, worker_options
+from actors.cluster import worker_options
 from actors.deaths import first_line
 from actors.health import Patience
 from actors.policy import PolicyWorker
@@ -28,7 +28,7 @@ from actors.telemetry import Stage, StageClock, Throughput
 from actors.waiting import spoken_of
 from actors.weights import PublishedWeights, SyncReport, verify_sync
 from actors.worker_log import with_absolute_root
-from caig_rl.config.schema import Config, PoolConfig
+from caig_rl.config.schema import TASK_CPUS, Config, PoolConfig
 from caig_rl.evaluation.events import Tell, untold
 from caig_rl.models.engine import prepare_environment
 

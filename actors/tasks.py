@@ -9,7 +9,7 @@ import numpy.typing as npt
 import ray
 from ray import ObjectRef
 
-from actors.cluster import TASK_CPUS
+from caig_rl.config.schema import TASK_CPUS
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.imaging.views import policy_view
 from caig_rl.interfaces import Judge, ProductSource

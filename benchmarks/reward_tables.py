@@ -18,7 +18,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
-from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict
 from multiprocessing import get_context
 from pathlib import Path
@@ -189,10 +188,12 @@ def computed(out: Path, cells: dict[str, tuple[Any, ...]], workers: int) -> Iter
             yield name, kept(out, name, *cell)
         return
     # One cell a process: a DeepSpeed engine's memory goes with it.
-    with ProcessPoolExecutor(workers, get_context("spawn"), _one_thread, max_tasks_per_child=1) as pool:
-        futures = {pool.submit(kept, out, name, *cell): name for name, cell in cells.items()}
-        for future in as_completed(futures):
-            yield futures[future], future.result()
+    with get_context("spawn").Pool(workers, _one_thread, maxtasksperchild=1) as pool:
+        yield from pool.imap_unordered(_named, [(out, name, *cell) for name, cell in cells.items()])
+
+
+def _named(cell: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:
+    return cell[1], kept(*cell)
 
 
 def _one_thread() -> None:

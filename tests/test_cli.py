@@ -85,6 +85,14 @@ def test_a_dry_run_without_gpus_speaks_of_main_memory_and_one_with_them_of_their
     assert "of GPU memory" in large and "CUDA" in large and "main memory" not in large
 
 
+def test_a_dry_run_says_what_a_ray_of_this_machine_would_lack(tmp_path: Path):
+    alone = "on a Ray of this machine alone it would be refused: the run reserves"
+    crowded = ("configs/demo.yaml", "pools.renderer.workers=9", "cluster.num_cpus=2")
+    assert alone not in dry_run(tmp_path, "configs/demo.yaml", "cluster.num_cpus=2").stdout
+    assert f"{alone} learner 1 x 0.4 + policy 1 x 0.4 + renderer 9 x 0.4" in dry_run(tmp_path, *crowded).stdout
+    assert alone not in dry_run(tmp_path, *crowded, "cluster.address=head:6379").stdout
+
+
 @pytest.mark.parametrize(
     ("override", "said"),
     [

@@ -95,8 +95,8 @@ def test_a_small_container_is_told_apart_from_a_small_machine() -> None:
 
 
 def test_the_defaults_reserve_what_the_pools_and_the_learner_say() -> None:
-    assert requested_cpus(config()) == pytest.approx(0.4 + 0.8 + 0.2 + 0.4)
-    assert requested_cpus(config("pools.renderer.workers=3", "learner.world_size=2")) == pytest.approx(0.4 + 2.4 + 0.2 + 0.8)
+    assert requested_cpus(config()) == pytest.approx(0.4 + 0.8 + 0.2 + 0.4 + 0.1)
+    assert requested_cpus(config("pools.renderer.workers=3", "learner.world_size=2")) == pytest.approx(0.4 + 2.4 + 0.2 + 0.8 + 0.1)
     assert requested_gpus(config("pools.policy.num_gpus=1", "learner.num_gpus=2")) == 3
 
 

@@ -8,7 +8,8 @@ from rich.table import Table
 
 from caig_rl.cli.common import console, sources
 from caig_rl.config.load import config_yaml
-from caig_rl.config.schema import Config
+from caig_rl.config.schema import TASK_CPUS, Config
+from caig_rl.doctor.probe import num_cpus
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.trackers import refuse_missing_trackers
 from caig_rl.sizing import RoleMemory, check_fit, estimate, place
@@ -61,9 +62,21 @@ def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = Fals
     console.print(f"products: {products}; run folder: {folder.url}", highlight=False, soft_wrap=True)
     if found is not None:
         console.print(f"resume: {found.words}", markup=False, highlight=False, soft_wrap=True)
+    if not config.cluster.address:
+        _say_what_this_machine_lacks(config)
     for model in elsewhere:
         named = f"{model.kind}.model = {model.name} is not on this machine"
         console.print(f"{named}: sized by {model.kind}.architecture, and needed where the run starts", style="yellow", soft_wrap=True)
+
+
+def _say_what_this_machine_lacks(config: Config) -> None:
+    """No refusal: the plan may be for a cluster that `caig-rl submit` names."""
+    from actors.capacity import CapacityError, needs, refuse, this_machine
+
+    try:
+        refuse(needs(config), [this_machine(config, num_cpus())])
+    except CapacityError as error:
+        console.print(f"on a Ray of this machine alone it would be refused: {error}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def _actors(config: Config) -> Table:
@@ -76,6 +89,7 @@ def _actors(config: Config) -> Table:
     learner = config.learner
     shares = (f"{learner.num_cpus:g}", f"{learner.num_gpus:g}", str(learner.threads), _labels(learner.node_labels))
     table.add_row("learner", str(learner.world_size), *shares)
+    table.add_row("short tasks", "1 at least", f"{TASK_CPUS:g}", "0", "1", "any")
     return table
 
 

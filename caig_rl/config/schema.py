@@ -248,6 +248,10 @@ class EvaluationConfig(_Section):
     """Products in the report's before/after gallery."""
 
 
+TASK_CPUS = 0.1
+"""What Ray reserves for the short tasks that load products, judge, and write samples: they must fit beside the pools on two CPUs."""
+
+
 class ClusterConfig(_Section):
     """The Ray cluster the run uses."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from caig_rl.config.schema import Config
+from caig_rl.config.schema import TASK_CPUS, Config
 from caig_rl.doctor.check import Check
 
 DEMO_MEMORY_GIB = 12.0
@@ -16,9 +16,9 @@ RAY_FULL_DISK = 0.95
 
 
 def requested_cpus(config: Config) -> float:
-    """CPUs that the run reserves in Ray: every pool's workers and the learner's ranks."""
+    """CPUs that the run reserves in Ray: every pool's workers, the learner's ranks, and a short task beside them."""
     pools = (config.pools.policy, config.pools.renderer, config.pools.scorer)
-    return sum(pool.workers * pool.num_cpus for pool in pools) + config.learner.world_size * config.learner.num_cpus
+    return sum(pool.workers * pool.num_cpus for pool in pools) + config.learner.world_size * config.learner.num_cpus + TASK_CPUS
 
 
 def requested_gpus(config: Config) -> float:
@@ -50,7 +50,8 @@ def check_cpus(available: int, config: Config) -> Check:
     given = config.cluster.num_cpus or available
     if config.cluster.address or wanted <= given + 1e-9:
         return Check("cpus", "ok", f"{available} here; the run reserves {wanted:g}{_on_cluster(config)}")
-    detail = f"the run reserves {wanted:g} CPUs (pools.*.workers * num_cpus, learner.world_size * num_cpus), and Ray will have {given}"
+    sum_of = f"pools.*.workers * num_cpus, learner.world_size * num_cpus, {TASK_CPUS:g} for short tasks"
+    detail = f"the run reserves {wanted:g} CPUs ({sum_of}), and Ray will have {given}"
     return Check("cpus", "fail", detail, "lower pools.*.num_cpus or pools.*.workers, or raise cluster.num_cpus; the run would be refused")
 
 
