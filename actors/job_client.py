@@ -30,6 +30,8 @@ STOPPED_EXIT_CODE = 75
 """The project's code for "stopped early"; with a checkpoint where a round had begun."""
 MAX_RECONNECTS = 5
 _PACKAGE_ERROR = re.compile(r"^\s*(?:ERROR|error)[:]\s*(.+)$", re.MULTILINE)
+_UNREACHED = re.compile(r"Retrying .* after connection broken by .*: ([^:]*?)['\")]")
+"""pip's word on an index that it cannot reach; it then complains that the package does not exist."""
 
 
 class JobClient:
@@ -147,9 +149,11 @@ class JobClient:
 
 def failure_line(message: str) -> str:
     """The line of Ray's long message that says why a job could not begin: the package manager's own complaint where there is one."""
-    complaints = _PACKAGE_ERROR.findall(message.replace("\\n", "\n"))
+    text = message.replace("\\n", "\n")
+    complaints, unreached = _PACKAGE_ERROR.findall(text), _UNREACHED.findall(text)
     if complaints:
-        return f"a package cannot be installed on the nodes: {complaints[-1].strip()}"
+        why = f" (the nodes do not reach the package index: {unreached[-1].strip()})" if unreached else ""
+        return f"a package cannot be installed on the nodes: {complaints[-1].strip()}{why}"
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     return lines[-1] if lines else "Ray gives no reason"
 

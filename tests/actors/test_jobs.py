@@ -110,3 +110,15 @@ def test_what_only_ray_init_understands_is_answered_with_what_is_wanted(text: st
 def test_the_package_managers_own_complaint_is_what_the_user_reads():
     message = "runtime_env setup failed: ...\n  pip output:\nERROR: No matching distribution found for nonesuch==9\nTraceback: ..."
     assert failure_line(message) == "a package cannot be installed on the nodes: No matching distribution found for nonesuch==9"
+
+
+def test_a_package_index_that_the_nodes_cannot_reach_is_named_as_the_reason():
+    message = (
+        "WARNING: Retrying (Retry(total=0, connect=None)) after connection broken by 'NewConnectionError('<Connection object at 0x7f>: "
+        "Failed to establish a new connection: [Errno -3] Temporary failure in name resolution')': /simple/s3fs/\n"
+        "ERROR: No matching distribution found for s3fs"
+    )
+    assert failure_line(message) == (
+        "a package cannot be installed on the nodes: No matching distribution found for s3fs "
+        "(the nodes do not reach the package index: [Errno -3] Temporary failure in name resolution)"
+    )
