@@ -13,6 +13,7 @@ from typing import Any
 import ray
 from ray._private import parameter
 
+from actors.authentication import prepare_to_join
 from actors.ray_noise import keep_harmless_silent
 from caig_rl.config.schema import ClusterConfig, PoolConfig
 from caig_rl.errors import UserError
@@ -91,8 +92,10 @@ def _any_agent_port() -> Iterator[None]:
 
 def _join(address: str, options: dict[str, Any]) -> None:
     advice = "cluster.address (or RAY_ADDRESS) is the head's own port, HOST:6379 unless changed; for jobs use `caig-rl submit --address`"
-    if "://" not in address and ":" in address and (fault := silence(address)):
-        raise UserError(f"no Ray cluster at {address}: {fault}. {advice}")
+    if "://" not in address and ":" in address:
+        if fault := silence(address):
+            raise UserError(f"no Ray cluster at {address}: {fault}. {advice}")
+        prepare_to_join(address)
     try:
         ray.init(address=address, **options)
     except (ConnectionError, RuntimeError, ValueError) as error:

@@ -12,15 +12,14 @@ from typing import Any
 
 import aiohttp
 import requests
-from ray._private.authentication import authentication_token_setup
 from ray.exceptions import AuthenticationError
 from ray.job_submission import JobStatus, JobSubmissionClient
 
+from actors.authentication import PROBE_TIMEOUT_S, send_token_if_any, token_missing
 from actors.jobs import JobRequest
 from caig_rl.errors import UserError
 from caig_rl.wording import duration
 
-PROBE_TIMEOUT_S = 10.0
 PENDING_NOTE_S = 30.0
 """A job that has not begun is mentioned this often."""
 AGENT_LIMIT_S = 30.0
@@ -47,14 +46,11 @@ class JobClient:
         _probe(address)
         # Ray lets these two overrule the address it is given; the one on our command line must win.
         hidden = {name: os.environ.pop(name) for name in ("RAY_ADDRESS", "RAY_API_SERVER_ADDRESS") if name in os.environ}
-        _send_token_if_any()
+        send_token_if_any()
         try:
             self._client: Any = JobSubmissionClient(address)
         except AuthenticationError as error:
-            raise UserError(
-                f"{address} asks for a token, and the one here is missing or another: copy the head's ~/.ray/auth_token to this machine, "
-                "or name its place by RAY_AUTH_TOKEN_PATH"
-            ) from error
+            raise token_missing(address) from error
         except (RuntimeError, ConnectionError, requests.RequestException) as error:
             raise UserError(f"{address} does not take jobs: {_first_line(error)}") from error
         finally:
@@ -156,12 +152,6 @@ def failure_line(message: str) -> str:
         return f"a package cannot be installed on the nodes: {complaints[-1].strip()}{why}"
     lines = [line.strip() for line in message.strip().splitlines() if line.strip()]
     return lines[-1] if lines else "Ray gives no reason"
-
-
-def _send_token_if_any() -> None:
-    """A head that finds a token asks for it; Ray's own client sends the one it finds only where RAY_AUTH_MODE says so."""
-    logging.getLogger(authentication_token_setup.__name__).setLevel(logging.ERROR)
-    authentication_token_setup.maybe_enable_token_auth_if_token_available(warn_if_disabled=False)
 
 
 def _probe(address: str) -> None:
