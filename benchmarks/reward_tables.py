@@ -6,9 +6,9 @@ and constant scores; and the ceiling, the accuracy of the true CTRs on the same 
 Table 2: the side-by-side form trained on equally many pairs of each pair policy, at 1,000 and at 20,000 impressions a creative.
 
 Products and scenes are drawn, not rendered; a seed draws scenes, clicks, splits and new weights; the world's tastes are the same. Models
-start from a reader: the embedded policy, whose vision tower was taught to see scenes (no clicks). At the embedded models' size the
-side-by-side form sees each creative at 32 px, the others at 64. Every cell is kept, in a folder of --out that is named after the plan, and
-not computed again. Two cells run at a time, one thread each.
+start from a reader: the embedded policy, whose vision tower was taught to see scenes, alone and side by side (no clicks). At the embedded
+models' size the side-by-side form sees each creative at 32 px, the others at 64. Every cell is kept, in a folder of --out that is named
+after the plan, and not computed again. Two cells run at a time, one thread each.
 """
 
 from __future__ import annotations
@@ -34,10 +34,11 @@ from caig_rl.imaging.views import judge_view
 from caig_rl.learning.in_memory import facts_of, train_in_memory
 from caig_rl.learning.reward_pairs import RewardPairs, by_policy
 from caig_rl.learning.reward_rows import RewardRows
+from caig_rl.learning.sft import SftExample
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward_judge import RewardJudge
 from caig_rl.models.reward_loading import load_reward
-from caig_rl.models.reward_side_by_side import SideBySideReward
+from caig_rl.models.reward_side_by_side import SideBySideReward, side_by_side
 from caig_rl.nano.corpus import READING, draw_corpus
 from caig_rl.nano.reward import LoggedCreatives, reward_groups
 from caig_rl.nano.seeing import teach_seeing
@@ -158,9 +159,19 @@ def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
         print(f"{stage} {step}/{steps} loss {loss:.3f}", flush=True)
 
     teach_seeing(model, processor, corpus, plan.seeing_steps, 0, tell)
+    teach_seeing(model, processor, [*corpus[::2], *_pairs_of(corpus[1::2])], plan.pair_seeing_steps, 1, tell)
     model.save_pretrained(out / "reader")
     processor.save_pretrained(out / "reader")
     return {"cpu_s": time.process_time()}
+
+
+def _pairs_of(corpus: list[SftExample]) -> list[SftExample]:
+    """Each with its neighbour, side by side in one picture, the captions of both together."""
+    size = SIZES["side_by_side"]
+    return [
+        SftExample(one.instruction, side_by_side(one.image, other.image, size, square=True), f"{one.answer} {other.answer}")
+        for one, other in zip(corpus, [*corpus[1:], corpus[0]], strict=True)
+    ]
 
 
 def plan_folder(out: Path, plan: Plan) -> Path:

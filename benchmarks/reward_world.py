@@ -41,6 +41,7 @@ class Plan:
     validation: int = 70
     heldout: int = 250
     seeing_steps: int = 2000
+    pair_seeing_steps: int = 1500
     corpus: int = 24_000
     epochs: int = 3
     """Of the forms that start from the reader; the logs are large, so that more of them teach more than more epochs."""
@@ -53,7 +54,7 @@ class Plan:
     judged_pairs: int = 300
 
 
-TINY = Plan(24, 3, 6, 8, 2, 64, 1, 1, 1, 40, 12)
+TINY = Plan(24, 3, 6, 8, 2, 2, 64, 1, 1, 1, 40, 12)
 """Shows that it runs; its figures mean nothing."""
 
 

@@ -1,4 +1,4 @@
-"""The shop that the tutorial tells a reader to save as `shop.py`, as it is printed there, against the service's own HTTP surface."""
+"""The shop that the tutorial tells a reader to save as `runs/shop.py`, as it is printed there, against the service's own HTTP surface."""
 
 import re
 from pathlib import Path
