@@ -73,6 +73,14 @@ def resolved_config(config: str | None, overrides: list[str] | None) -> Config:
     return load_config(*file_and_overrides(config, overrides))
 
 
+def check_resume(resume: bool, resume_if_any: bool, change: list[str] | None) -> None:
+    """Raise ConfigError where the options of a resume contradict each other."""
+    if resume and resume_if_any:
+        raise ConfigError("--resume and --resume-if-any contradict each other where there is nothing to resume: give one of them")
+    if change and not (resume or resume_if_any):
+        raise ConfigError(f"--change {change[0]} is for a run that is gone on with: give --resume or --resume-if-any too")
+
+
 class RunAddress(NamedTuple):
     """Where a run folder lies."""
 

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from caig_rl.cli.common import ConfigFile, Overrides, console, errors, explained, file_and_overrides
+from caig_rl.cli.common import ConfigFile, Overrides, check_resume, console, errors, explained, file_and_overrides
 from caig_rl.config.load import load_config
-from caig_rl.errors import UserError
+from caig_rl.errors import ConfigError
 
 
 def submit(
@@ -32,6 +32,7 @@ def submit(
     from actors.jobs import JobOptions, dashboard_address, job_request
 
     with explained():
+        check_resume(resume, resume_if_any, change)
         config_file, given = file_and_overrides(config, overrides)
         settings = load_config(config_file, given)
         where = dashboard_address(address)
@@ -65,5 +66,5 @@ def _write(text: str) -> None:
 def _variables(assignments: list[str]) -> dict[str, str]:
     for text in assignments:
         if not text.partition("=")[0] or "=" not in text:
-            raise UserError(f"--env {text}: a variable is written NAME=VALUE")
+            raise ConfigError(f"--env {text}: a variable is written NAME=VALUE")
     return dict(text.split("=", 1) for text in assignments)

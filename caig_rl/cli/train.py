@@ -6,8 +6,18 @@ from typing import Annotated
 
 import typer
 
-from caig_rl.cli.common import ConfigFile, Overrides, RunPath, console, explained, resolved_config, run_address, run_console, sources
-from caig_rl.errors import ConfigError
+from caig_rl.cli.common import (
+    ConfigFile,
+    Overrides,
+    RunPath,
+    check_resume,
+    console,
+    explained,
+    resolved_config,
+    run_address,
+    run_console,
+    sources,
+)
 from caig_rl.evaluation.run_folder import RunFolder
 
 
@@ -29,8 +39,7 @@ def train(
     from caig_rl.evaluation.trackers import refuse_missing_trackers
 
     with explained():
-        if resume and resume_if_any:
-            raise ConfigError("--resume and --resume-if-any contradict each other where there is nothing to resume: give one of them")
+        check_resume(resume, resume_if_any, change)
         settings = resolved_config(config, overrides)
         if dry_run:
             show_plan(settings)

@@ -1,4 +1,4 @@
-"""`caig-rl submit` as it refuses: one line, exit code 1, and nothing sent."""
+"""`caig-rl submit` as it refuses: one line, exit code 1 (2 for wrong usage), and nothing sent."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def _project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
 
 
-def refused(*options: str) -> str:
+def refused(*options: str, code: int = 1) -> str:
     """The one line on standard error."""
     result = CliRunner().invoke(app, ["submit", CONFIG, *options])
-    assert result.exit_code == 1 and result.stdout == "", result.output
+    assert result.exit_code == code and result.stdout == "", result.output
     (line,) = result.stderr.splitlines()
     assert line.startswith("error ")
     return line
@@ -65,4 +65,8 @@ def test_a_port_that_is_no_dashboard(shop: int):
 
 
 def test_a_variable_without_a_value():
-    assert "--env A: a variable is written NAME=VALUE" in refused("--env", "A")
+    assert "--env A: a variable is written NAME=VALUE" in refused("--env", "A", code=2)
+
+
+def test_a_change_without_a_resume():
+    assert "--change learner.lr is for a run that is gone on with: give --resume" in refused("--change", "learner.lr", code=2)
