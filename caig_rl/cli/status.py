@@ -18,7 +18,6 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from caig_rl.cli.common import console, explained, run_address
-from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.evaluation.run_status import RunStatus, read_status
 from caig_rl.wording import counted, duration
@@ -81,7 +80,7 @@ def _cluster(address: str) -> Look:
     def look() -> tuple[RenderableType, bool]:
         jobs = [job for job in client.jobs() if job.submission_id][:_MOST_JOBS]
         if not jobs:
-            raise UserError(f"{address} knows of no job; start one: caig-rl submit CONFIG --address {address}")
+            return Text(f"{address} has had no job yet; send one: caig-rl submit CONFIG --address {address}"), True
         return jobs_table(jobs), all(job.status.is_terminal() for job in jobs)
 
     return look

@@ -9,7 +9,6 @@ from typer.testing import CliRunner
 
 from caig_rl.cli import app
 from caig_rl.cli.status import _cluster, _dashboard
-from caig_rl.errors import UserError
 from caig_rl.evaluation.run_folder import RunFolder
 
 ADDRESS = "http://head:8265"
@@ -61,9 +60,10 @@ def test_the_table_is_renewed_until_every_job_has_ended(jobs: list[SimpleNamespa
     assert look()[1] is True
 
 
-def test_a_cluster_without_jobs_says_how_to_start_one(jobs: list[SimpleNamespace]):
-    with pytest.raises(UserError, match="caig-rl submit CONFIG --address http://head:8265"):
-        _cluster(ADDRESS)()
+def test_a_cluster_without_jobs_is_no_fault_and_says_how_to_start_one(jobs: list[SimpleNamespace]):
+    done = CliRunner().invoke(app, ["status", ADDRESS], env={"COLUMNS": "160"})
+    assert done.exit_code == 0
+    assert "has had no job yet; send one: caig-rl submit CONFIG --address http://head:8265" in done.stdout
 
 
 def test_no_number_of_a_round_is_cut_off_in_a_terminal_of_eighty_characters(tmp_path: Path):
