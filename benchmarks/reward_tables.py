@@ -140,7 +140,7 @@ def _as_tests(groups: dict[str, list[Any]], rows: RewardRows, pairs: RewardPairs
 
 def _rates(form: str) -> dict[str, Any]:
     """Chosen beforehand, on seed 100, the same for all policies. Small steps for the forms that begin with a reader."""
-    lr = {"scorer": 1.5e-4, "pairs": 5e-4}.get(form, 1e-3)
+    lr = {"scorer": 1.5e-4, "side_by_side": 3e-4, "pairs": 3e-4}.get(form, 1e-3)
     size = {"scorer": 8, "side_by_side": 8, "pairs": 16}.get(form, 24)
     return {"lr": lr, "batch_size": size, "warmup_share": 0.1}
 
