@@ -43,6 +43,8 @@ _NEAR = 2.5
 # The flood does not pass gaps narrower than about twice this: a white product on white has a broken outline.
 _GAP_PX = 2
 _MIN_WINDOW = 3e-4
+# A window as large as this share of what stands out may be a pale product's own face: it must be the ground's colour, not near it.
+_MOST_OF_PRODUCT, _SAME = 0.4, 1.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +143,8 @@ def _shadow(residual: Lab, slope: npt.NDArray[np.float32]) -> Mask:
 
 def _windows(distance: npt.NDArray[np.float32], slope: npt.NDArray[np.float32], ground: Mask) -> Mask:
     """Ground seen through the product: a handle, a harness. It matches the model closely, is flat, and ends in hard edges all round;
-    a highlight or printed snow that happens to have the ground's colour fades out somewhere."""
+    a highlight or printed snow that happens to have the ground's colour fades out somewhere, and a white cup drawn in a thin line is
+    nearly all window."""
     flat = ((distance < 2 * _NEAR) & (slope < _SMOOTH) & ~ground).astype(np.uint8)
     flat = cv2.morphologyEx(flat, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
     count, labels, stats, _ = cv2.connectedComponentsWithStats(flat, connectivity=4)
@@ -152,6 +155,7 @@ def _windows(distance: npt.NDArray[np.float32], slope: npt.NDArray[np.float32], 
             continue
         window = (labels == i).astype(np.uint8)
         ring = (cv2.dilate(window, np.ones((7, 7), np.uint8)) > 0) & (cv2.dilate(window, np.ones((3, 3), np.uint8)) == 0)
-        if (edge[ring] > _HARD_EDGE).mean() > 0.85 and np.median(distance[window > 0]) < 1.2 * _NEAR:
+        near = _SAME if stats[i, cv2.CC_STAT_AREA] > _MOST_OF_PRODUCT * (~ground).sum() else 1.2 * _NEAR
+        if (edge[ring] > _HARD_EDGE).mean() > 0.85 and np.median(distance[window > 0]) < near:
             found |= cv2.dilate(window, np.ones((3, 3), np.uint8)) > 0
     return found

@@ -76,6 +76,22 @@ def test_ground_seen_through_a_handle_is_removed() -> None:
     assert not mask[128, 60]
 
 
+def test_a_pale_product_that_is_drawn_in_a_thin_line_is_not_hollow() -> None:
+    photo = np.full((300, 300, 4), 250, dtype=np.uint8)
+    photo[..., 3] = 255
+    cv2.rectangle(photo, (80, 60), (220, 250), (245, 245, 245, 255), thickness=-1)
+    cv2.rectangle(photo, (80, 60), (220, 250), (90, 90, 90, 255), thickness=3)
+    cutout = make_cutout(photo)
+    assert (cutout.rgba[..., 3] > 128).mean() > 0.9
+
+
+def test_a_frame_is_hollow() -> None:
+    photo = np.full((300, 300, 4), 250, dtype=np.uint8)
+    photo[..., 3] = 255
+    cv2.rectangle(photo, (80, 60), (220, 250), (90, 60, 30, 255), thickness=9)
+    assert (make_cutout(photo).rgba[..., 3] > 128).mean() < 0.3
+
+
 def test_a_soft_shadow_is_not_part_of_the_product() -> None:
     photo = disc_photo(size=256, radius=50, ground=235)
     shadow = np.zeros((256, 256), dtype=np.float32)
