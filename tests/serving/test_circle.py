@@ -54,12 +54,12 @@ def test_the_services_log_gives_pairs_and_training_files_with_its_own_pictures(w
     result = CliRunner().invoke(app, ["serve", "log", "--root", str(world.root), "--out", str(log)])
     assert result.exit_code == 0, result.output
     assert f"clicks.images={world.root}" in result.output.replace("\n", "")
-    # The service chooses by chance: at the default level of 1 % this test would fail once in a hundred times.
-    config = ClicksConfig(path=str(log), out=str(tmp_path / "pairs"), min_impressions=20, sample_ratio_level=1e-5)
+    config = ClicksConfig(path=str(log), out=str(tmp_path / "pairs"), min_impressions=20)
     summary = make_pair_files(config)
     assert summary.split_check is not None
     assert summary.split_check.design == "propensity"
-    assert SplitVerdict.DEVIATES not in summary.split_check.verdicts
+    # The service chooses by chance, and the check has false alarms; with wrong propensities no test of so many fits.
+    assert summary.split_check.verdicts[SplitVerdict.FITS] >= PRODUCTS - 1
     data = load_click_dataset(config.out, world.root, "train")
     faults = PictureFaults()
     assert write_groups(data, "train", 64, tmp_path, faults) >= 2
