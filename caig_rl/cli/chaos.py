@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
 import sys
@@ -105,13 +104,14 @@ def start_life(life: int) -> int:
 def _fitting(text: str | None, config: Config, every: float) -> tuple[FaultKind, ...]:
     from actors.chaos_fit import fitting
     from actors.chaos_plan import FaultKind
+    from actors.cluster import joined_address
 
     names = None if text is None else [name.strip() for name in text.split(",")]
     wrong = [name for name in names or () if name not in list(FaultKind)]
     if wrong:
         raise ConfigError(f"--kinds {wrong[0]!r}: there are {', '.join(FaultKind)}")
     named = None if names is None else [FaultKind(name) for name in names]
-    kinds, notes = fitting(named, config, every, has_cluster=bool(config.cluster.address or os.environ.get("RAY_ADDRESS")))
+    kinds, notes = fitting(named, config, every, has_cluster=bool(joined_address(config.cluster)))
     for note in notes:
         console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
     return kinds

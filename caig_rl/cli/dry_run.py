@@ -62,8 +62,7 @@ def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = Fals
     console.print(f"products: {products}; run folder: {folder.url}", highlight=False, soft_wrap=True)
     if found is not None:
         console.print(f"resume: {found.words}", markup=False, highlight=False, soft_wrap=True)
-    if not config.cluster.address:
-        _say_what_this_machine_lacks(config)
+    _say_what_this_machine_lacks(config)
     for model in elsewhere:
         named = f"{model.kind}.model = {model.name} is not on this machine"
         console.print(f"{named}: sized by {model.kind}.architecture, and needed where the run starts", style="yellow", soft_wrap=True)
@@ -72,7 +71,10 @@ def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = Fals
 def _say_what_this_machine_lacks(config: Config) -> None:
     """No refusal: the plan may be for a cluster that `caig-rl submit` names."""
     from actors.capacity import CapacityError, needs, refuse, this_machine
+    from actors.cluster import joined_address
 
+    if joined_address(config.cluster):
+        return
     try:
         refuse(needs(config), [this_machine(config, num_cpus())])
     except CapacityError as error:

@@ -249,20 +249,21 @@ def test_a_torn_weight_file_is_passed_over_and_an_older_checkpoint_is_always_lef
 @pytest.mark.slow
 def test_a_run_under_fire_ends_with_every_admission_accounted_for(cluster: None, tiny_config: Config) -> None:
     """Real workers and a real learner; a worker told to hang is given up after some seconds."""
+    rounds = 24
     config = tiny_config.model_copy(
         update={
             "run": tiny_config.run.model_copy(update={"name": "under-fire"}),
-            "rollout": tiny_config.rollout.model_copy(update={"rounds": 6}),
+            "rollout": tiny_config.rollout.model_copy(update={"rounds": rounds}),
             "recovery": tiny_config.recovery.model_copy(update={"stall_s": 20.0, "learner_restarts": 9}),
         }
     )
-    killer = Killer(ChaosPlan(5, 8.0, tuple(kind for kind in ALL if kind not in (FaultKind.NODE, FaultKind.DRIVER))))
+    killer = Killer(ChaosPlan(5, 5.0, tuple(kind for kind in ALL if kind not in (FaultKind.NODE, FaultKind.DRIVER))))
     folder = RunFolder(config.run.root, "under-fire")
     summary = asyncio.run(run(config, FakeSource(9), FakeSource(5, "held"), BrightnessJudge(), folder, beside=killer.run))
     products = summary.products
     assert summary.status == "done" and products.in_flight == 0
-    assert products.admitted == 36 == products.trained + products.tied + products.expired + sum(products.failed.values())
-    trained = [folder.read_table(f"pairs/round-{number:05d}.parquet").num_rows for number in range(6)]
+    assert products.admitted == 6 * rounds == products.trained + products.tied + products.expired + sum(products.failed.values())
+    trained = [folder.read_table(f"pairs/round-{number:05d}.parquet").num_rows for number in range(rounds)]
     assert sum(trained) == products.trained + products.expired
     assert summary.sync.verified <= summary.sync.count
     assert sum(killer.done.values()) >= 3, "the run was over before anything broke"
