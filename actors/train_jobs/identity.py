@@ -16,7 +16,11 @@ from caig_rl.errors import ConfigError
 from caig_rl.serving.versions import folder_digest
 
 JOB = "job.json"
-MAY_DIFFER = {"workers", "num_cpus", "num_gpus", "threads", "epochs", "patience", "max_failures", "out", "backbone", "start_from"}
+MAY_DIFFER = {
+    *("workers", "num_cpus", "num_gpus", "threads", "micro_batch_size"),
+    *("epochs", "patience", "max_failures"),
+    *("out", "backbone", "start_from"),
+}
 """Keys of a job's section that may change from start to start. Backbone or start are known by their content."""
 
 

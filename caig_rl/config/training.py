@@ -29,6 +29,8 @@ class TrainJobConfig(Section):
     """Epochs without a lower validation loss, after which training stops."""
     batch_size: int = Field(16, ge=1)
     """Products (tests of a click log), or examples in pre-training, a step, over all ranks."""
+    micro_batch_size: int | None = Field(None, ge=1)
+    """Of these, how many go through the model at a time on each rank; fewer take less memory. Empty: the rank's whole share."""
     lr: float = Field(1e-3, gt=0.0)
     """Highest learning rate; half a cosine leads it down to a tenth."""
     warmup_share: Share = 0.0

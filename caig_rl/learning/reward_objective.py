@@ -124,16 +124,19 @@ def rows_of_groups(model: TrainedReward, groups: Mapping[str, Sequence[Any]]) ->
 
 def batch_loss(
     engine: Any, model: TrainedReward, rows: RewardRows, facts: LogFacts, config: ClicksConfig, rng: np.random.Generator | None
-) -> torch.Tensor:
-    """Mean loss of the batch in the model's own form; 0 where the pair policy keeps none of its pairs.
+) -> tuple[torch.Tensor, float]:
+    """(mean loss of the batch in the model's own form, what the mean is over: tests, or the weight of pairs).
+
+    Both are 0 where the pair policy keeps none of the batch's pairs.
 
     Args:
         engine: the `Trainee`, or an engine around it.
         model: the model inside.
         rows: the batch.
         facts: of the whole training log.
-        config: `policy` chooses the pairs to train on.
-        rng: turns pairs round at random; None: a validation batch, its pairs as they stand and weighted by the `posterior` policy.
+        config: `policy` and `max_pairs_per_test` choose the pairs.
+        rng: chooses pairs, and turns them round, at random; None: a validation batch, its pairs as they stand and weighted by the
+            `posterior` policy.
     """
 
     def forward(texts: Sequence[str], pictures: Sequence[Any]) -> Any:
@@ -141,16 +144,16 @@ def batch_loss(
 
     tests = np.arange(len(rows.product_texts))
     if isinstance(model, RewardScorer):
-        return scorer_loss(engine, rows, facts)[0]
+        return scorer_loss(engine, rows, facts)[0], float(len(tests))
     if model.kind == "vam":
         ctr = vam_ctr(rows, facts.rate)
-        return vam_batch(forward, rows, [np.flatnonzero(rows.product_index == test) for test in tests], ctr)
-    every = all_pairs(rows, tests, facts.prior_impressions)
+        return vam_batch(forward, rows, [np.flatnonzero(rows.product_index == test) for test in tests], ctr), float(len(tests))
+    every = all_pairs(rows, tests, facts.prior_impressions, config.max_pairs_per_test, rng)
     pairs = by_policy(every, rows, config.policy if rng is not None else "posterior")
     if len(pairs):
-        return _pair_loss(forward, model, rows, pairs, facts, rng)
+        return _pair_loss(forward, model, rows, pairs, facts, rng), float(pairs.weight.sum())
     # The forward pass is taken all the same: under ZeRO 3 the other ranks wait in it.
-    return 0.0 * _pair_loss(forward, model, rows, every, facts, rng)
+    return 0.0 * _pair_loss(forward, model, rows, every, facts, rng), 0.0
 
 
 def scorer_loss(engine: Any, rows: RewardRows, facts: LogFacts) -> tuple[torch.Tensor, torch.Tensor]:

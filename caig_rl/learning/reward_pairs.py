@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -25,29 +25,44 @@ class RewardPairs:
     order_probability: FloatArray
     """q: posterior probability that the first's true CTR is the higher."""
     label: FloatArray
-    """1 where the first has the higher observed CTR, 0 where the second, 0.5 where they are equal."""
+    """The order to learn: 1 where the first is the better, 0 where the second is, 0.5 where neither. By the observed CTRs, but under the
+    policy "posterior" by q, which may say the opposite where one of them was shown little."""
     z: FloatArray
     weight: FloatArray
-    """Weight in the loss, as the pair policy gives it; mean 1."""
+    """Weight in the loss, as the pair policy gives it, at most 1."""
 
     def __len__(self) -> int:
         return len(self.first)
 
     def where(self, mask: npt.NDArray[np.bool_]) -> RewardPairs:
-        """The pairs of `mask` (M,), weights scaled to mean 1 again."""
-        weight = self.weight[mask]
-        scale = weight.mean() if len(weight) and weight.mean() > 0.0 else 1.0
-        return RewardPairs(
-            self.first[mask], self.second[mask], self.order_probability[mask], self.label[mask], self.z[mask], weight / scale
-        )
+        """The pairs of `mask` (M,)."""
+        return RewardPairs(*(getattr(self, field.name)[mask] for field in fields(self)))
 
 
-def all_pairs(rows: RewardRows, products: IntArray, prior_impressions: float | None = None) -> RewardPairs:
-    """Every same-product pair of `products`' rows, weight 1. The prior's weight k is estimated from those rows where it is not given."""
+def all_pairs(
+    rows: RewardRows,
+    products: IntArray,
+    prior_impressions: float | None = None,
+    most: int | None = None,
+    rng: np.random.Generator | None = None,
+) -> RewardPairs:
+    """Every same-product pair of `products`' rows, weight 1.
+
+    Args:
+        rows: of one or more products.
+        products: whose pairs are wanted.
+        prior_impressions: k, the prior's weight; estimated from these rows where it is not given.
+        most: a product with more pairs gives a random selection of this many.
+        rng: selects them; None: the same ones each time.
+    """
+    choice = rng or np.random.default_rng(0)
     firsts, seconds = [np.zeros(0, np.int64)], [np.zeros(0, np.int64)]
     for product in products:
         members = np.flatnonzero(rows.product_index == product)
         first, second = np.triu_indices(len(members), k=1)
+        if most is not None and len(first) > most:
+            chosen = np.sort(choice.permutation(len(first))[:most])
+            first, second = first[chosen], second[chosen]
         firsts.append(members[first])
         seconds.append(members[second])
     a, b = np.concatenate(firsts), np.concatenate(seconds)
@@ -74,9 +89,10 @@ def by_policy(pairs: RewardPairs, rows: RewardRows, policy: Policy) -> RewardPai
         "significant": np.abs(pairs.z) > SIGNIFICANT_Z,
         "posterior": pairs.order_probability != 0.5,
     }
-    weight = np.abs(2.0 * pairs.order_probability - 1.0) if policy == "posterior" else np.ones(len(pairs))
-    weighted = RewardPairs(pairs.first, pairs.second, pairs.order_probability, pairs.label, pairs.z, weight)
-    return weighted.where(masks[policy])
+    if policy == "posterior":
+        lean = 2.0 * pairs.order_probability - 1.0
+        pairs = replace(pairs, label=0.5 + 0.5 * np.sign(lean), weight=np.abs(lean))
+    return pairs.where(masks[policy])
 
 
 def fit_tau(differences: FloatArray, order_probability: FloatArray) -> float:

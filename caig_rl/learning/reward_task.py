@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
-from caig_rl.learning.engine import gathered_copy
+from caig_rl.learning.engine import gathered_copy, sum_over_ranks
 from caig_rl.learning.reward_objective import INITIAL_TAU, LogFacts, Trainee, batch_loss, new_model, rows_of_groups, scorer_loss
 from caig_rl.learning.reward_pairs import FloatArray, RewardPairs, all_pairs, fit_tau
 from caig_rl.learning.reward_rows import RewardRows
@@ -61,8 +61,10 @@ class RewardTask:
         return len(batch["product_id"])
 
     def loss(self, engine: Any, batch: Groups, rng: np.random.Generator, epoch: int) -> torch.Tensor:
-        """The form's own loss on the pairs that `clicks.policy` keeps."""
-        return batch_loss(engine, self.model, rows_of_groups(self.model, batch), self._facts, self._clicks, rng)
+        """The form's own loss on the pairs that `clicks.policy` keeps, scaled so that its mean over ranks is the mean over their pairs."""
+        loss, weight = batch_loss(engine, self.model, rows_of_groups(self.model, batch), self._facts, self._clicks, rng)
+        (everywhere,) = sum_over_ranks(torch.tensor([weight])).tolist()
+        return loss * (weight * self._config.workers / everywhere) if everywhere > 0.0 else loss
 
     def begin_validation(self) -> None:
         """Forget the scores of the last pass."""
@@ -71,17 +73,19 @@ class RewardTask:
     def measure(self, engine: Any, batch: Groups) -> Measured:
         """Loss, and how many pairs with an order the model puts in it."""
         rows = rows_of_groups(self.model, batch)
-        pairs = all_pairs(rows, np.arange(len(rows.product_texts)), self._facts.prior_impressions)
+        tests = np.arange(len(rows.product_texts))
+        pairs = all_pairs(rows, tests, self._facts.prior_impressions, self._clicks.max_pairs_per_test)
         if isinstance(self.model, RewardScorer):
             # Its loss asks for every creative's score, as the order does: one forward pass gives both.
             loss, scores = scorer_loss(engine, rows, self._facts)
+            weight = float(len(tests))
             difference = self._differences(rows, scores, pairs)
         else:
-            loss = batch_loss(engine, self.model, rows, self._facts, self._clicks, None)
+            loss, weight = batch_loss(engine, self.model, rows, self._facts, self._clicks, None)
             difference = self._ask(engine, rows, pairs)
         told = pairs.label != 0.5
         guess = 0.5 + 0.5 * np.sign(difference[told])
-        return Measured(float(loss), 1.0, float((1.0 - np.abs(guess - pairs.label[told])).sum()), float(told.sum()))
+        return Measured(float(loss), weight, float((1.0 - np.abs(guess - pairs.label[told])).sum()), float(told.sum()))
 
     def _ask(self, engine: Any, rows: RewardRows, pairs: RewardPairs) -> FloatArray:
         """(M,) by how much the model prefers each pair's first."""

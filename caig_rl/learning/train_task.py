@@ -18,11 +18,20 @@ class Measured:
     loss: float
     """Mean loss."""
     weight: float
-    """What the mean is over: answer tokens, or 1 a batch."""
+    """What the mean is over: answer tokens, tests, or the weight of pairs."""
     right: float = 0.0
     """Pairs put in order; an undecided one counts half."""
     told: float = 0.0
     """Pairs that have an order."""
+
+
+def micro_batches(batch: Any, size: int | None) -> list[Any]:
+    """A batch (a list, or columns of equal length) in parts of at most `size` rows; None: whole."""
+    if size is None:
+        return [batch]
+    rows = len(next(iter(batch.values()))) if isinstance(batch, dict) else len(batch)
+    parts = [slice(start, start + size) for start in range(0, rows, size)]
+    return [{name: values[part] for name, values in batch.items()} if isinstance(batch, dict) else batch[part] for part in parts]
 
 
 class TrainTask(Protocol):
@@ -40,7 +49,8 @@ class TrainTask(Protocol):
         """Products or examples in a batch."""
 
     def loss(self, engine: Any, batch: Any, rng: np.random.Generator, epoch: int) -> torch.Tensor:
-        """Mean loss of a training batch, with gradient, by one forward pass of `engine`, which stands for `module`."""
+        """Mean loss of a training batch, with gradient, by one forward pass of `engine`, which stands for `module`. The mean over ranks is
+        what is learned from."""
 
     def begin_validation(self) -> None:
         """A validation pass begins."""

@@ -19,9 +19,9 @@ import torch
 from caig_rl.config.schema import LearnerConfig
 from caig_rl.config.training import TrainJobConfig
 from caig_rl.errors import UserError
-from caig_rl.learning.engine import build_engine, learning_rate, sum_over_ranks, take_step
+from caig_rl.learning.engine import accumulation, build_engine, learning_rate, sum_over_ranks, take_step
 from caig_rl.learning.engine_checkpoint import load_engine, save_engine
-from caig_rl.learning.train_task import TrainTask
+from caig_rl.learning.train_task import TrainTask, micro_batches
 from caig_rl.logs import about
 
 logger = logging.getLogger(__name__)
@@ -71,14 +71,15 @@ class Trainer:
         self.progress, self.world_size = Progress(), config.workers
         self._task, self._config, self._rank, self._total_steps, self._seed = task, config, rank, total_steps, seed
         self._warmup, self._in_a_row = round(config.warmup_share * total_steps), 0
+        share = max(config.batch_size // config.workers, 1)
         self._learner = LearnerConfig(
             world_size=config.workers,
             zero_stage=config.zero_stage,
             dtype=config.dtype,
             lr=config.lr,
             weight_decay=config.weight_decay,
-            batch_size=max(config.batch_size // config.workers, 1) * config.workers,
-            micro_batch_size=max(config.batch_size // config.workers, 1),
+            batch_size=share * config.workers,
+            micro_batch_size=min(config.micro_batch_size or share, share),
         )
         self.engine = build_engine(task.module, task.parameter_groups(), self._learner)
 
@@ -116,41 +117,48 @@ class Trainer:
             if self.progress.stopped:
                 continue  # the others' batches are read to the end, so that no rank waits for a reader that left
             rng = np.random.default_rng([self._seed, self.progress.epoch, self._rank, number])
-            loss = self._task.loss(self.engine, batch, rng, self.progress.epoch)
-            if self._step(loss):
-                sums += torch.tensor([float(loss.detach()), 1.0, float(self._task.size(batch))], dtype=torch.float64)
+            loss = self._step(batch, rng)
+            if loss is not None:
+                sums += torch.tensor([loss, 1.0, float(self._task.size(batch))], dtype=torch.float64)
         total, steps, examples = sum_over_ranks(sums).tolist()
         self.progress.epoch += 1
         self.progress.train_loss = total / steps if steps else float("nan")
         self.progress.examples = int(examples)
 
-    def _step(self, loss: torch.Tensor) -> bool:
-        """Take one step, unless the loss of some rank, or the gradient, is no finite number."""
-        (broken,) = sum_over_ranks(torch.tensor([float(not torch.isfinite(loss.detach()))])).tolist()
-        if broken:
-            return self._drop(f"its loss is no finite number on {int(broken)} rank(s)")
-        self.engine.backward(loss)
+    def _step(self, batch: Any, rng: np.random.Generator) -> float | None:
+        """Take one step and return its loss; None where it was dropped: the loss of some rank, or the gradient, is no finite number."""
+        parts = micro_batches(batch, self._config.micro_batch_size)
+        total, broken_ranks = 0.0, 0
+        for index, part in enumerate(parts):
+            with accumulation(self.engine, is_last=index == len(parts) - 1):
+                loss = self._task.loss(self.engine, part, rng, self.progress.epoch)
+                (broken,) = sum_over_ranks(torch.tensor([float(not torch.isfinite(loss.detach()))])).tolist()
+                broken_ranks = max(broken_ranks, int(broken))
+                share = self._task.size(part) / self._task.size(batch)
+                # One that is broken anywhere breaks the gradient everywhere, so that the engine drops what the other parts left, too.
+                self.engine.backward(loss * (float("nan") if broken else share))
+                total += float(loss.detach()) * share
         norm = take_step(self.engine, learning_rate(self.progress.step, self._total_steps, self._learner, self._warmup))
         if not math.isfinite(norm):
-            return self._drop("its gradient is no finite number")
+            self._drop(f"its loss is no finite number on {broken_ranks} rank(s)" if broken_ranks else "its gradient is no finite number")
+            return None
         self.progress.step += 1
         self._in_a_row = 0
-        return True
+        return total
 
-    def _drop(self, why: str) -> bool:
+    def _drop(self, why: str) -> None:
         self.progress.dropped += 1
         self._in_a_row += 1
         self.progress.stopped = "broken_steps" if self._in_a_row >= MAX_DROPPED_IN_A_ROW else ""
         logger.warning("a step was dropped: %s, %d so far", why, self.progress.dropped)
-        return False
 
     @torch.no_grad()
     def validate(self, batches: Iterable[Any]) -> bool:
         """Measure the validation batches; True where this epoch is the best so far."""
         sums = torch.zeros(4, dtype=torch.float64)
         self._task.begin_validation()
-        for batch in batches:
-            seen = self._task.measure(self.engine, batch)
+        for part in (part for batch in batches for part in micro_batches(batch, self._config.micro_batch_size)):
+            seen = self._task.measure(self.engine, part)
             sums += torch.tensor([seen.loss * seen.weight, seen.weight, seen.right, seen.told], dtype=torch.float64)
         loss_sum, weight, right, told = sum_over_ranks(sums).tolist()
         progress = self.progress

@@ -79,7 +79,7 @@ class EncoderReward(nn.Module):
         if spec.kind == "vam":
             model = cls(spec, image)
         else:
-            text = AutoModel.from_pretrained(folder / TEXT_FOLDER, dtype=dtype, use_safetensors=True)
+            text = BertModel.from_pretrained(folder / TEXT_FOLDER, add_pooling_layer=False, dtype=dtype, use_safetensors=True)
             model = cls(spec, image, text, AutoTokenizer.from_pretrained(folder / TEXT_FOLDER))
         load_heads(folder, model.heads)
         return model.eval()

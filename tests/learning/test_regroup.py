@@ -80,15 +80,16 @@ def test_a_checkpoint_of_two_ranks_goes_on_in_a_group_of_one(zero_stage: int, fo
     assert any(not torch.equal(both["before"][name], weights[name]) for name in weights)
 
 
-def _make_job(folder: Path, workers: int, rank: int) -> Trainer:
-    config = RewardTrainConfig(workers=workers, batch_size=8, lr=2e-3, zero_stage=2)
-    return Trainer(RewardTask(config, ClicksConfig(), make_facts(), folder, 0), config, rank, TOTAL_STEPS, 0)
+def _make_job(folder: Path, form: str, workers: int, rank: int) -> Trainer:
+    config = RewardTrainConfig(form=form, workers=workers, batch_size=8, lr=2e-3, zero_stage=2)
+    # The ranks' shares hold unequally many significant pairs.
+    return Trainer(RewardTask(config, ClicksConfig(policy="significant"), make_facts(), folder, 0), config, rank, TOTAL_STEPS, 0)
 
 
-def _two_epochs_of_a_job_with_a_checkpoint_between(rank: int, port: int, folder: Path, checkpoint: Path, result: Path) -> None:
+def _two_epochs_of_a_job_with_a_checkpoint_between(rank: int, port: int, folder: Path, form: str, checkpoint: Path, result: Path) -> None:
     torch.set_num_threads(1)
     init_group(rank, 2, "127.0.0.1", port)
-    job = _make_job(folder, 2, rank)
+    job = _make_job(folder, form, 2, rank)
     own = [{name: values[rank::2] for name, values in batch.items()} for batch in make_groups(64, range(16))]
     job.train_epoch(own)
     job.save(checkpoint)
@@ -97,12 +98,13 @@ def _two_epochs_of_a_job_with_a_checkpoint_between(rank: int, port: int, folder:
     job.export(result / "after")
 
 
-def test_a_job_of_two_ranks_goes_on_with_one(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("form", ["scorer", "cg4ctr"])
+def test_a_job_of_two_ranks_goes_on_with_one(form: str, folder: Path, tmp_path: Path) -> None:
     checkpoint, staging = tmp_path / "checkpoint", tmp_path / "staging"
     staging.mkdir()
     context, port = multiprocessing.get_context("spawn"), free_port()
     ranks = [
-        context.Process(target=_two_epochs_of_a_job_with_a_checkpoint_between, args=(rank, port, folder, checkpoint, tmp_path))
+        context.Process(target=_two_epochs_of_a_job_with_a_checkpoint_between, args=(rank, port, folder, form, checkpoint, tmp_path))
         for rank in range(2)
     ]
     for process in ranks:
@@ -112,7 +114,7 @@ def test_a_job_of_two_ranks_goes_on_with_one(folder: Path, tmp_path: Path) -> No
     assert [process.exitcode for process in ranks] == [0, 0]
 
     init_group(0, 1)
-    job = _make_job(folder, 1, 0)
+    job = _make_job(folder, form, 1, 0)
     load_at_any_size(job, checkpoint, staging)
     assert job.progress.step == 2
     job.export(tmp_path / "loaded")
@@ -121,8 +123,13 @@ def test_a_job_of_two_ranks_goes_on_with_one(folder: Path, tmp_path: Path) -> No
     assert job.progress.examples == 16
     before, after, loaded, gone_on = (load_reward(tmp_path / name) for name in ("before", "after", "loaded", "gone on"))
     assert all(torch.equal(value, loaded.state_dict()[name]) for name, value in before.state_dict().items())
-    # Two halves of a batch, averaged, are the whole: both groups take the same steps, tau's own rate included.
-    assert all(torch.allclose(value, gone_on.state_dict()[name], atol=2e-5) for name, value in after.state_dict().items())
+    # Two halves of a batch, each by its weight, are the whole: both groups take the same steps, tau's own rate included.
+    apart = {name: float((value - gone_on.state_dict()[name]).abs().max()) for name, value in after.state_dict().items()}
+    if form == "cg4ctr":
+        del apart["heads.score.bias"]  # in no difference of scores: rounding alone moves it
+    assert max(apart.values()) < 2e-5, {name: value for name, value in apart.items() if value >= 2e-5}
+    if form != "scorer":
+        return
     assert gone_on.spec.tau == pytest.approx(after.spec.tau, rel=1e-4)
     assert gone_on.spec.tau != pytest.approx(before.spec.tau, rel=1e-3)
 

@@ -132,7 +132,7 @@ def test_a_scorers_validation_batch_takes_one_forward_pass_and_measures_its_trai
         assert len(passes) == 1
         assert seen.loss == pytest.approx(float(task.loss(trainer.engine, batch, np.random.default_rng(0), 0)), rel=1e-5)
     # Of six pairs a test; creatives clicked alike have no order.
-    assert (seen.weight, seen.told) == (1.0, 47.0)
+    assert (seen.weight, seen.told) == (8.0, 47.0)
 
 
 def test_an_adapter_on_a_form_without_language_model_is_refused():
@@ -196,6 +196,38 @@ def test_a_step_whose_gradient_is_no_number_changes_no_weight_and_is_counted(bac
     trainer.train_epoch(batches)
     assert (trainer.progress.dropped, trainer.progress.stopped, trainer.progress.step) == (5, "broken_steps", 3)
     assert all(bool(torch.isfinite(gathered_copy(value)).all()) for value in trainer.engine.module.parameters())
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 2, 3])
+def test_a_step_in_micro_batches_is_the_step_of_the_whole_batch(backbone: Path, zero_stage: int):
+    """With as many pairs in each part, the parts' means are the whole's."""
+    moved = []
+    for size in (None, 2):
+        trainer = make_trainer(backbone, "vam", zero_stage=zero_stage, micro_batch_size=size)
+        trainer.train_epoch(make_groups(32, range(48)))
+        trainer.validate(make_groups(32, range(48, 64)))
+        weight = gathered_copy(trainer.engine.module.model.heads["score"].weight)
+        moved.append((weight, trainer.progress))
+    (whole, one), (parts, other) = moved
+    assert torch.allclose(whole, parts, atol=2e-5)
+    assert (one.step, one.examples) == (other.step, other.examples) == (6, 48)
+    assert other.train_loss == pytest.approx(one.train_loss, rel=1e-3)
+    assert other.validation_loss == pytest.approx(one.validation_loss, rel=1e-3)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 1, 3])
+def test_one_broken_micro_batch_drops_the_whole_step(backbone: Path, zero_stage: int):
+    trainer = make_trainer(backbone, "cg4ctr", zero_stage=zero_stage, micro_batch_size=4)
+    sound, broken = list(make_groups(32, range(16)))
+    broken = dict(broken, impressions=[values * (np.nan if k == 0 else 1.0) for k, values in enumerate(broken["impressions"])])
+    weight = trainer.engine.module.model.heads["score"].weight
+    before = gathered_copy(weight)
+    trainer.train_epoch([broken])
+    assert (trainer.progress.dropped, trainer.progress.step) == (1, 0)
+    assert torch.equal(gathered_copy(weight), before)
+    trainer.train_epoch([sound])
+    assert (trainer.progress.dropped, trainer.progress.step) == (1, 1)
+    assert bool(torch.isfinite(gathered_copy(weight)).all()) and not torch.equal(gathered_copy(weight), before)
 
 
 def test_an_epoch_without_a_validation_loss_is_nothing_to_go_on_from(backbone: Path):
