@@ -34,14 +34,13 @@ from caig_rl.imaging.views import judge_view
 from caig_rl.learning.in_memory import facts_of, train_in_memory
 from caig_rl.learning.reward_pairs import RewardPairs, by_policy
 from caig_rl.learning.reward_rows import RewardRows
-from caig_rl.learning.sft import SftExample
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward_judge import RewardJudge
 from caig_rl.models.reward_loading import load_reward
-from caig_rl.models.reward_side_by_side import SideBySideReward, side_by_side
+from caig_rl.models.reward_side_by_side import SideBySideReward
 from caig_rl.nano.corpus import READING, draw_corpus
 from caig_rl.nano.reward import LoggedCreatives, reward_groups
-from caig_rl.nano.seeing import teach_seeing
+from caig_rl.nano.seeing import teach_backbone
 
 SIZES = {"scorer": 64, "side_by_side": 32, "vam": 64, "cg4ctr": 64}
 TABLE_1_IMPRESSIONS, TABLE_2_IMPRESSIONS = 5000, (1000, 20_000)
@@ -86,7 +85,9 @@ def judge_cell(out: Path, plan: Plan, seed: int, url: str, model: str) -> dict[s
     drawn[np.random.default_rng(seed).permutation(len(every))[: plan.judged_pairs]] = True
     pairs = every.where(drawn)
     products, first, second = sides(log, pairs)
-    judge = RewardJudge(JudgeConfig(url=url, model=model, image_size=64, requests_per_minute=60_000.0, concurrency=16))
+    # A model this small would say anything but left or right.
+    config = JudgeConfig(url=url, model=model, image_size=64, requests_per_minute=60_000.0, concurrency=16, structured_outputs=True)
+    judge = RewardJudge(config)
     one, other = judge.verdicts(products, first, second), judge.verdicts(products, second, first)
     verdict = (one - other) / 2.0
     told = np.isfinite(verdict)
@@ -158,20 +159,10 @@ def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
     def tell(stage: str, step: int, steps: int, loss: float) -> None:
         print(f"{stage} {step}/{steps} loss {loss:.3f}", flush=True)
 
-    teach_seeing(model, processor, corpus, plan.seeing_steps, 0, tell)
-    teach_seeing(model, processor, [*corpus[::2], *_pairs_of(corpus[1::2])], plan.pair_seeing_steps, 1, tell)
+    teach_backbone(model, processor, corpus, (plan.seeing_steps, plan.pair_seeing_steps), 0, tell)
     model.save_pretrained(out / "reader")
     processor.save_pretrained(out / "reader")
     return {"cpu_s": time.process_time()}
-
-
-def _pairs_of(corpus: list[SftExample]) -> list[SftExample]:
-    """Each with its neighbour, side by side in one picture, the captions of both together."""
-    size = SIZES["side_by_side"]
-    return [
-        SftExample(one.instruction, side_by_side(one.image, other.image, size, square=True), f"{one.answer} {other.answer}")
-        for one, other in zip(corpus, [*corpus[1:], corpus[0]], strict=True)
-    ]
 
 
 def plan_folder(out: Path, plan: Plan) -> Path:

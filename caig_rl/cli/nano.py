@@ -26,7 +26,7 @@ def nano_build(
 ) -> None:
     """Build the embedded models from the click world alone, stage by stage: hours on two cores, resumable.
 
-    The reward model from the shipped policy and renderer: --only creatives --only reader --only reward.
+    The reward model from the shipped policy and renderer: --only creatives --only backbone --only reward.
     """
     import torch
 

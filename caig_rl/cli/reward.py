@@ -76,7 +76,7 @@ def _backbone(train: RewardTrainConfig) -> Path:
     from caig_rl.models.reward_loading import check_start
 
     if train.start_from is None:
-        return resolve_model_folder(train.backbone, "policy").absolute()
+        return resolve_model_folder(train.backbone, "backbone").absolute()
     folder = resolve_model_folder(train.start_from, "reward").absolute()
     check_start(folder, train.form, train.image_size)
     return folder

@@ -64,6 +64,8 @@ class JudgeConfig(_Section):
     requests_per_minute: float = Field(300.0, gt=0.0)
     concurrency: int = Field(8, ge=1)
     """Questions under way at a time."""
+    structured_outputs: bool = False
+    """Have a vLLM endpoint answer with exactly "left" or "right", for models too small to keep to a question. Others may refuse it."""
     price_in: float = Field(0.0, ge=0.0)
     """Price of a million tokens read, in any currency: for the cost count."""
     price_out: float = Field(0.0, ge=0.0)
@@ -76,10 +78,14 @@ class RewardTrainConfig(TrainJobConfig):
     form: Literal["scorer", "side_by_side", "vam", "cg4ctr"] = "scorer"
     """"scorer": each creative alone. "side_by_side": the paper's. "vam" and "cg4ctr": the baselines it compares with."""
     backbone: FilePath = NANO
-    """Folder of an image-text-to-text model, or "nano". VAM and CG4CTR make small encoders of their own and take its tokenizer."""
+    """Folder of an image-text-to-text model, or "nano": the embedded policy, taught to see backgrounds. VAM and CG4CTR make small encoders
+    of their own and take its tokenizer."""
     start_from: FilePath | None = None
     """A reward folder of the same form, or "nano": its training goes on with this log, head and all, and it stays the model where no epoch
     is better on the validation products. Stands in for `backbone`. Wants a low `lr`."""
+    lr: float = Field(1.5e-4, gt=0.0)
+    """Highest learning rate; half a cosine leads it down to a tenth. vam and cg4ctr, which start from nothing, want 1e-3; full fine-tuning
+    of billions of parameters 1e-5."""
     image_size: int = Field(64, ge=32, multiple_of=32)
     """Side of each creative as the model sees it. side_by_side on "nano": 32, since two of them share a picture."""
     out: FilePath = "runs/reward"

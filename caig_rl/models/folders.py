@@ -12,11 +12,12 @@ from safetensors import SafetensorError, safe_open
 from caig_rl.config.section import NANO
 from caig_rl.errors import ModelFolderError
 
-ModelKind = Literal["policy", "renderer", "reward"]
+ModelKind = Literal["policy", "renderer", "reward", "backbone"]
+"""A backbone is what reward models start from: any image-text-to-text model."""
 PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 """Weight files that run code when they are opened."""
 _NETWORKS = ("unet", "vae", "text_encoder", "controlnet")
-_CONFIG_FILES = {"policy": "config.json", "renderer": "model_index.json", "reward": "reward.json"}
+_CONFIG_FILES = {"policy": "config.json", "renderer": "model_index.json", "reward": "reward.json", "backbone": "config.json"}
 
 
 def resolve_model_folder(name_or_path: str, kind: ModelKind, trust_remote_code: bool = False) -> Path:

@@ -8,7 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
@@ -123,10 +123,10 @@ class ChatEndpoint:
         self._jitter = random.Random(0)
         self._lock = threading.Lock()
 
-    def ask_all(self, messages: Sequence[list[dict[str, Any]]], max_tokens: int) -> list[str | EndpointFault]:
-        """The answer to each conversation, or why there is none; `concurrency` at a time."""
+    def ask_all(self, messages: Sequence[list[dict[str, Any]]], fields: Mapping[str, Any]) -> list[str | EndpointFault]:
+        """The answer to each conversation, or why there is none; `concurrency` at a time. `fields`: of each request."""
         with ThreadPoolExecutor(self._config.concurrency) as pool:
-            return list(pool.map(lambda message: self._settled(message, max_tokens), messages))
+            return list(pool.map(lambda message: self._settled(message, fields), messages))
 
     def count(self, fault: Fault) -> None:
         """Count a fault that only the asker could see, like an answer without meaning."""
@@ -144,10 +144,10 @@ class ChatEndpoint:
         """Drop the connections."""
         self._client.close()
 
-    def _settled(self, messages: list[dict[str, Any]], max_tokens: int) -> str | EndpointFault:
+    def _settled(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> str | EndpointFault:
         for attempt in range(1, self._config.attempts + 1):
             try:
-                return self._ask_once(messages, max_tokens)
+                return self._ask_once(messages, fields)
             except EndpointFault as error:
                 if error.fault not in _RETRIED or attempt == self._config.attempts:
                     self.count(error.fault)
@@ -162,11 +162,11 @@ class ChatEndpoint:
             jitter = 0.5 + self._jitter.random()
         return min(max(retry_after_s, 2.0 ** (attempt - 1) * jitter), LONGEST_WAIT_S)
 
-    def _ask_once(self, messages: list[dict[str, Any]], max_tokens: int) -> str:
+    def _ask_once(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> str:
         self._limiter.wait()
         with self._lock:
             self.usage.requests += 1
-        body = {"model": self._config.model, "messages": messages, "temperature": 0.0, "max_tokens": max_tokens}
+        body = {"model": self._config.model, "messages": messages, "temperature": 0.0, **fields}
         try:
             response = self._client.post(f"{self._config.url.rstrip('/')}/chat/completions", json=body)
         except httpx.TimeoutException as error:

@@ -41,6 +41,9 @@ class RewardJudge:
     def __init__(self, config: JudgeConfig, endpoint: ChatEndpoint | None = None) -> None:
         self.endpoint = endpoint or ChatEndpoint(config)
         self._config = config
+        self._fields: dict[str, Any] = {"max_tokens": MAX_TOKENS}
+        if config.structured_outputs:
+            self._fields["structured_outputs"] = {"choice": ["left", "right"]}
         # A batch with one silent question is asked again without it: what was answered must not be paid for twice.
         self._known: dict[bytes, float] = {}
 
@@ -50,7 +53,7 @@ class RewardJudge:
         messages = [self._messages(*parts) for parts in zip(products, lefts, rights, strict=True)]
         names = [blake2b(json.dumps(message).encode(), digest_size=16).digest() for message in messages]
         open_questions = {name: message for name, message in zip(names, messages, strict=True) if name not in self._known}
-        answers = self.endpoint.ask_all(list(open_questions.values()), MAX_TOKENS)
+        answers = self.endpoint.ask_all(list(open_questions.values()), self._fields)
         said = {name: self._verdict(answer) for name, answer in zip(open_questions, answers, strict=True)}
         verdicts = np.array([self._known.get(name, said.get(name)) for name in names], dtype=np.float32)
         self._remember({name: value for name, value in said.items() if not np.isnan(value)})

@@ -22,12 +22,13 @@ from caig_rl.nano.autoencoder import Progress, encode_all, train_autoencoder
 from caig_rl.nano.corpus import READING, draw_corpus, draw_tuning_corpus
 from caig_rl.nano.diffusion import DiffusionData, train_controlnet, train_unet
 from caig_rl.nano.eyes import eyes_accuracy, train_eyes
+from caig_rl.nano.half import store_in_half
 from caig_rl.nano.isolated import in_own_process
 from caig_rl.nano.policy import pretrain_policy, tune_policy
 from caig_rl.nano.renderer import assemble_pipeline, save_pipeline
 from caig_rl.nano.reward import LoggedCreatives, draw_creatives, reading_practice, train_nano_reward
 from caig_rl.nano.scenes_data import draw_pictures
-from caig_rl.nano.seeing import teach_seeing
+from caig_rl.nano.seeing import teach_backbone
 from caig_rl.nano.text import all_phrases, new_text_encoder, train_renderer_tokenizer
 from caig_rl.world.eyes import WEIGHTS_FOLDER as EYES_FOLDER
 from caig_rl.world.eyes import WIDTHS, load_eyes
@@ -35,7 +36,7 @@ from caig_rl.world.eyes import WIDTHS, load_eyes
 log = logging.getLogger(__name__)
 
 NANO_WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("renderer", "policy", "reward")
+SHIPPED = ("renderer", "policy", "backbone", "reward")
 """Stages whose result is part of the package."""
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "unet": ("vae",),
@@ -43,11 +44,11 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "renderer": ("vae", "unet", "controlnet"),
     "policy": ("pretrained",),
     "creatives": ("policy", "renderer"),
-    "reader": ("policy", "creatives"),
-    "reward": ("creatives", "reader"),
+    "backbone": ("policy", "creatives"),
+    "reward": ("creatives", "backbone"),
 }
 """Stage -> the stages whose files it reads."""
-STAGES = ("eyes", "vae", "unet", "controlnet", "renderer", "pretrained", "policy", "creatives", "reader", "reward")
+STAGES = ("eyes", "vae", "unet", "controlnet", "renderer", "pretrained", "policy", "creatives", "backbone", "reward")
 
 
 @dataclass(frozen=True)
@@ -63,10 +64,11 @@ class BuildPlan:
     corpus: int = 16_000
     policy_steps: int = 1000
     tuning_steps: int = 450
-    reward_products: int = 1260
+    reward_products: int = 1800
     reward_candidates: int = 6
-    seeing_steps: int = 2500
-    reward_epochs: int = 12
+    seeing_steps: int = 2000
+    seeing_steps_of_two: int = 1500
+    reward_epochs: int = 6
     seed: int = 0
 
 
@@ -103,7 +105,7 @@ class NanoBuilder:
     def stages(self) -> dict[str, Callable[[Path], None]]:
         """Name -> function of each stage, in order. It writes to the folder it is given, which appears under its name when it is done."""
         until_renderer = (self._eyes, self._autoencoder, self._unet, self._controlnet, self._renderer)
-        from_policy = (self._pretrained, self._policy, self._creatives, self._reader, self._reward)
+        from_policy = (self._pretrained, self._policy, self._creatives, self._backbone, self._reward)
         return dict(zip(STAGES, (*until_renderer, *from_policy), strict=True))
 
     def run(self, only: Sequence[str] = ()) -> None:
@@ -210,12 +212,13 @@ class NanoBuilder:
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 
-    def _reader(self, folder: Path) -> None:
+    def _backbone(self, folder: Path) -> None:
         plan, (model, processor) = self.plan, self._load_policy("policy")
-        corpus = draw_corpus(plan.corpus // 2, plan.seed + 1, READING) + reading_practice(self._load_creatives(), plan.seed)
-        teach_seeing(model, processor, corpus, plan.seeing_steps, plan.seed, self.progress)
+        corpus = draw_corpus(plan.corpus, plan.seed + 1, READING) + reading_practice(self._load_creatives(), plan.seed)
+        teach_backbone(model, processor, corpus, (plan.seeing_steps, plan.seeing_steps_of_two), plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
+        store_in_half(folder)
 
     def _creatives(self, folder: Path) -> None:
         plan, threads = self.plan, torch.get_num_threads()
@@ -232,6 +235,6 @@ class NanoBuilder:
     def _reward(self, folder: Path) -> None:
         epochs, seed = self.plan.reward_epochs, self.plan.seed
         # All epochs run, and the best is kept. Many small steps: six products of six creatives are 36 rows a step.
-        config = RewardTrainConfig(epochs=epochs, patience=epochs, batch_size=6, lr=1e-3, warmup_share=0.1, zero_stage=0)
-        reader, world = self.folder / "reader", self.config.world.seed
-        self._note(folder, train_nano_reward(reader, self._load_creatives(), world, config, seed, folder, self.progress))
+        config = RewardTrainConfig(epochs=epochs, patience=epochs, batch_size=6, lr=1.5e-4, warmup_share=0.1, zero_stage=0)
+        backbone, world = self._input("backbone"), self.config.world.seed
+        self._note(folder, train_nano_reward(backbone, self._load_creatives(), world, config, seed, folder, self.progress))

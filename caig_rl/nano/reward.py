@@ -22,6 +22,7 @@ from caig_rl.models.engine import PolicyEngine
 from caig_rl.models.renderer import Renderer
 from caig_rl.models.reward import RewardScorer
 from caig_rl.nano.autoencoder import Progress
+from caig_rl.nano.half import store_in_half
 from caig_rl.types import ImageArray, Product
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import by_creative, click_log
@@ -129,10 +130,10 @@ def reading_practice(creatives: LoggedCreatives, seed: int) -> list[SftExample]:
 
 
 def train_nano_reward(
-    reader: Path, creatives: LoggedCreatives, world_seed: int, config: RewardTrainConfig, seed: int, folder: Path, progress: Progress
+    backbone: Path, creatives: LoggedCreatives, world_seed: int, config: RewardTrainConfig, seed: int, folder: Path, progress: Progress
 ) -> dict[str, float]:
-    """Write to `folder` a scorer that starts from `reader`, a backbone that already reads scenes, and learns from clicks, by the same
-    `Trainer` as `caig-rl reward train`; returns how good it is.
+    """Write to `folder` a scorer, in half precision, that starts from `backbone`, which already sees scenes, and learns from clicks, by the
+    same `Trainer` as `caig-rl reward train`; returns how good it is.
 
     The metrics are `heldout_accuracy`, `heldout_pairs`, and `ceiling`: the accuracy of the true CTRs on the same noisy labels.
 
@@ -147,13 +148,14 @@ def train_nano_reward(
         config,
         ClicksConfig(),
         facts,
-        reader,
+        backbone,
         (groups, split.training),
         (groups, split.validation),
         seed,
         folder,
         lambda state: progress("reward", state.epoch, config.epochs, state.validation_loss),
     )
+    store_in_half(folder)
     chosen = {groups["product_id"][int(k)] for k in split.heldout}
     return heldout_metrics(RewardScorer.load(folder), creatives, clicks / impressions, chosen, world_seed)
 

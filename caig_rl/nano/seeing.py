@@ -1,4 +1,4 @@
-"""The backbone that the embedded reward model starts from: the policy, whose vision tower learned to see scenes. No clicks.
+"""The embedded backbone of reward models: the policy, whose vision tower learned to see scenes, alone and side by side. No clicks.
 
 The policy's own pre-training looks at products mostly, and leaves its tower nearly blind to what is around them. Real policies come with
 one that was pre-trained on captioned pictures; this one gets the same in small.
@@ -19,8 +19,33 @@ from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 from caig_rl.learning.sft import SftExample, shuffled_epochs
 from caig_rl.learning.train_task import Measured
 from caig_rl.models.prompting import chat_prompt, encode_prompts
+from caig_rl.models.reward_side_by_side import side_by_side
 from caig_rl.nano.autoencoder import Progress
 from caig_rl.nano.policy import BATCH_SIZE, train_steps
+
+HALF_SIZE = 32
+"""Side of each picture of a pair, as a side-by-side reward model sees it."""
+
+
+def teach_backbone(
+    model: Idefics3ForConditionalGeneration,
+    processor: Idefics3Processor,
+    corpus: list[SftExample],
+    steps: tuple[int, int],
+    seed: int,
+    progress: Progress,
+) -> None:
+    """Train vision tower and connector in place: `steps[0]` steps on single pictures, then `steps[1]` on singles and pairs alike."""
+    teach_seeing(model, processor, corpus, steps[0], seed, progress)
+    teach_seeing(model, processor, [*corpus[::2], *pictures_of_two(corpus[1::2])], steps[1], seed + 1, progress)
+
+
+def pictures_of_two(corpus: list[SftExample]) -> list[SftExample]:
+    """Each with its neighbour, side by side in one picture, the captions of both together."""
+    return [
+        SftExample(one.instruction, side_by_side(one.image, other.image, HALF_SIZE, square=True), f"{one.answer} {other.answer}")
+        for one, other in zip(corpus, [*corpus[1:], corpus[0]], strict=True)
+    ]
 
 
 def teach_seeing(

@@ -46,7 +46,7 @@ def test_a_job_is_gone_on_with_at_other_sizes_and_lengths(job: Job):
     [
         ({"content": "cc"}, "the training file='aa', and this run has 'cc'"),
         ({"policy": "official"}, "clicks.policy='posterior'"),
-        ({"lr": 5e-4}, r"reward.train.lr=0.001, and this run has 0.0005"),
+        ({"lr": 5e-4}, r"reward.train.lr=0.00015, and this run has 0.0005"),
         ({"form": "vam"}, "reward.train.form='scorer'"),
         ({"batch_size": 4}, "reward.train.batch_size=16"),
     ],

@@ -51,6 +51,13 @@ def test_the_question_names_the_product_and_shows_the_left_creative_left():
     assert (request["model"], request["temperature"]) == ("some-vlm", 0.0)
 
 
+@pytest.mark.parametrize(("asked", "sent"), [(False, None), (True, {"choice": ["left", "right"]})])
+def test_only_an_endpoint_that_can_is_asked_to_keep_to_the_two_words(asked: bool, sent: object):
+    with serve(brighter_side) as endpoint:
+        _judge(endpoint, [], structured_outputs=asked).verdicts([MUG], [BRIGHT], [DARK])
+    assert [request.get("structured_outputs") for request in endpoint.requests] == [sent]
+
+
 def test_an_answer_that_follows_the_position_is_undecided():
     with serve(lambda request: says("left")) as endpoint:
         judge = _judge(endpoint, [])

@@ -47,14 +47,14 @@ def test_every_stage_reads_only_stages_before_it():
 def test_the_reward_stage_alone_names_what_is_missing_and_the_command_that_builds_it(tmp_path: Path):
     result = CliRunner().invoke(app, ["nano", "build", "--folder", str(tmp_path), "--only", "reward", "--no-install"])
     assert result.exit_code == 1
-    assert "creatives and reader" in result.stderr
-    assert "--only creatives --only reader --only reward" in result.stderr
+    assert "creatives" in result.stderr
+    assert "--only creatives --only reward" in result.stderr
     assert list(tmp_path.iterdir()) == []
 
 
 def test_stages_are_complete_with_what_is_built_shipped_or_built_with_them(tmp_path: Path):
-    check_stages(tmp_path, ["creatives", "reader", "reward"])
-    for name in ("creatives", "reader"):
+    check_stages(tmp_path, ["creatives", "backbone", "reward"])
+    for name in ("creatives",):
         (tmp_path / name).mkdir()
     check_stages(tmp_path, ["reward"])
     with pytest.raises(UserError, match="no stage 'rewrad'"):
@@ -64,14 +64,14 @@ def test_stages_are_complete_with_what_is_built_shipped_or_built_with_them(tmp_p
 
 
 def test_a_stage_run_alone_replaces_its_old_result_and_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    for name in ("creatives", "reader", "reward"):
+    for name in ("creatives", "backbone", "reward"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "old").touch()
     monkeypatch.setattr(NanoBuilder, "_reward", lambda self, folder: (folder / "new").touch())
     NanoBuilder(tmp_path, BuildPlan(), Config(), lambda *step: None).run(["reward"])
     assert sorted(str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()) == [
+        "backbone/old",
         "creatives/old",
-        "reader/old",
         "reward/new",
     ]
 
@@ -79,9 +79,9 @@ def test_a_stage_run_alone_replaces_its_old_result_and_nothing_else(tmp_path: Pa
 def train_reward(folder: Path) -> tuple[dict[str, float], list[tuple[object, ...]]]:
     """Metrics and steps. In a process of its own: another test's vLLM may have closed the process group that DeepSpeed knows of."""
     seen: list[tuple[object, ...]] = []
-    config = RewardTrainConfig(epochs=2, patience=2, batch_size=4, zero_stage=0)
-    reader = make_tiny_policy(folder / "reader")
-    metrics = train_nano_reward(reader, drawn_creatives(12, 3), 0, config, 0, folder / "out", lambda *step: seen.append(step[:3]))
+    config = RewardTrainConfig(epochs=2, patience=2, batch_size=4, lr=1e-3, zero_stage=0)
+    backbone = make_tiny_policy(folder / "backbone")
+    metrics = train_nano_reward(backbone, drawn_creatives(12, 3), 0, config, 0, folder / "out", lambda *step: seen.append(step[:3]))
     return metrics, seen
 
 
@@ -99,7 +99,7 @@ def test_the_reward_stage_learns_by_the_shared_trainer_and_writes_a_folder_that_
     assert -6.0 < spec["prior_logit"] < -2.0
 
 
-def test_the_reader_practises_on_no_product_whose_clicks_are_kept_from_training():
+def test_the_backbone_practises_on_no_product_whose_clicks_are_kept_from_training():
     creatives = drawn_creatives(20, 2)
     split = split_products(20, 0)
     told = reading_practice(creatives, 0)
@@ -139,8 +139,8 @@ def test_the_best_epoch_and_the_prior_are_found_without_the_products_that_accura
 @pytest.mark.slow
 @pytest.mark.timeout(1200)
 def test_the_reward_model_is_rebuilt_from_the_shipped_policy_and_renderer(tmp_path: Path):
-    plan = BuildPlan(corpus=64, reward_products=6, reward_candidates=2, seeing_steps=2, reward_epochs=1)
-    NanoBuilder(tmp_path, plan, Config(), lambda *step: None).run(["creatives", "reader", "reward"])
+    plan = BuildPlan(corpus=64, reward_products=6, reward_candidates=2, seeing_steps=2, seeing_steps_of_two=2, reward_epochs=1)
+    NanoBuilder(tmp_path, plan, Config(), lambda *step: None).run(["creatives", "backbone", "reward"])
     assert len(pickle.loads((tmp_path / "creatives" / "creatives.pickle").read_bytes()).views) == 12
     metrics = json.loads((tmp_path / "reward" / "metrics.json").read_text())
     assert set(metrics) == {"heldout_accuracy", "heldout_pairs", "ceiling"}

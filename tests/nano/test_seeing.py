@@ -12,7 +12,7 @@ import torch
 
 from caig_rl.learning.sft import SftExample
 from caig_rl.models.policy import load_policy
-from caig_rl.nano.seeing import SeeingTask, teach_seeing
+from caig_rl.nano.seeing import SeeingTask, pictures_of_two, teach_seeing
 from tests.tiny import make_tiny_policy, random_picture
 
 EXAMPLES = [SftExample("what is this?", random_picture(0), "a red mug on a red table"), SftExample("and this?", random_picture(1), "fruit")]
@@ -56,3 +56,12 @@ def test_pictures_are_told_apart_by_a_tower_that_the_policy_keeps(tmp_path: Path
         told, moved = pool.submit(teach, tmp_path).result()
     assert len(told) == 2 and told[1] < told[0] - 0.5
     assert moved and all("vision_model" in name or "connector" in name for name in moved)
+
+
+def test_a_picture_of_two_shows_both_with_the_captions_of_both():
+    first, second = pictures_of_two(EXAMPLES)
+    assert first.answer == "a red mug on a red table fruit"
+    assert second.answer == "fruit a red mug on a red table"
+    assert first.image.shape == second.image.shape == (64, 64, 3)
+    assert np.array_equal(first.image[16:48, :32], second.image[16:48, 32:])
+    assert not np.array_equal(first.image, second.image)

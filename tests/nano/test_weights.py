@@ -27,6 +27,6 @@ def test_diffusers_loads_the_renderer_unchanged_and_it_has_at_most_8_million_par
     assert sum(p.numel() for part in parts for p in part.parameters()) <= 8_000_000
 
 
-@pytest.mark.parametrize("kind", ["policy", "renderer", "reward"])
+@pytest.mark.parametrize("kind", ["policy", "renderer", "reward", "backbone"])
 def test_every_embedded_model_is_there(kind):
     assert resolve_model_folder("nano", kind).is_dir()
