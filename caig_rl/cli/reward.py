@@ -47,28 +47,31 @@ def reward_eval(config: ConfigFile = None, overrides: Overrides = None, also: Al
 
 
 def _train(settings: Config) -> None:
-    from actors.train_jobs.job import job_folder, run_train_job
+    from actors.train_jobs.beforehand import only_start, refuse_out
+    from actors.train_jobs.job import run_train_job
     from actors.train_jobs.reward_job import reward_job
     from caig_rl.data.clicks.dataset import load_click_dataset
     from caig_rl.data.clicks.groups import groups_source
     from caig_rl.data.clicks.splits import TRAIN, VALIDATION
     from caig_rl.data.clicks.training_files import training_files
     from caig_rl.learning.reward_objective import log_facts
+    from caig_rl.models.reward_backbone import SPEC_FILE
 
     train, shown = settings.reward.train, run_console(settings)
+    out, backbone = Path(train.out).absolute(), _backbone(train)
+    refuse_out(out, "reward.train.out", SPEC_FILE, backbone)
     data = load_click_dataset(settings.clicks.out, _image_folder(settings), TRAIN, _texts(settings))
-    backbone = _backbone(settings.reward.train)
     source = groups_source(data, train.image_size)
-    folder = job_folder(Path(train.out).absolute()) / "files"
-    files = training_files(folder, source, lambda place: _write_groups(settings, data, place, shown))
-    again = f" (in {folder}, as before)" if files.is_reused else ""
-    shown.print(f"{files.rows[TRAIN]} tests to train on, {files.rows[VALIDATION]} to stop by{again}", highlight=False, soft_wrap=True)
-    job = reward_job(settings, log_facts(data, settings.clicks.out), backbone, files)
-    if min(files.rows.values()) < train.workers:
-        raise ClickLogError(
-            f"each of {train.workers} rank(s) needs a test to train on and one to stop by: {files.rows}; see clicks.validation_share"
-        )
-    print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
+    with only_start(out) as folder:
+        files = training_files(folder / "files", source, lambda place: _write_groups(settings, data, place, shown))
+        again = f" (in {files.folder}, as before)" if files.is_reused else ""
+        shown.print(f"{files.rows[TRAIN]} tests to train on, {files.rows[VALIDATION]} to stop by{again}", highlight=False, soft_wrap=True)
+        job = reward_job(settings, log_facts(data, settings.clicks.out), backbone, files)
+        if min(files.rows.values()) < train.workers:
+            raise ClickLogError(
+                f"each of {train.workers} rank(s) needs a test to train on and one to stop by: {files.rows}; see clicks.validation_share"
+            )
+        print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
 
 
 def _backbone(train: RewardTrainConfig) -> Path:
