@@ -133,12 +133,11 @@ def _print_faults(faults: PictureFaults, settings: Config, shown: Console) -> No
 
 
 def _models(settings: Config, also: list[Path]) -> dict[str, RewardModel]:
-    from caig_rl.models.folders import resolve_model_folder
-    from caig_rl.models.reward_loading import configured_reward, load_reward
+    from caig_rl.models.reward_loading import configured_reward, reward_of_folder
 
     models: dict[str, RewardModel] = {_name(settings): configured_reward(settings.reward)}
     for folder in also:
-        models[str(folder)] = load_reward(resolve_model_folder(str(folder), "reward"))
+        models[str(folder)] = reward_of_folder(str(folder), settings.reward)
     return models
 
 
