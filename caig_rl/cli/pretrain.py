@@ -118,7 +118,7 @@ def _write_files(
             lambda products: bar.update(task, completed=products),
         )
     written.check(rejected, read, train.max_faulty_share)
-    _print_files(written, [*rejected, *written.rejected], len(source.products), shown)
+    _print_files(written, [*written.unusable, *rejected, *written.rejected], len(source.products), shown)
     return dict(written.rows)
 
 
