@@ -142,8 +142,7 @@ def _rows_of(
     try:
         rules.check_words(" ".join(words.values()))
     except RowRefused as refusal:
-        where = product.source or f"product {product.product_id!r}"
-        out.unusable.append(Rejected(where, f"product_{refusal.reason}", f"{where}: {refusal}"))
+        out.unusable.append(Rejected(product.source, f"product_{refusal.reason}", f"{product.source}: {refusal}"))
         out.rejected += [Rejected(one.where, refusal.reason, f"{one.where}: {refusal}") for one in creatives]
         return
     shared = {"product_id": product.product_id, **words, "photo": encode_png(photo)}

@@ -73,7 +73,7 @@ def test_faulty_rows_are_named_with_their_reason_and_too_many_stop_the_job(tmp_p
         written.check(rejected, read, 0.05)
 
 
-def test_a_product_whose_text_holds_a_special_token_is_counted_with_or_without_ads(tmp_path: Path):
+def test_a_product_whose_text_holds_a_special_token_is_counted_though_it_has_no_ad(tmp_path: Path):
     source = WorldProducts(0, 8, "train")
     plain, other = source.products[:2]
     bad = dataclasses.replace(plain, title="an <image> of a mug")
@@ -81,7 +81,7 @@ def test_a_product_whose_text_holds_a_special_token_is_counted_with_or_without_a
     captioned = [CaptionedCreative(other.product_id, tmp_path / "ad.png", "on oak table", "ads.csv row 2")]
     save_png(np.full((40, 40, 3), 90, np.uint8), tmp_path / "ad.png")
     written = write_pretrain_rows(source, captioned, RULES, 32, 0, 0.25, tmp_path)
-    assert [(row.reason, row.where) for row in written.unusable] == [("product_special_token", f"product {bad.product_id!r}")]
+    assert [(row.reason, row.where) for row in written.unusable] == [("product_special_token", bad.source)]
     assert "'<image>'" in written.unusable[0].message
     assert written.rejected == [] and sum(written.rows.values()) == 8
     written.check([], 1, 0.0)
