@@ -256,6 +256,23 @@ def test_a_reward_model_is_measured_on_a_world_log_from_end_to_end(tmp_path: Pat
     assert (tmp_path / "pairs" / "reward_eval.html").stat().st_size > 10_000
 
 
+@pytest.mark.parametrize(
+    "command", [["reward", "train", f"reward.train.backbone={resolve_model_folder('nano', 'policy')}"], ["reward", "eval"]]
+)
+def test_pictures_of_a_log_in_a_store_are_asked_for_by_a_local_folder(tmp_path: Path, command: list[str]):
+    lines = [f"p{p},c{c},{p}/{c}.png,4000,{60 + 40 * c}" for p in range(40) for c in range(2)]
+    (tmp_path / "clicks.csv").write_text("\n".join(["product,creative,image,impressions,clicks", *lines]) + "\n")
+    out = [f"clicks.out={tmp_path}/out", f"{'reward.train.out' if 'train' in command else 'run.root'}={tmp_path}/model"]
+    assert runner.invoke(app, ["data", "pairs", f"clicks.path={tmp_path}/clicks.csv", out[0]]).exit_code == 0
+    for more in ([], ["clicks.images=s3://bucket/pictures"]):
+        result = runner.invoke(app, [*command, *out, "clicks.path=s3://bucket/clicks.csv", *more])
+        assert result.exit_code == 2, result.output
+        assert "pictures are read from local folders" in result.stderr
+    missing = runner.invoke(app, [*command, *out, "clicks.path=s3://bucket/clicks.csv", f"clicks.images={tmp_path}/pictures"])
+    assert missing.exit_code == 1
+    assert f"in {tmp_path}/pictures, the folder of the pictures (clicks.images)" in missing.stderr
+
+
 def test_reward_eval_without_pairs_says_what_to_run(tmp_path: Path):
     result = runner.invoke(app, ["reward", "eval", f"clicks.out={tmp_path}", f"clicks.images={tmp_path}"])
     assert result.exit_code == 1

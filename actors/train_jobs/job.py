@@ -22,6 +22,7 @@ from ray.train.torch import TorchTrainer
 
 from actors.capacity import CapacityError, Need, live_nodes, refuse
 from actors.cluster import ray_cluster
+from actors.train_jobs.beforehand import job_folder
 from actors.train_jobs.epochs import EpochLog
 from actors.train_jobs.following import Tell, following
 from actors.train_jobs.identity import claim
@@ -58,7 +59,7 @@ class TrainJob:
     """Loads the model and says what is learned; called once on each rank."""
     train: TrainJobConfig
     out: Path
-    """Absolute local folder for the best model."""
+    """Absolute local folder for the best model; it takes the place of what is there (`refuse_out`)."""
     files: TrainingFiles
     """What it learns from, in a folder that every node sees."""
     identity: Mapping[str, Any]
@@ -160,11 +161,6 @@ def job_needs(train: TrainJobConfig) -> list[Need]:
 
 def _in_words(share: Mapping[str, float]) -> str:
     return ", ".join(f"{amount:g} {name}" for name, amount in share.items())
-
-
-def job_folder(out: Path) -> Path:
-    """Where the job that makes the model `out` keeps its checkpoints, metrics, TensorBoard files and (in `files`) what it learns from."""
-    return out.with_name(f"{out.name}-job")
 
 
 def rows_per_rank(batch_size: int, world_size: int) -> int:

@@ -20,7 +20,6 @@ from caig_rl.types import Rejected
 
 if TYPE_CHECKING:
     from caig_rl.data.captions import CaptionedCreative
-    from caig_rl.data.clicks.training_files import TrainingFiles
     from caig_rl.data.pretrain_rows import PretrainFiles, TextRules
 
     CaptionedFile = tuple[Sequence[CaptionedCreative], Sequence[Rejected], int]
@@ -36,19 +35,29 @@ def pretrain(config: ConfigFile = None, overrides: Overrides = None) -> None:
 
 
 def _pretrain(settings: Config) -> None:
-    from actors.train_jobs.job import job_folder, run_train_job
+    from actors.train_jobs.beforehand import only_start, refuse_out
+    from actors.train_jobs.job import run_train_job
     from actors.train_jobs.pretrain_job import pretrain_job
+    from caig_rl.data.clicks.training_files import training_files
     from caig_rl.models.folders import resolve_model_folder
 
-    train, shown = settings.pretrain, run_console(settings)
+    train, shown, out = settings.pretrain, run_console(settings), Path(settings.pretrain.out).absolute()
     backbone = resolve_model_folder(train.backbone, "policy", settings.policy.trust_remote_code).absolute()
-    files = _training_files(settings, backbone, job_folder(Path(train.out).absolute()) / "files", shown)
-    if min(files.rows.values()) < train.workers:
-        raise CatalogError(
-            f"each of {train.workers} rank(s) needs a row to train on and one to stop by: {files.rows}; see pretrain.validation_share"
+    refuse_out(out, "pretrain.out", "config.json", backbone)
+    source, ads = _learned_from(settings)
+    digest = _digest(settings, backbone, source, ads)
+    with only_start(out) as folder:
+        files = training_files(
+            folder / "files", digest, lambda place: _write_files(settings, _rules(settings, backbone), source, ads, place, shown)
         )
-    job = pretrain_job(settings, backbone, files)
-    print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
+        if files.is_reused:
+            shown.print(f"rows: {files.rows} (in {files.folder}, as before)", highlight=False, soft_wrap=True)
+        if min(files.rows.values()) < train.workers:
+            raise CatalogError(
+                f"each of {train.workers} rank(s) needs a row to train on and one to stop by: {files.rows}; see pretrain.validation_share"
+            )
+        job = pretrain_job(settings, backbone, files)
+        print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
 
 
 def _rules(settings: Config, backbone: Path) -> TextRules:
@@ -64,25 +73,28 @@ def _rules(settings: Config, backbone: Path) -> TextRules:
     )
 
 
-def _training_files(settings: Config, backbone: Path, folder: Path, shown: Console) -> TrainingFiles:
+def _learned_from(settings: Config) -> tuple[ProductSource, CaptionedFile]:
     from caig_rl.data.captions import load_captioned
-    from caig_rl.data.catalog import FileCatalog
-    from caig_rl.data.clicks.training_files import source_digest, training_files
     from caig_rl.learning.pretrain_examples import asks_about_photos
 
     train, (source, _, _) = settings.pretrain, sources(settings)
     if not train.creatives and not asks_about_photos(train.shares):
         raise CatalogError("pretrain.creatives is empty, and pretrain.shares asks for prompts alone: they are learned from captioned ads")
     known = {product.product_id for product in source.products}
-    ads = load_captioned(Path(train.creatives), train.columns, known) if train.creatives else ([], [], 0)
+    return source, load_captioned(Path(train.creatives), train.columns, known) if train.creatives else ([], [], 0)
+
+
+def _digest(settings: Config, backbone: Path, source: ProductSource, ads: CaptionedFile) -> str:
+    """Of all that the training files are made from."""
+    from caig_rl.data.catalog import FileCatalog
+    from caig_rl.data.clicks.training_files import source_digest
+    from caig_rl.learning.pretrain_examples import asks_about_photos
+
+    train = settings.pretrain
     sizes = (settings.imaging.size, settings.policy.image_size, settings.policy.max_tokens)
     rules = (settings.run.seed, train.validation_share, asks_about_photos(train.shares), str(backbone), settings.world)
     photos = list(source.images.values()) if isinstance(source, FileCatalog) else []
-    digest = source_digest((tuple(source.products), ads, sizes, rules), [*photos, *(ad.image for ad in ads[0])])
-    files = training_files(folder, digest, lambda place: _write_files(settings, _rules(settings, backbone), source, ads, place, shown))
-    if files.is_reused:
-        shown.print(f"rows: {files.rows} (in {folder}, as before)", highlight=False, soft_wrap=True)
-    return files
+    return source_digest((tuple(source.products), ads, sizes, rules), [*photos, *(ad.image for ad in ads[0])])
 
 
 def _write_files(
@@ -106,7 +118,7 @@ def _write_files(
             lambda products: bar.update(task, completed=products),
         )
     written.check(rejected, read, train.max_faulty_share)
-    _print_files(written, [*rejected, *written.rejected], len(source.products), shown)
+    _print_files(written, [*written.unusable, *rejected, *written.rejected], len(source.products), shown)
     return dict(written.rows)
 
 

@@ -18,7 +18,6 @@ from caig_rl.cli.training_text import print_training, told_epochs
 from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.errors import ClickLogError, ConfigError, UserError
-from caig_rl.types import Product
 
 if TYPE_CHECKING:
     from caig_rl.data.clicks.dataset import ClickDataset
@@ -47,28 +46,30 @@ def reward_eval(config: ConfigFile = None, overrides: Overrides = None, also: Al
 
 
 def _train(settings: Config) -> None:
-    from actors.train_jobs.job import job_folder, run_train_job
+    from actors.train_jobs.beforehand import only_start, refuse_out
+    from actors.train_jobs.job import run_train_job
     from actors.train_jobs.reward_job import reward_job
-    from caig_rl.data.clicks.dataset import load_click_dataset
     from caig_rl.data.clicks.groups import groups_source
     from caig_rl.data.clicks.splits import TRAIN, VALIDATION
     from caig_rl.data.clicks.training_files import training_files
     from caig_rl.learning.reward_objective import log_facts
+    from caig_rl.models.reward_backbone import SPEC_FILE
 
     train, shown = settings.reward.train, run_console(settings)
-    data = load_click_dataset(settings.clicks.out, _image_folder(settings), TRAIN, _texts(settings))
-    backbone = _backbone(settings.reward.train)
+    out, backbone = Path(train.out).absolute(), _backbone(train)
+    refuse_out(out, "reward.train.out", SPEC_FILE, backbone)
+    data = _click_data(settings, TRAIN)
     source = groups_source(data, train.image_size)
-    folder = job_folder(Path(train.out).absolute()) / "files"
-    files = training_files(folder, source, lambda place: _write_groups(settings, data, place, shown))
-    again = f" (in {folder}, as before)" if files.is_reused else ""
-    shown.print(f"{files.rows[TRAIN]} tests to train on, {files.rows[VALIDATION]} to stop by{again}", highlight=False, soft_wrap=True)
-    job = reward_job(settings, log_facts(data, settings.clicks.out), backbone, files)
-    if min(files.rows.values()) < train.workers:
-        raise ClickLogError(
-            f"each of {train.workers} rank(s) needs a test to train on and one to stop by: {files.rows}; see clicks.validation_share"
-        )
-    print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
+    with only_start(out) as folder:
+        files = training_files(folder / "files", source, lambda place: _write_groups(settings, data, place, shown))
+        again = f" (in {files.folder}, as before)" if files.is_reused else ""
+        shown.print(f"{files.rows[TRAIN]} tests to train on, {files.rows[VALIDATION]} to stop by{again}", highlight=False, soft_wrap=True)
+        job = reward_job(settings, log_facts(data, settings.clicks.out), backbone, files)
+        if min(files.rows.values()) < train.workers:
+            raise ClickLogError(
+                f"each of {train.workers} rank(s) needs a test to train on and one to stop by: {files.rows}; see clicks.validation_share"
+            )
+        print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
 
 
 def _backbone(train: RewardTrainConfig) -> Path:
@@ -94,7 +95,6 @@ def _write_groups(settings: Config, data: ClickDataset, folder: Path, shown: Con
 
 
 def _evaluate(settings: Config, also: list[Path]) -> None:
-    from caig_rl.data.clicks.dataset import load_click_dataset
     from caig_rl.data.clicks.files import write_text
     from caig_rl.data.clicks.pictures import PictureFaults, readable_pairs
     from caig_rl.data.clicks.splits import HELDOUT
@@ -102,7 +102,7 @@ def _evaluate(settings: Config, also: list[Path]) -> None:
     from caig_rl.evaluation.reward_judging import shared_agreement
     from caig_rl.evaluation.reward_report import NUMBERS, PAGE, render_reward_report, reward_headline, reward_json
 
-    logged, faults = load_click_dataset(settings.clicks.out, _image_folder(settings), HELDOUT, _texts(settings)), PictureFaults()
+    logged, faults = _click_data(settings, HELDOUT), PictureFaults()
     data = readable_pairs(logged, faults)
     _print_faults(faults, settings, console)
     models = _models(settings, also)
@@ -130,12 +130,11 @@ def _print_faults(faults: PictureFaults, settings: Config, shown: Console) -> No
 
 
 def _models(settings: Config, also: list[Path]) -> dict[str, RewardModel]:
-    from caig_rl.models.folders import resolve_model_folder
-    from caig_rl.models.reward_loading import configured_reward, load_reward
+    from caig_rl.models.reward_loading import configured_reward, reward_of_folder
 
     models: dict[str, RewardModel] = {_name(settings): configured_reward(settings.reward)}
     for folder in also:
-        models[str(folder)] = load_reward(resolve_model_folder(str(folder), "reward"))
+        models[str(folder)] = reward_of_folder(str(folder), settings.reward)
     return models
 
 
@@ -170,8 +169,26 @@ def _name(settings: Config) -> str:
     return settings.reward.judge.model if settings.reward.kind == "judge" else settings.reward.model
 
 
+def _click_data(settings: Config, split: str) -> ClickDataset:
+    """The pairs of `split`. Raises ConfigError where their pictures would have to be read from a store."""
+    from caig_rl.data.catalog import load_texts
+    from caig_rl.data.clicks.dataset import load_click_dataset
+
+    folder = _image_folder(settings)
+    texts = load_texts(settings.catalog) if settings.catalog.path else {}
+    data = load_click_dataset(settings.clicks.out, folder, split, texts)
+    if not settings.clicks.images and "://" in (settings.clicks.path or "") and data.names_files:
+        raise ConfigError(
+            f"clicks.images is empty, and the pictures of {settings.clicks.path} cannot be read from there: pictures are read from local "
+            "folders; set clicks.images to a local copy"
+        )
+    return data
+
+
 def _image_folder(settings: Config) -> Path:
     if settings.clicks.images:
+        if "://" in settings.clicks.images:
+            raise ConfigError(f"clicks.images={settings.clicks.images}: pictures are read from local folders; name a local copy")
         return Path(settings.clicks.images)
     if not settings.clicks.path:
         raise ConfigError("clicks.images and clicks.path are empty: name the folder that the log's image paths are relative to")
@@ -179,12 +196,3 @@ def _image_folder(settings: Config) -> Path:
     if "://" not in settings.clicks.path and not log.exists():
         raise ClickLogError(f"there is no click log at {log}; set clicks.path, or clicks.images to the folder of its pictures")
     return log if log.is_dir() else log.parent
-
-
-def _texts(settings: Config) -> dict[str, Product]:
-    """Product id -> product, from the catalog where one is configured."""
-    from caig_rl.data.catalog import load_catalog
-
-    if not settings.catalog.path:
-        return {}
-    return {product.product_id: product for product in load_catalog(settings.catalog, settings.imaging.size).products}

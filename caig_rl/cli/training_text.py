@@ -37,7 +37,7 @@ def print_training(progress: Progress, out: Path, console: Console) -> None:
     Raises:
         UserError: it stopped at broken steps. The best model so far is there, but exit code 0 would say that it was trained to the end.
     """
-    from actors.train_jobs.job import job_folder
+    from actors.train_jobs.beforehand import job_folder
 
     best = progress.best_epoch or "the model it began with"
     console.print(

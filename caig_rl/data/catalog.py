@@ -68,13 +68,29 @@ def load_catalog(config: CatalogConfig, imaging_size: int = MAX_SIDE, *, log: bo
     prints them itself. Raises CatalogError when the catalog cannot be read or holds nothing
     usable, ConfigError for a wrong key in `config.columns`.
     """
+    reader = _read(config, imaging_size, with_images=True, log=log)
+    products, rejected, notes = tuple(reader.products.values()), tuple(reader.rejected), tuple(reader.notes)
+    return FileCatalog(products, rejected, reader.images, config.max_pixels, imaging_size, notes)
+
+
+def load_texts(config: CatalogConfig) -> dict[str, Product]:
+    """Product id -> product, of every row of the catalog whose text can be used. Images are not looked at: they may be missing.
+
+    Raises:
+        CatalogError: the catalog cannot be read or holds no usable text.
+        ConfigError: a wrong key in `config.columns`.
+    """
+    return _read(config, MAX_SIDE, with_images=False, log=True).products
+
+
+def _read(config: CatalogConfig, imaging_size: int, *, with_images: bool, log: bool) -> _RowReader:
     assert config.path is not None, "catalog.path is empty: products come from the click world"
     path = Path(config.path)
     present, rows = read_rows(path)
     if not rows:
         raise CatalogError(f"{path} holds no rows" if path.is_file() else f"{path} holds no files")
     columns = map_columns(path.name, present, config.columns)
-    reader = _RowReader(config, image_folder(path), columns, imaging_size)
+    reader = _RowReader(config, image_folder(path), columns, imaging_size, with_images)
     ignored = ignored_columns(path.name, present, columns)
     if ignored:
         reader.notes.append(Note(path.name, "columns_not_read", ignored))
@@ -84,8 +100,7 @@ def load_catalog(config: CatalogConfig, imaging_size: int = MAX_SIDE, *, log: bo
         _log(path, reader)
     if not reader.products:
         raise CatalogError(f"{path} holds no usable product; {_counts(reader.rejected)}. First: {_first(reader.rejected)}")
-    products, rejected, notes = tuple(reader.products), tuple(reader.rejected), tuple(reader.notes)
-    return FileCatalog(products, rejected, reader.images, config.max_pixels, imaging_size, notes)
+    return reader
 
 
 def _log(path: Path, reader: _RowReader) -> None:
@@ -96,30 +111,33 @@ def _log(path: Path, reader: _RowReader) -> None:
 
 
 class _RowReader:
-    """Turns rows into products, one by one."""
+    """Turns rows into products, one by one; without `with_images` by their text alone."""
 
-    def __init__(self, config: CatalogConfig, folder: Path, columns: Mapping[str, str], max_side: int) -> None:
-        self.products: list[Product] = []
+    def __init__(self, config: CatalogConfig, folder: Path, columns: Mapping[str, str], max_side: int, with_images: bool) -> None:
+        self.products: dict[str, Product] = {}
         self.rejected: list[Rejected] = []
         self.notes: list[Note] = []
         self.images: dict[str, Path] = {}
-        self._config, self._folder, self._columns, self._max_side = config, folder, columns, max_side
+        self._config, self._folder, self._columns = config, folder, columns
+        self._max_side, self._with_images = max_side, with_images
 
     def take(self, row: Row) -> None:
         """Accept or reject one row."""
         noted = len(self.notes)
         try:
-            product, image = self._read(row)
-            self._check_cutout(image)
+            product = self._read(row)
+            if self._with_images:
+                image = resolve_image(self._folder, row.values.get(self._columns["image"], "").strip())
+                self._check_cutout(image)
+                self.images[product.product_id] = image
         except (RowRefused, ImageRefused) as refusal:
             message = f"{row.where}: {refusal}"
             self.rejected.append(Rejected(where=row.where, reason=refusal.reason, message=message))
             del self.notes[noted:]
             return
-        self.products.append(product)
-        self.images[product.product_id] = image
+        self.products[product.product_id] = product
 
-    def _read(self, row: Row) -> tuple[Product, Path]:
+    def _read(self, row: Row) -> Product:
         if row.fault:
             raise RowRefused("row_unreadable", row.fault)
         cells = {ours: row.values.get(theirs, "") for ours, theirs in self._columns.items()}
@@ -133,17 +151,15 @@ class _RowReader:
         text = {ours: " ".join(_without_controls(value).split()) for ours, value in text.items()}
         if not text["title"]:
             raise RowRefused("title_empty", "the title is empty")
-        if product_id in self.images:
-            first = next(product.source for product in self.products if product.product_id == product_id)
-            raise RowRefused("duplicate_id", f"product_id {product_id!r} was used before, in {first}")
-        product = Product(
+        if product_id in self.products:
+            raise RowRefused("duplicate_id", f"product_id {product_id!r} was used before, in {self.products[product_id].source}")
+        return Product(
             product_id=product_id,
             title=self._shorten(text["title"], row.where),
             category=text.get("category") or UNKNOWN_CATEGORY,
             description=text.get("description", ""),
             source=row.where,
         )
-        return product, resolve_image(self._folder, cells["image"].strip())
 
     def _shorten(self, title: str, where: str) -> str:
         if len(title) <= MAX_TITLE:

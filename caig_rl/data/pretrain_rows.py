@@ -76,6 +76,9 @@ class PretrainFiles:
     captioned: int = 0
     """Rows with an ad and its caption, in both splits."""
     rejected: list[Rejected] = field(default_factory=list)
+    """Captioned ads."""
+    unusable: list[Rejected] = field(default_factory=list)
+    """Products, none of which has a row."""
 
     def check(self, faulty_before: Sequence[Rejected], read: int, max_faulty_share: float) -> None:
         """Raise CatalogError where more than `max_faulty_share` of the `read` captioned rows, and of those alone, cannot be used."""
@@ -139,6 +142,7 @@ def _rows_of(
     try:
         rules.check_words(" ".join(words.values()))
     except RowRefused as refusal:
+        out.unusable.append(Rejected(product.source, f"product_{refusal.reason}", f"{product.source}: {refusal}"))
         out.rejected += [Rejected(one.where, refusal.reason, f"{one.where}: {refusal}") for one in creatives]
         return
     shared = {"product_id": product.product_id, **words, "photo": encode_png(photo)}

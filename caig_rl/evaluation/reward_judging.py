@@ -40,7 +40,7 @@ def judge_dataset(model: RewardModel, data: ClickDataset, batch_size: int = 64, 
 
     Raises:
         PictureRefused: a picture cannot be read.
-        RewardError: not one pair has an answer, or not one of the first `SILENT_PAIRS`.
+        RewardError: not one pair has an answer, or not one of the first `SILENT_PAIRS`; or the judge's endpoint is silent.
     """
     total = len(data.first)
     log_odds, flips = np.full(total, np.nan), np.zeros(total, dtype=bool)
@@ -52,12 +52,13 @@ def judge_dataset(model: RewardModel, data: ClickDataset, batch_size: int = 64, 
                 log_odds[part], flips[part] = _answers(model, data, part, batch_size)
             except RewardError as error:
                 fault = error
-                part = np.array([i for i in part if data.product(int(data.first[i])).product_id not in error.product_ids], dtype=np.int64)
+                part = _others(part, data, error)
                 continue
             break
         done = min(start + batch_size, total)
         progress(done, total)
-        if fault is not None and (done == total or done >= SILENT_PAIRS) and not np.isfinite(log_odds).any():
+        is_over = done == total or done >= SILENT_PAIRS or (isinstance(model, RewardJudge) and model.endpoint.is_silent)
+        if fault is not None and is_over and not np.isfinite(log_odds).any():
             raise fault
     rows = np.flatnonzero(np.isfinite(log_odds))
     bill = model.endpoint.bill() if isinstance(model, RewardJudge) else None
@@ -74,6 +75,13 @@ def shared_agreement(one: Judging, other: Judging) -> float:
     if not len(mine):
         raise ClickLogError("no pair is answered by both models: there is nothing to compare them on")
     return agreement(one.pairs.log_odds[mine], other.pairs.log_odds[theirs])
+
+
+def _others(part: np.ndarray, data: ClickDataset, error: RewardError) -> np.ndarray:
+    """Of the pairs `part`, those that did not fail."""
+    if error.pairs:
+        return np.delete(part, error.pairs)
+    return np.array([i for i in part if data.product(int(data.first[i])).product_id not in error.product_ids], dtype=np.int64)
 
 
 def _answers(model: RewardModel, data: ClickDataset, part: np.ndarray, batch_size: int) -> tuple[np.ndarray, np.ndarray]:

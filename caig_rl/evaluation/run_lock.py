@@ -245,4 +245,4 @@ def _parse(data: bytes | None) -> Driver | None:
 
 def _taken(folder: RunFolder, driver: Driver | None) -> RunTaken:
     who = "another driver" if driver is None else f"another driver ({driver})"
-    return RunTaken(f"{folder.url} is being written by {who}. Wait for its end or stop it (SIGTERM), or give another run.name.")
+    return RunTaken(f"{folder.url} is being written by {who}. Wait for its end or stop it (SIGTERM), or name another folder.")

@@ -83,9 +83,12 @@ def _check_code(folder: Path, kind: ModelKind, trust_remote_code: bool) -> None:
         if path.name not in ("config.json", "processor_config.json", "preprocessor_config.json", "tokenizer_config.json"):
             continue
         if "auto_map" in _read_json(path, folder, kind):
-            raise ModelFolderError(
-                f"{kind} model {folder}: {path.name} names Python code of its own (auto_map); set policy.trust_remote_code=true to run it"
+            advice = (
+                "set policy.trust_remote_code=true to run it"
+                if kind == "policy"
+                else "that is run for policies alone; take a model of an architecture that transformers has"
             )
+            raise ModelFolderError(f"{kind} model {folder}: {path.name} names Python code of its own (auto_map); {advice}")
 
 
 def _read_json(path: Path, folder: Path, kind: ModelKind) -> dict[str, Any]:

@@ -17,11 +17,14 @@ from typing import Any
 import httpx
 
 from caig_rl.config.reward import JudgeConfig
+from caig_rl.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
 LONGEST_WAIT_S = 60.0
 """A server's Retry-After beyond this is cut to it."""
+SILENT_QUESTIONS = 16
+"""So many in a row that the endpoint did not hear, before it ever answered one: the rest of a batch is then not asked."""
 _BUSY = 429
 
 
@@ -43,6 +46,7 @@ class Fault(StrEnum):
 
 
 _RETRIED = (Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BUSY, Fault.SERVER_ERROR)
+_SILENT = (Fault.UNREACHABLE, Fault.TIMEOUT, Fault.REFUSED)
 
 
 class EndpointFault(Exception):
@@ -109,12 +113,31 @@ class RateLimiter:
             self._sleep(turn - now)
 
 
+def key_from(variable: str) -> str:
+    """The key in an environment variable, without white space around it; empty where there is none.
+
+    Raises:
+        ConfigError: no HTTP header can carry it. The message does not hold it.
+    """
+    key = os.environ.get(variable, "").strip()
+    if not (key.isascii() and key.isprintable()):
+        raise ConfigError(
+            f"reward.judge.key_env: the key in {variable} holds a line break, another control character, or one beyond ASCII; "
+            "set it to the key alone"
+        )
+    return key
+
+
 class ChatEndpoint:
-    """One endpoint. `faults` counts questions that failed for good, by `Fault`; `usage` all requests."""
+    """One endpoint. `faults` counts questions that failed for good, by `Fault`; `usage` all requests.
+
+    Raises:
+        ConfigError: see `key_from`.
+    """
 
     def __init__(self, config: JudgeConfig, sleep: Callable[[float], None] = time.sleep) -> None:
-        key = os.environ.get(config.key_env)
-        headers = {"Authorization": f"Bearer {key}"} if key else {}
+        self._key = key_from(config.key_env)
+        headers = {"Authorization": f"Bearer {self._key}"} if self._key else {}
         self.faults: Counter[Fault] = Counter()
         self.usage = Usage()
         self._config, self._sleep = config, sleep
@@ -122,9 +145,20 @@ class ChatEndpoint:
         self._limiter = RateLimiter(config.requests_per_minute, sleep=sleep)
         self._jitter = random.Random(0)
         self._lock = threading.Lock()
+        self._unheard = 0
+        self._last: EndpointFault | None = None
+
+    @property
+    def is_silent(self) -> bool:
+        """True where it never gave an answer, and did not hear the last `SILENT_QUESTIONS`."""
+        return self._unheard >= SILENT_QUESTIONS and not self.usage.answers
 
     def ask_all(self, messages: Sequence[list[dict[str, Any]]], fields: Mapping[str, Any]) -> list[str | EndpointFault]:
-        """The answer to each conversation, or why there is none; `concurrency` at a time. `fields`: of each request."""
+        """The answer to each conversation, or why there is none; `concurrency` at a time. `fields`: of each request.
+
+        Once it `is_silent` the rest is not asked and fails as the last one did. Each call tries it anew, with a question a thread.
+        """
+        self._unheard = min(self._unheard, SILENT_QUESTIONS - 1)
         with ThreadPoolExecutor(self._config.concurrency) as pool:
             return list(pool.map(lambda message: self._settled(message, fields), messages))
 
@@ -146,15 +180,24 @@ class ChatEndpoint:
 
     def _settled(self, messages: list[dict[str, Any]], fields: Mapping[str, Any]) -> str | EndpointFault:
         for attempt in range(1, self._config.attempts + 1):
+            if self.is_silent and self._last is not None:
+                self.count(self._last.fault)
+                return self._last
             try:
                 return self._ask_once(messages, fields)
             except EndpointFault as error:
                 if error.fault not in _RETRIED or attempt == self._config.attempts:
-                    self.count(error.fault)
+                    self._note(error)
                     logger.warning("the judge at %s gave no answer after %d attempt(s): %s", self._config.url, attempt, error)
                     return error
                 self._sleep(self._pause(attempt, error.retry_after_s))
         raise AssertionError("the last attempt returns")
+
+    def _note(self, error: EndpointFault) -> None:
+        self.count(error.fault)
+        with self._lock:
+            self._unheard = self._unheard + 1 if error.fault in _SILENT else 0
+            self._last = error
 
     def _pause(self, attempt: int, retry_after_s: float) -> float:
         """Seconds: what the server asks for, else 1, 2, 4 ... with jitter, so that many workers do not come back at once."""
@@ -172,9 +215,27 @@ class ChatEndpoint:
         except httpx.TimeoutException as error:
             raise EndpointFault(Fault.TIMEOUT, f"no answer within {self._config.timeout_s} s ({type(error).__name__})") from error
         except httpx.HTTPError as error:
-            raise EndpointFault(Fault.UNREACHABLE, f"{type(error).__name__}: {error}") from error
-        _check_status(response)
+            raise EndpointFault(Fault.UNREACHABLE, f"{type(error).__name__}: {self._without_key(str(error))}") from error
+        self._check_status(response)
         return self._read(response)
+
+    def _without_key(self, text: str) -> str:
+        """An endpoint may quote the key that it refuses, and what it says is logged."""
+        return text.replace(self._key, "[key]") if self._key else text
+
+    def _excerpt(self, text: str) -> str:
+        return repr(self._without_key(text)[:200])
+
+    def _check_status(self, response: httpx.Response) -> None:
+        status, detail = response.status_code, f"HTTP {response.status_code}: {self._excerpt(response.text)}"
+        if status in (401, 403):
+            raise EndpointFault(Fault.REFUSED, detail)
+        if status == _BUSY:
+            raise EndpointFault(Fault.BUSY, detail, _seconds(response.headers.get("retry-after", "")))
+        if status >= 500:
+            raise EndpointFault(Fault.SERVER_ERROR, detail, _seconds(response.headers.get("retry-after", "")))
+        if status != 200:
+            raise EndpointFault(Fault.BAD_REQUEST, detail)
 
     def _read(self, response: httpx.Response) -> str:
         try:
@@ -183,26 +244,14 @@ class ChatEndpoint:
             usage = content.get("usage") or {}
             tokens = int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise EndpointFault(Fault.NONSENSE, f"no answer of the API's form: {response.text[:200]!r}") from error
+            raise EndpointFault(Fault.NONSENSE, f"no answer of the API's form: {self._excerpt(response.text)}") from error
         with self._lock:
             self.usage.answers += 1
             self.usage.tokens_in += tokens[0]
             self.usage.tokens_out += tokens[1]
         if not isinstance(text, str):
-            raise EndpointFault(Fault.NONSENSE, f"an answer that is no text: {text!r}")
+            raise EndpointFault(Fault.NONSENSE, f"an answer that is no text: {self._excerpt(repr(text))}")
         return text
-
-
-def _check_status(response: httpx.Response) -> None:
-    status, detail = response.status_code, f"HTTP {response.status_code}: {response.text[:200]!r}"
-    if status in (401, 403):
-        raise EndpointFault(Fault.REFUSED, detail)
-    if status == _BUSY:
-        raise EndpointFault(Fault.BUSY, detail, _seconds(response.headers.get("retry-after", "")))
-    if status >= 500:
-        raise EndpointFault(Fault.SERVER_ERROR, detail, _seconds(response.headers.get("retry-after", "")))
-    if status != 200:
-        raise EndpointFault(Fault.BAD_REQUEST, detail)
 
 
 def _seconds(header: str) -> float:

@@ -73,7 +73,8 @@ class RewardJudge:
         silent = np.flatnonzero(np.isnan(value))
         if len(silent):
             counts = ", ".join(f"{count} {fault}" for fault, count in self.endpoint.faults.most_common())
-            raise RewardError([products[int(i)].product_id for i in silent], f"the judge gave no verdict (faults so far: {counts})")
+            names = [products[int(i)].product_id for i in silent]
+            raise RewardError(names, f"the judge gave no verdict (faults so far: {counts})", silent.tolist())
         return value
 
     def score(self, products: Sequence[Product], creatives: Sequence[ImageArray], batch_size: int = 64) -> npt.NDArray[np.float32]:

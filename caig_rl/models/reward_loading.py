@@ -30,7 +30,8 @@ def check_start(folder: Path, form: str, image_size: int) -> None:
         ModelFolderError: `reward.json` cannot be read.
     """
     spec = _spec(folder)
-    kind, size = spec.get("kind", "scorer"), spec.get("image_size")
+    kind = spec.get("kind", "scorer")
+    size = spec.get("creative_size" if kind == "side_by_side" else "image_size")
     if kind != form:
         raise ConfigError(f"reward.train.start_from: {folder} is of form {kind}, and reward.train.form is {form}; use form={kind}")
     if size != image_size:
@@ -74,5 +75,14 @@ def configured_reward(config: RewardConfig) -> RewardModel:
         return RewardJudge(config.judge)
     if config.kind == "random":
         raise ConfigError("reward.kind is random: there is no model to load")
+    return reward_of_folder(config.model, config)
+
+
+def reward_of_folder(name: str, config: RewardConfig) -> TrainedReward:
+    """The model of the folder `name`, or of "nano", in `reward.dtype`, on the GPU where there is one.
+
+    Raises:
+        ModelFolderError: no folder of a reward model, or see `load_reward`.
+    """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_reward(resolve_model_folder(config.model, "reward"), getattr(torch, config.dtype)).to(device)
+    return load_reward(resolve_model_folder(name, "reward"), getattr(torch, config.dtype)).to(device)

@@ -21,13 +21,17 @@ Compare = Callable[[Sequence[Product], Sequence[ImageArray], Sequence[ImageArray
 class RewardError(RuntimeError):
     """A creative whose reward could not be computed. It is a failure of that creative, never a default number."""
 
-    def __init__(self, product_ids: Sequence[str], reason: str = "the reward model gave no finite score") -> None:
+    def __init__(
+        self, product_ids: Sequence[str], reason: str = "the reward model gave no finite score", pairs: Sequence[int] = ()
+    ) -> None:
         super().__init__(f"{reason} for {len(product_ids)} creative(s) of product(s) {', '.join(product_ids[:5])}")
         self.product_ids = tuple(product_ids)
         self.reason = reason
+        self.pairs = tuple(pairs)
+        """Of the pairs to compare, the places of those that failed, where these alone did; empty: all of the products' did."""
 
-    def __reduce__(self) -> tuple[type[RewardError], tuple[tuple[str, ...], str]]:
-        return RewardError, (self.product_ids, self.reason)
+    def __reduce__(self) -> tuple[type[RewardError], tuple[tuple[str, ...], str, tuple[int, ...]]]:
+        return RewardError, (self.product_ids, self.reason, self.pairs)
 
 
 class RewardModel(Protocol):

@@ -47,7 +47,13 @@ def test_too_many_faulty_captions_stop_before_any_cluster_starts(tmp_path: Path)
     save_png(np.zeros((8, 8, 3), np.uint8), tmp_path / "ad.png")
     (tmp_path / "captions.csv").write_text("product_id,image,caption\nnobody,ad.png,a scene\n")
     result = runner.invoke(
-        app, ["pretrain", f"catalog.path={tmp_path / 'products.csv'}", f"pretrain.creatives={tmp_path / 'captions.csv'}"]
+        app,
+        [
+            "pretrain",
+            f"catalog.path={tmp_path / 'products.csv'}",
+            f"pretrain.creatives={tmp_path / 'captions.csv'}",
+            f"pretrain.out={tmp_path / 'policy'}",
+        ],
     )
     assert result.exit_code == 1
     assert "1 product_unknown" in result.stderr

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from caig_rl.config.schema import CatalogConfig
-from caig_rl.data.catalog import FileCatalog, load_catalog
+from caig_rl.data.catalog import FileCatalog, load_catalog, load_texts
 from caig_rl.errors import CatalogError, ConfigError
 from tests.imaging.pictures import disc_photo, png_header, save
 
@@ -295,3 +295,12 @@ def test_cutouts_of_an_unknown_id_and_of_a_changed_file_are_errors(folder: Path)
     (folder / "images" / "good.png").unlink()
     with pytest.raises(CatalogError, match="'good' changed"):
         catalog.cutouts(["good"])
+
+
+def test_texts_are_read_without_a_look_at_the_images(folder: Path):
+    rows = "gone,Gone,Discs,Round,nowhere.png\nsame,One,,,a.png\nsame,Two,,,b.png\nempty,,,,images/good.png\n"
+    texts = load_texts(write(folder, HEADER + GOOD + rows))
+    assert list(texts) == ["good", "gone", "same"]
+    assert (texts["gone"].title, texts["same"].title) == ("Gone", "One")
+    with pytest.raises(CatalogError, match="no usable product; 1 row rejected: 1 title_empty"):
+        load_texts(write(folder, HEADER + "empty,,,,images/good.png\n"))

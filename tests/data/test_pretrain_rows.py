@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from caig_rl.data.captions import load_captioned
+from caig_rl.data.captions import CaptionedCreative, load_captioned
 from caig_rl.data.clicks.groups import decode_png
 from caig_rl.data.pretrain_rows import PRETRAIN_SCHEMA, TextRules, write_pretrain_rows
 from caig_rl.errors import CatalogError, ConfigError
@@ -70,6 +71,20 @@ def test_faulty_rows_are_named_with_their_reason_and_too_many_stop_the_job(tmp_p
     written.check(rejected, read, 0.2)
     with pytest.raises(CatalogError, match=r"7 of 47 captioned rows are faulty.*more than pretrain.max_faulty_share \(5%\)"):
         written.check(rejected, read, 0.05)
+
+
+def test_a_product_whose_text_holds_a_special_token_is_counted_though_it_has_no_ad(tmp_path: Path):
+    source = WorldProducts(0, 8, "train")
+    plain, other = source.products[:2]
+    bad = dataclasses.replace(plain, title="an <image> of a mug")
+    source.products = [bad, *source.products[1:]]
+    captioned = [CaptionedCreative(other.product_id, tmp_path / "ad.png", "on oak table", "ads.csv row 2")]
+    save_png(np.full((40, 40, 3), 90, np.uint8), tmp_path / "ad.png")
+    written = write_pretrain_rows(source, captioned, RULES, 32, 0, 0.25, tmp_path)
+    assert [(row.reason, row.where) for row in written.unusable] == [("product_special_token", bad.source)]
+    assert "'<image>'" in written.unusable[0].message
+    assert written.rejected == [] and sum(written.rows.values()) == 8
+    written.check([], 1, 0.0)
 
 
 def test_a_missing_column_is_named_with_the_key_that_maps_it(tmp_path: Path):

@@ -20,10 +20,11 @@ from caig_rl.evaluation.reward_evaluation import evaluate_pairs
 from caig_rl.evaluation.reward_judging import judge_dataset, shared_agreement
 from caig_rl.evaluation.reward_report import render_reward_report, reward_headline, reward_json
 from caig_rl.imaging.views import save_png
+from caig_rl.models import reward_endpoint
 from caig_rl.models.reward_judge import RewardJudge
 from caig_rl.models.reward_model import RewardError
 from caig_rl.types import Product
-from tests.models.fake_endpoint import Reply, brighter_side, serve
+from tests.models.fake_endpoint import Reply, brighter_side, picture_of, serve
 
 
 class BrightnessModel:
@@ -127,6 +128,35 @@ def test_what_a_judge_was_asked_is_paid_for_and_its_silence_is_counted_by_kind(d
     assert bill.text in page and f"{bill.faults['bad_request']} bad_request" in bill.text
     asked = json.loads(reward_json({"vlm": judging}, {"vlm": evaluation}, {}))["models"]["vlm"]["endpoint"]
     assert (asked["requests"], asked["cost"], asked["faults"]) == (requests, bill.cost, bill.faults)
+
+
+def test_a_question_without_an_answer_costs_its_own_pair_and_no_other_of_the_product(data: ClickDataset):
+    ids = [data.product(int(row)).product_id for row in data.first]
+    place = next(i for i, name in enumerate(ids) if ids.count(name) > 1)
+    shades = [int(data.image(int(rows[place]))[0, 0, 0]) for rows in (data.first, data.second)]
+    title = f"{data.product(int(data.first[place])).title} ("
+
+    def answer(request: dict[str, Any]) -> Reply:
+        picture, asked = picture_of(request), request["messages"][0]["content"][1]["text"]
+        is_it = title in asked and [int(picture[0, 0, 0]), int(picture[0, -1, 0])] == shades
+        return (400, {}, b"refused") if is_it else brighter_side(request)
+
+    with serve(answer) as endpoint:
+        config = JudgeConfig(url=endpoint.url, model="vlm", image_size=16, requests_per_minute=1e9)
+        judging = judge_dataset(RewardJudge(config), data)
+    assert judging.failed == 1 and judging.bill is not None
+    assert sorted(set(range(len(ids))) - set(judging.rows.tolist())) == [place]
+    assert judging.bill.faults == {"bad_request": 1}
+
+
+def test_an_endpoint_that_hears_nothing_ends_the_judging_within_its_first_batch(data: ClickDataset, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(reward_endpoint, "SILENT_QUESTIONS", 4)
+    done: list[int] = []
+    with serve(lambda request: (401, {}, b"no such key")) as endpoint:
+        config = JudgeConfig(url=endpoint.url, model="vlm", image_size=16, requests_per_minute=1e9, concurrency=1)
+        with pytest.raises(RewardError, match="refused"):
+            judge_dataset(RewardJudge(config), data, 4, lambda pairs, total: done.append(pairs))
+        assert (done, len(endpoint.requests)) == ([4], 4)
 
 
 def test_an_endpoint_that_never_answers_is_not_asked_about_the_whole_log(data: ClickDataset, monkeypatch: pytest.MonkeyPatch):

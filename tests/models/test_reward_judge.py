@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 
 from caig_rl.config.reward import JudgeConfig
-from caig_rl.models.reward_endpoint import ChatEndpoint, Fault, RateLimiter
+from caig_rl.errors import ConfigError
+from caig_rl.models.reward_endpoint import SILENT_QUESTIONS, ChatEndpoint, EndpointFault, Fault, RateLimiter
 from caig_rl.models.reward_judge import RewardJudge, said_side
 from caig_rl.models.reward_model import RewardError
 from caig_rl.types import Product
@@ -113,6 +114,75 @@ def test_an_endpoint_that_is_not_there_and_one_that_is_slow_are_told_apart():
             judge.compare([MUG], [DARK], [BRIGHT])
         release.set()
     assert dict(judge.endpoint.faults) == {Fault.TIMEOUT: 2}
+
+
+@pytest.mark.parametrize(("fault", "attempts"), [(Fault.UNREACHABLE, 2), (Fault.REFUSED, 1)])
+def test_an_endpoint_that_never_heard_a_question_is_soon_asked_no_more(fault: Fault, attempts: int):
+    endpoint = ChatEndpoint(JudgeConfig(url="http://127.0.0.1:9/v1", attempts=2, concurrency=4, requests_per_minute=1e9), lambda s: None)
+    with serve(_failing((401, {}, b"no such key"))) as refusing:
+        if fault is Fault.REFUSED:
+            endpoint = ChatEndpoint(JudgeConfig(url=refusing.url, concurrency=4, requests_per_minute=1e9), lambda s: None)
+        answers = endpoint.ask_all([[{"role": "user", "content": str(number)}] for number in range(200)], {})
+        assert [answer.fault for answer in answers if isinstance(answer, EndpointFault)] == [fault] * 200
+        assert dict(endpoint.faults) == {fault: 200} and endpoint.is_silent
+        # Three more threads were on their way when the last of them failed.
+        assert SILENT_QUESTIONS * attempts <= endpoint.usage.requests <= (SILENT_QUESTIONS + 3) * attempts
+        # The next batch tries it again.
+        before = endpoint.usage.requests
+        endpoint.ask_all([[{"role": "user", "content": "again"}]] * 50, {})
+        assert attempts <= endpoint.usage.requests - before <= 4 * attempts
+        if fault is Fault.REFUSED:
+            refusing.answer = lambda request: says("left")
+            assert endpoint.ask_all([[{"role": "user", "content": "now"}]] * 3, {}) == ["left"] * 3
+            assert not endpoint.is_silent
+
+
+def test_a_hiccup_of_an_endpoint_that_had_answered_stops_nothing():
+    with serve(lambda request: says("left")) as endpoint:
+        asked = ChatEndpoint(JudgeConfig(url=endpoint.url, concurrency=1, requests_per_minute=1e9), lambda s: None)
+        messages = [[{"role": "user", "content": str(number)}] for number in range(2 * SILENT_QUESTIONS)]
+        asked.ask_all(messages[:1], {})
+        endpoint.answer = _failing((403, {}, b"not now"))
+        asked.ask_all(messages, {})
+        assert len(endpoint.requests) == 1 + len(messages) and not asked.is_silent
+        endpoint.answer = lambda request: says("right")
+        assert asked.ask_all(messages, {}) == ["right"] * len(messages)
+
+
+def test_a_server_that_is_there_but_overloaded_or_puzzled_is_not_taken_for_silent():
+    with serve(_failing((503, {}, b"overloaded"))) as endpoint:
+        asked = ChatEndpoint(JudgeConfig(url=endpoint.url, attempts=1, concurrency=1, requests_per_minute=1e9), lambda s: None)
+        asked.ask_all([[{"role": "user", "content": "q"}]] * (2 * SILENT_QUESTIONS), {})
+        assert len(endpoint.requests) == 2 * SILENT_QUESTIONS and not asked.is_silent
+
+
+def test_a_key_with_a_line_break_at_its_end_is_sent_without_it(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("SOME_KEY", " sk-secret\n")
+    with serve(brighter_side) as endpoint:
+        _judge(endpoint, [], key_env="SOME_KEY").verdicts([MUG], [BRIGHT], [DARK])
+    assert endpoint.keys == ["Bearer sk-secret"]
+
+
+@pytest.mark.parametrize("key", ["sk-sec\nret", "sk-sec\x00ret", "sk-secret\u200b", "sk-s\u00e9cret"])
+def test_a_key_that_no_header_can_carry_is_refused_by_the_name_of_its_variable_alone(monkeypatch: pytest.MonkeyPatch, key: str):
+    variable = {"SOME_KEY": key}
+    monkeypatch.setattr("caig_rl.models.reward_endpoint.os.environ", variable)
+    with pytest.raises(ConfigError, match="the key in SOME_KEY holds") as refused:
+        ChatEndpoint(JudgeConfig(key_env="SOME_KEY"))
+    assert "sk-" not in str(refused.value)
+
+
+@pytest.mark.parametrize("reply", [(401, {}, b"x" * 192 + b"sk-secret is no key"), (200, {}, b"sk-secret"), (500, {}, b"sk-secret")])
+def test_an_endpoint_that_quotes_the_key_does_not_put_it_into_log_or_message(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, reply: Reply
+):
+    monkeypatch.setenv("SOME_KEY", "sk-secret")
+    with serve(_failing(reply)) as endpoint:
+        asked = ChatEndpoint(JudgeConfig(url=endpoint.url, key_env="SOME_KEY", attempts=1), lambda s: None)
+        (error,) = asked.ask_all([[{"role": "user", "content": "q"}]], {})
+    assert endpoint.keys == ["Bearer sk-secret"]
+    assert "[key" in str(error) and "gave no answer" in caplog.text
+    assert "sk-" not in str(error) + caplog.text
 
 
 def test_a_busy_server_is_asked_again_when_it_said_and_then_answers():

@@ -49,6 +49,12 @@ class ClickDataset:
     texts: Mapping[str, Product]
     """Product id -> product, where a catalog says more of it than the log."""
 
+    @property
+    def names_files(self) -> bool:
+        """True where some creative's picture is a file in `images`, not bytes in the log."""
+        is_file = pc.and_(pc.is_null(self.creatives["image_bytes"]), pc.greater(pc.binary_length(self.creatives["image"]), 0))
+        return bool(pc.any(is_file).as_py())
+
     def product(self, row: int) -> Product:
         """The product of a creative: from the catalog, else from the log's own columns; its id stands for a missing title."""
         product_id = self._cell("product_id", row) or ""
@@ -85,6 +91,8 @@ class ClickDataset:
         path = (self.images / name).resolve()
         if not path.is_relative_to(self.images.resolve()):
             raise ImageRefused("path_escapes", f"{name!r} leaves {self.images}, the folder of the pictures (clicks.images)")
+        if not path.is_file():
+            raise ImageRefused("image_missing", f"there is no file {name!r} in {self.images}, the folder of the pictures (clicks.images)")
         return path
 
     def _cell(self, name: str, row: int) -> str | None:
