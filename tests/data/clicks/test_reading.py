@@ -72,6 +72,25 @@ def test_csv_rows_of_the_wrong_width_are_quoted_once(tmp_path: Path):
     assert "3 cells, where the header has 4" in unreadable[0]
 
 
+def test_a_csv_file_of_broken_rows_alone_loses_none_of_them(tmp_path: Path):
+    path = tmp_path / "log.csv"
+    path.write_text("product,creative,impressions,clicks\n" + "p,a,10,1,\n" * 7)
+    batches = list(read_log(clicks_config(path)))
+    assert sum(len(batch.unreadable) for batch in batches) == 7
+    assert sum(batch.num_rows for batch in batches) == 0
+
+
+@pytest.mark.parametrize("title", [b'"cut \\ud83d"', b'"cut \xed\xa0\xbd"', b'"\xff"'])
+def test_a_json_line_that_is_no_text_is_unreadable(tmp_path: Path, title: bytes):
+    path = tmp_path / "log.jsonl"
+    good = json.dumps(ROWS[0] | {"title": "whole \N{GRINNING FACE}"}).encode()
+    path.write_bytes(good + b"\n" + good[:-1] + b', "title": ' + title + b"}\n")
+    (batch,) = read_log(clicks_config(path))
+    assert batch.columns["title"].to_pylist() == ["whole \N{GRINNING FACE}"]
+    assert len(batch.unreadable) == 1 and batch.unreadable[0].startswith("log.jsonl line 2: no JSON")
+    batch.unreadable[0].encode()
+
+
 def test_words_in_a_column_of_numbers_become_missing_numbers_that_were_given(tmp_path: Path):
     path = tmp_path / "log.csv"
     path.write_text("product,creative,impressions,clicks\np,a, 1e3 ,many\np,b,0x10,true\np,c,nan,false\n")
@@ -99,7 +118,40 @@ def test_pictures_as_bytes_stay_bytes(tmp_path: Path):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.Table.from_pylist([row | {"image": b"\x89PNG"} for row in ROWS]), path)
     (batch,) = read_log(clicks_config(path))
-    assert batch.columns["image"].to_pylist() == [b"\x89PNG"] * 3
+    assert batch.pictures.to_pylist() == [b"\x89PNG"] * 3
+    assert batch.columns["image"].null_count == 3
+
+
+BYTES, PATH = b"\x89PNG", "a.png"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([BYTES] * 3, pa.large_binary()), [BYTES] * 3),
+        (pa.array([BYTES] * 3, pa.binary_view()), [BYTES] * 3),
+        (pa.array([BYTES] * 3, pa.binary(4)), [BYTES] * 3),
+        (pa.array([BYTES] * 3).dictionary_encode(), [BYTES] * 3),
+        (pa.array([{"bytes": BYTES, "path": PATH}, None, {"bytes": None, "path": PATH}]), [BYTES, None, PATH]),
+        (pa.array([{"path": PATH}] * 3), [PATH] * 3),
+        (pa.array([PATH] * 3, pa.string_view()), [PATH] * 3),
+        (pa.array([PATH] * 3, pa.large_string()), [PATH] * 3),
+    ],
+)
+def test_pictures_may_be_bytes_of_any_kind_or_hugging_faces_structs(tmp_path: Path, values: pa.Array, expected: list[bytes | str | None]):
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS).append_column("image", values), path)
+    (batch,) = read_log(clicks_config(path))
+    paths = batch.columns["image"].to_pylist()
+    pictures = batch.pictures.to_pylist() if batch.pictures is not None else [None] * 3
+    assert [picture if picture is not None else name for picture, name in zip(pictures, paths, strict=True)] == expected
+
+
+def test_pictures_of_another_type_are_named_with_it(tmp_path: Path):
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.Table.from_pylist([row | {"image": [[1, 2], [3]]} for row in ROWS]), path)
+    with pytest.raises(ClickLogError, match=r"log\.parquet.*'image'.*list<.*clicks\.columns\.image"):
+        list(read_log(clicks_config(path)))
 
 
 @pytest.mark.parametrize(
