@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from caig_rl.data.clicks import reading
+from caig_rl.data.clicks import readers
 from caig_rl.data.clicks.pipeline import inspect_log, make_pair_files
 from caig_rl.data.clicks.reading import read_log
 from caig_rl.errors import ClickLogError
@@ -51,7 +51,7 @@ def test_columns_that_are_not_ours_and_those_that_nothing_uses_may_differ(tmp_pa
 
 
 def test_a_json_column_that_begins_after_the_first_batch_is_refused_not_ignored(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reading, "BATCH_ROWS", 2)
+    monkeypatch.setattr(readers, "BATCH_ROWS", 2)
     path = _write(tmp_path / "log.jsonl", [ROW, ROW, ROW | {"other": 1}, ROW, ROW, ROW | {"propensity": 0.5}])
     with pytest.raises(ClickLogError, match=r"log\.jsonl has 'propensity' in rows 5 to 6, and not in rows before.*null"):
         list(read_log(clicks_config(path)))

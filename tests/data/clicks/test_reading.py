@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from caig_rl.data.clicks import reading
+from caig_rl.data.clicks import readers
 from caig_rl.data.clicks.reading import read_log
 from caig_rl.errors import ClickLogError
 from tests.data.clicks.logs import clicks_config
@@ -44,11 +44,11 @@ def test_a_folder_is_read_file_by_file_in_the_order_of_names(tmp_path: Path):
     _write(folder / "day=2" / "part.parquet")
     _write(folder / "a.parquet")
     (folder / "_SUCCESS").write_text("")
-    assert [batch.file for batch in read_log(clicks_config(folder))] == ["a.parquet", "part.parquet"]
+    assert [batch.file for batch in read_log(clicks_config(folder))] == ["a.parquet", "day=2/part.parquet"]
 
 
 def test_long_files_come_in_batches_that_know_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reading, "BATCH_ROWS", 2)
+    monkeypatch.setattr(readers, "BATCH_ROWS", 2)
     for name in ("log.parquet", "log.jsonl"):
         batches = list(read_log(clicks_config(_write(tmp_path / name))))
         assert [(batch.first_row, batch.num_rows) for batch in batches] == [(1, 2), (3, 1)]
