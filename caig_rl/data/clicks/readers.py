@@ -141,8 +141,9 @@ def read_jsonl(filesystem: Any, file: LogFile, config: ClicksConfig, agree: Agre
                 continue
             try:
                 record = json.loads(line.decode("utf-8-sig"))
-                # JSON can spell half a character ("\ud83d"), which no text holds.
-                json.dumps(record, ensure_ascii=False).encode() if b"\\u" in line else None
+                if b"\\u" in line:
+                    # JSON can spell half a character ("\ud83d"), which no text holds: encoding it raises.
+                    json.dumps(record, ensure_ascii=False).encode()
             except (ValueError, RecursionError) as error:
                 records.unreadable.append(f"{file.name} line {number}: no JSON ({error})")
                 continue

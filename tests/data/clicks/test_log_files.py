@@ -74,7 +74,7 @@ def test_one_broken_file_among_many_is_counted_and_the_rest_is_read(tmp_path: Pa
 
 def test_more_broken_files_than_the_limit_stop_the_job_before_a_row_is_read(tmp_path: Path):
     folder = _broken_among(tmp_path, 10)
-    with pytest.raises(ClickLogError, match=r"1 of 10 files \(10\.0%\) cannot be read.*5\.0% .*max_faulty_share.*broken\.parquet"):
+    with pytest.raises(ClickLogError, match=r"(?s)1 of 10 files \(10\.0%\) cannot be read.*5\.0% .*max_faulty_share.*broken\.parquet"):
         inspect_log(clicks_config(folder))
     assert inspect_log(clicks_config(folder, max_faulty_share=0.1))[0].count("rows_accepted") == 240
 
