@@ -37,9 +37,7 @@ class LogBatch:
         return len(self.columns["product"])
 
 
-def to_batch(
-    file: str, number: int, row: int, columns: LogColumns, batch: pa.RecordBatch | pa.Table, unreadable: list[str]
-) -> LogBatch:
+def to_batch(file: str, number: int, row: int, columns: LogColumns, batch: pa.RecordBatch | pa.Table, unreadable: list[str]) -> LogBatch:
     """`batch`, under the file's names, begins at `row` (from 1) of `file`, which is the log's file `number` (from 0)."""
     ours: dict[str, pa.Array] = {}
     given: dict[str, pa.Array] = {}
@@ -71,8 +69,7 @@ def holds_bytes(kind: pa.DataType) -> bool:
     if pa.types.is_struct(kind):
         return kind.get_field_index("bytes") >= 0
     return any(
-        test(kind)
-        for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
+        test(kind) for test in (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_fixed_size_binary, pa.types.is_binary_view)
     )
 
 

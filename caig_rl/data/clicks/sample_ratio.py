@@ -160,7 +160,9 @@ def _by_product(arms: pa.Table) -> tuple[tuple[str, ...], IntArray, npt.NDArray[
     index, first = np.argsort(order)[index], first[order]
     spans = (np.bincount(codes[0][first])[codes[0]] > 1)[first]
     tests, products = test.dictionary.to_pylist(), product.dictionary.to_pylist()
-    names = (f"{tests[codes[0][k]]} / {products[codes[1][k]]}" if wide else tests[codes[0][k]] for k, wide in zip(first, spans, strict=True))
+    names = (
+        f"{tests[codes[0][k]]} / {products[codes[1][k]]}" if wide else tests[codes[0][k]] for k, wide in zip(first, spans, strict=True)
+    )
     return tuple(names), index.astype(np.int64), spans
 
 

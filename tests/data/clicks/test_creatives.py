@@ -49,7 +49,9 @@ def test_without_propensities_effective_impressions_are_impressions():
 def test_arms_of_one_creative_become_one_row_that_knows_the_place_of_its_first_picture():
     arms = ArmTotals(rows_are_arms=True)
     arms.add(
-        pa.table({"product": ["p"] * 3, "creative": ["a"] * 3, "impressions": [5.0, 6.0, 7.0], "clicks": [1.0, 2.0, 0.0], PICTURE: [None, 7, 8]})
+        pa.table(
+            {"product": ["p"] * 3, "creative": ["a"] * 3, "impressions": [5.0, 6.0, 7.0], "clicks": [1.0, 2.0, 0.0], PICTURE: [None, 7, 8]}
+        )
     )
     merged = merge_arms(arms.table())
     assert merged[PICTURE].to_pylist() == [7]

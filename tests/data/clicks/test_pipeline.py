@@ -77,7 +77,9 @@ def test_a_log_without_a_click_is_refused_with_the_column_that_was_read(log: Pat
     table = pq.read_table(log)
     table = table.rename_columns(["product", "creative", "impressions", "conv"]).append_column("clicks", [[0] * table.num_rows])
     pq.write_table(table, log)
-    with pytest.raises(ClickLogError, match=r"no click in 240 accepted rows.*'clicks'.*clicks\.columns\.clicks.*rows read 240; .*fault 240"):
+    with pytest.raises(
+        ClickLogError, match=r"no click in 240 accepted rows.*'clicks'.*clicks\.columns\.clicks.*rows read 240; .*fault 240"
+    ):
         make_pair_files(clicks_config(log))
     assert make_pair_files(clicks_config(log, columns={"clicks": "conv"})).count("pairs") == 360
 
