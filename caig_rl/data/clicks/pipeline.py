@@ -113,8 +113,8 @@ def _read_arms(log: ClickLog, config: ClicksConfig, summary: ClickSummary, progr
         raise ClickLogError(f"{config.path} holds no rows")
     if not pc.any(pc.greater(arms["clicks"], 0.0)).as_py():
         raise ClickLogError(
-            f"there is no click in {summary.count('rows_accepted')} accepted rows. Clicks were read from column {log.source('clicks')!r}; if "
-            f"they are in another, set clicks.columns.clicks to it. {summary.counts_text()}"
+            f"there is no click in {summary.count('rows_accepted')} accepted rows. Clicks were read from column {log.source('clicks')!r}; "
+            f"if they are in another, set clicks.columns.clicks to it. {summary.counts_text()}"
         )
     summary.add("arms", arms.num_rows, "arms (what traffic was split between)")
     return arms

@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.batches import LogBatch
-from caig_rl.data.clicks.columns import COLUMNS, LogColumns, map_log_columns
+from caig_rl.data.clicks.columns import COLUMNS, JOIN, LogColumns, map_log_columns
 from caig_rl.data.clicks.readers import Agree, LogFile, csv_names, parquet_names, read_csv, read_jsonl, read_parquet
 from caig_rl.errors import ClickLogError
 
@@ -57,11 +57,6 @@ class ClickLog:
         self._check_broken(len(paths))
 
     @property
-    def num_files(self) -> int:
-        """Files, the broken ones too."""
-        return len(self._files) + len(self.broken)
-
-    @property
     def unused(self) -> tuple[str, ...]:
         """Columns of ours that the log holds and nothing uses (`columns.UNUSED`). Of JSONL: in the files read so far."""
         return tuple(self._unused)
@@ -69,7 +64,7 @@ class ClickLog:
     def source(self, name: str) -> str:
         """What the log's first file calls our column `name`. KeyError where it has none."""
         assert self._first is not None
-        return " + ".join(self._first[1].sources[name])
+        return JOIN.join(self._first[1].sources[name])
 
     def __iter__(self) -> Iterator[LogBatch]:
         """The rows, file by file in the order of their names."""

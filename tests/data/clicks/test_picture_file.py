@@ -22,7 +22,7 @@ from tests.tiny import random_picture
 
 
 def _write_log(folder: Path, num_products: int = 12) -> tuple[ClicksConfig, dict[tuple[str, str], bytes]]:
-    """Two files of three creatives a product, each creative twice, in an order of no meaning; the first row of p0's first has no picture."""
+    """Two files of three creatives a product, each creative twice, in a random order; the very first row has no picture."""
     pictures = {(f"p{p}", f"c{c}"): encode_png(random_picture(3 * p + c, 24)) for p in range(num_products) for c in range(3)}
     rows = [
         {"product": product, "creative": creative, "impressions": 1000 + turn, "clicks": 20 + int(creative[1]), "image": content}

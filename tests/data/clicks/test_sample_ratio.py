@@ -186,5 +186,8 @@ def test_honest_propensities_of_a_campaign_pass_whether_drawn_within_products_or
     assert len(ratio.tests) == 450
     assert ratio.verdicts.count(SplitVerdict.DEVIATES) <= 2
     assert np.nanmean(ratio.p_values < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 450)
-    arms = arms.set_column(4, "impressions", [[value * (1.0 + 0.3 * (k % 2)) for k, value in enumerate(arms["impressions"].to_pylist())]])
+    # The same with every second creative's propensity logged a third too low.
+    for name, power in (("weight", 1), ("squared_weight", 2), ("propensity_min", -1), ("propensity_max", -1)):
+        values = [value * 1.5 ** (power * (k % 2)) for k, value in enumerate(arms[name].to_pylist())]
+        arms = arms.set_column(arms.column_names.index(name), name, [values])
     assert check_sample_ratio(arms, "propensity", 0.01).verdicts.count(SplitVerdict.DEVIATES) > 100
