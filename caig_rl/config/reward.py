@@ -19,8 +19,8 @@ class ClicksConfig(_Section):
     form: Literal["aggregates", "events"] = "aggregates"
     """"aggregates": rows with impressions and clicks, summed per creative. "events": each row is one impression, clicked or not."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our column name -> the file's: {"product": "sku", "creative": "ad_id"}. "headline + image_id" joins two columns into one name, "" leaves
-    a column out."""
+    """Our column name -> the file's: {"product": "sku", "creative": "ad_id"}. "headline + image_id" joins two columns into one name, ""
+    leaves a column out."""
     rows_are_arms: bool = False
     """Each row is one arm of a test, and one creative may be in several. Otherwise traffic is taken as split between creatives."""
     images: FilePath | None = None

@@ -22,8 +22,10 @@ BATCH_ROWS = 1 << 17
 """Rows held at a time."""
 PICTURE_ROWS = 1 << 10
 """Rows held at a time where they hold pictures, at most."""
-PICTURE_BYTES = 1 << 26
+PICTURE_BYTES = 1 << 24
 """Bytes of pictures held at a time, about; one row's at least."""
+_READ_BYTES = 1 << 20
+"""Bytes read at a time from a file with pictures; else a whole row group's are."""
 Agree = Callable[[str, LogColumns], None]
 """Told a file and its columns; raises ClickLogError where they are not those of the log's other files."""
 
@@ -68,10 +70,10 @@ def read_parquet(filesystem: Any, file: LogFile, config: ClicksConfig, agree: Ag
 
 
 def _record_batches(filesystem: Any, path: str, columns: LogColumns) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path, filesystem=filesystem) as file:
+    with pq.ParquetFile(path, filesystem=filesystem, buffer_size=_READ_BYTES) as file:
         image = columns.sources.get("image", ())
         if len(image) == 1 and holds_bytes(file.schema_arrow.field(image[0]).type):
-            # Decodes page by page; a dataset would decode a row group at a time, with all its pictures.
+            # Reads and decodes page by page; a dataset would take a row group at a time, with all its pictures.
             yield from file.iter_batches(_picture_rows(file.metadata, image[0]), columns=columns.wanted)
             return
     dataset = pads.dataset(path, format="parquet", filesystem=filesystem)
