@@ -70,7 +70,7 @@ def read_parquet(filesystem: Any, file: LogFile, config: ClicksConfig, agree: Ag
 
 
 def _record_batches(filesystem: Any, path: str, columns: LogColumns) -> Iterator[pa.RecordBatch]:
-    with pq.ParquetFile(path, filesystem=filesystem, buffer_size=_READ_BYTES) as file:
+    with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=False, buffer_size=_READ_BYTES) as file:
         image = columns.sources.get("image", ())
         if len(image) == 1 and holds_bytes(file.schema_arrow.field(image[0]).type):
             # Reads and decodes page by page; a dataset would take a row group at a time, with all its pictures.
