@@ -233,6 +233,17 @@ def test_data_pairs_without_a_log_and_with_none_left_exit_2_and_1(tmp_path: Path
     assert "rows read 121" in result.stderr
 
 
+def test_data_inspect_says_which_known_columns_are_not_used(tmp_path: Path):
+    log = tmp_path / "clicks.csv"
+    rows = [f"c,p{p},p{p}-{c},{1000 + p + c},{20 + c},{p % 7},mobile" for p in range(30) for c in range(2)]
+    log.write_text("\n".join(["test,product,creative,impressions,clicks,dt,segment", *rows]) + "\n")
+    result = runner.invoke(app, ["data", "inspect", f"clicks.path={log}", "clicks.columns.day=dt"])
+    assert result.exit_code == 0, result.output
+    output = " ".join(result.stdout.split())
+    assert "not used, nothing is corrected for them: day, segment" in output
+    assert "1 tests of the log span several products" in output and "30 split as designed" in output
+
+
 def test_data_inspect_reads_a_click_log_and_writes_nothing(tmp_path: Path):
     log = _write_click_log(tmp_path / "clicks.csv")
     given = [f"clicks.path={log}", f"clicks.out={tmp_path}/out", "clicks.columns.product=sku", "clicks.columns.creative=ad"]

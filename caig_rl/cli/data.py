@@ -48,6 +48,7 @@ def data_inspect(
 def data_pairs(config: ConfigFile = None, overrides: Overrides = None) -> None:
     """Turn a click log into creatives.parquet and pairs.parquet: checked, shrunk, labelled, split by product; with a report."""
     from caig_rl.data.clicks.files import write_text
+    from caig_rl.data.clicks.picture_file import IMAGES
     from caig_rl.data.clicks.pipeline import CREATIVES, PAIRS, make_pair_files
     from caig_rl.data.clicks.summary import SUMMARY
     from caig_rl.evaluation.click_report import PAGE, render_click_report
@@ -60,7 +61,8 @@ def data_pairs(config: ConfigFile = None, overrides: Overrides = None) -> None:
             summary = make_pair_files(settings.clicks, settings.run.seed, progress)
         write_text(settings.clicks.out, PAGE, render_click_report(summary))
         _print_clicks(summary)
-        for name in (CREATIVES, PAIRS, SUMMARY, PAGE):
+        images = [IMAGES] if any(step.name == "pictures" for step in summary.steps) else []
+        for name in (CREATIVES, *images, PAIRS, SUMMARY, PAGE):
             console.print(f"wrote {settings.clicks.out}/{name}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -82,7 +84,7 @@ def _inspect_clicks(settings: Config) -> None:
 
 
 def _print_clicks(summary: ClickSummary) -> None:
-    from caig_rl.evaluation.click_report import DESIGNS, POLICIES, VERDICTS, click_headline
+    from caig_rl.evaluation.click_report import DESIGNS, POLICIES, VERDICTS, click_headline, spanning_sentence, unused_sentence
 
     console.print(click_headline(summary), markup=False, highlight=False)
     table = Table("step", "count")
@@ -93,10 +95,14 @@ def _print_clicks(summary: ClickSummary) -> None:
         console.print(
             f"[yellow]{reason}[/] {faults.count:,}", *(f"  {escape(example)}" for example in faults.examples), sep="\n", highlight=False
         )
+    if summary.unused:
+        console.print(unused_sentence(summary))
     if summary.split_check is not None:
         console.print(f"split of traffic, checked against {DESIGNS[summary.split_check.design]}:")
         for verdict, count in summary.split_check.verdicts.items():
             console.print(f"  {count:,} {VERDICTS[verdict]}", highlight=False)
+        if summary.split_check.spanning:
+            console.print(f"  {spanning_sentence(summary.split_check)}", highlight=False)
         for test, p_value in summary.split_check.worst[:3]:
             console.print(f"    for example {escape(test)}, p = {p_value:.1e}", highlight=False)
     if summary.policies:

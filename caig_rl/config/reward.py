@@ -19,15 +19,18 @@ class ClicksConfig(_Section):
     form: Literal["aggregates", "events"] = "aggregates"
     """"aggregates": rows with impressions and clicks, summed per creative. "events": each row is one impression, clicked or not."""
     columns: dict[str, str] = Field(default_factory=dict)
-    """Our column name -> the file's: {"product": "sku", "creative": "ad_id"}. "headline + image_id" joins two columns into one name."""
+    """Our column name -> the file's: {"product": "sku", "creative": "ad_id"}. "headline + image_id" joins two columns into one name, ""
+    leaves a column out."""
     rows_are_arms: bool = False
     """Each row is one arm of a test, and one creative may be in several. Otherwise traffic is taken as split between creatives."""
     images: FilePath | None = None
     """Folder that the log's image paths are relative to. Empty: the log's own folder."""
     max_faulty_share: Share = 0.05
-    """More faulty rows than this share of all rows stop the job, and more unusable pictures than this share of those read."""
+    """More faulty rows than this share of all rows stop the job, more files that cannot be opened than this share of all files, and more
+    unusable pictures than this share of those read."""
     split: Literal["auto", "propensity", "share", "equal", "unchecked"] = "auto"
-    """How traffic was meant to be split. "auto": by the log's column `propensity`, else by its column `share`, else equally."""
+    """How traffic was meant to be split. "auto": by the log's column `propensity`, else by its column `share`, else equally. A test
+    that spans several products is checked product by product."""
     sample_ratio_level: float = Field(0.01, gt=0.0, lt=1.0)
     """Tests not split as designed are set aside; at most this share of them is set aside by chance (Benjamini-Hochberg)."""
     min_impressions: int = Field(100, ge=1)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from caig_rl.data.clicks.summary import ClickSummary
+from caig_rl.data.clicks.summary import ClickSummary, SplitCheck
 from caig_rl.evaluation.report import page_environment
 
 PAGE = "clicks.html"
@@ -42,6 +42,8 @@ def render_click_report(summary: ClickSummary) -> str:
             designs=DESIGNS,
             verdicts=VERDICTS,
             policies=POLICIES,
+            unused=unused_sentence(summary) if summary.unused else "",
+            spanning=spanning_sentence(summary.split_check) if summary.split_check and summary.split_check.spanning else "",
         )
     )
 
@@ -55,3 +57,13 @@ def click_headline(summary: ClickSummary) -> str:
     pairs = summary.policies[summary.policy].train
     told = "split not checked" if check is None or check.design == "unchecked" else f"{aside:,} of {tests:,} tests set aside"
     return f"{pairs:,} training pairs by policy “{summary.policy}”; {told}"
+
+
+def unused_sentence(summary: ClickSummary) -> str:
+    """Which known columns the log holds in vain."""
+    return f"found in the log and not used, nothing is corrected for them: {', '.join(summary.unused)}"
+
+
+def spanning_sentence(check: SplitCheck) -> str:
+    """How tests of several products are checked and counted."""
+    return f"{check.spanning:,} tests of the log span several products; each was checked product by product, and counts once for each"

@@ -34,3 +34,13 @@ def test_what_comes_from_the_log_is_escaped():
 
 def test_the_headline_says_how_many_pairs_there_are_and_how_many_tests_went():
     assert click_headline(_summary()) == "17 training pairs by policy “significant”; 2 of 30 tests set aside"
+
+
+def test_what_is_not_used_and_how_campaigns_were_checked_is_said_where_it_is_so():
+    summary = _summary()
+    assert "not used" not in render_click_report(summary) and "product by product" not in render_click_report(summary)
+    summary.unused = ("day", "position")
+    summary.split_check = SplitCheck("equal", 0.01, {"fits": 28}, (), spanning=3)
+    page = render_click_report(summary)
+    assert "not used, nothing is corrected for them: day, position." in page
+    assert "3 tests of the log span several products; each was checked product by product" in page

@@ -9,7 +9,8 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from caig_rl.data.clicks.reading import LogBatch
+from caig_rl.data.clicks.batches import LogBatch
+from caig_rl.data.clicks.columns import PICTURE
 from caig_rl.errors import ClickLogError
 
 REASONS = {
@@ -116,7 +117,7 @@ def _flags(values: pa.Array) -> BoolArray:
 
 
 def _quote(batch: LogBatch, row: int, reason: str) -> str:
-    shown = ", ".join(f"{name} {_short(batch.columns[name][row].as_py())}" for name in batch.columns if name != "image")
+    shown = ", ".join(f"{name} {_short(batch.columns[name][row].as_py())}" for name in batch.columns if name not in ("image", PICTURE))
     return f"{batch.file} row {batch.first_row + row} {REASONS[reason]} ({shown})"
 
 

@@ -17,6 +17,10 @@ DETAILS = ("title", "category", "description", "image")
 """What is said of product and creative, kept with the first value found: text, and the creative's picture (a path, or bytes)."""
 COLUMNS = (*KEYS, *NUMBERS, *DETAILS)
 """The columns of a click log. Others are allowed and not read."""
+UNUSED = ("day", "position", "segment")
+"""Columns that are known too, and that nothing corrects for: a log that has them is told so."""
+PICTURE = "picture"
+"""Beside them, in memory only: the place in the log of a picture that it holds as bytes."""
 ALIASES = {"product": "product_id", "test": "test_id", "creative": "creative_id"}
 """Names that are understood without a mapping, beside our own."""
 JOIN = " + "
@@ -29,6 +33,8 @@ class LogColumns:
 
     sources: Mapping[str, tuple[str, ...]]
     """Our column -> the file's, several where they are joined; only those the file has."""
+    unused: tuple[str, ...] = ()
+    """Those of `UNUSED` that the file has."""
 
     @property
     def wanted(self) -> list[str]:
@@ -46,13 +52,18 @@ def map_log_columns(name: str, present: Sequence[str], config: ClicksConfig) -> 
         ConfigError: a key of `clicks.columns` that is no column of ours.
         ClickLogError: a required or chosen column that the log lacks, or has twice.
     """
+    known = (*COLUMNS, *UNUSED)
     for ours in config.columns:
-        if ours not in COLUMNS:
-            raise ConfigError(f"clicks.columns has no key {ours!r}{nearest_name(ours, COLUMNS)}; allowed are {', '.join(COLUMNS)}")
+        if ours not in known:
+            raise ConfigError(f"clicks.columns has no key {ours!r}{nearest_name(ours, known)}; allowed are {', '.join(known)}")
     required = {"product", "creative", "clicks"} | ({"impressions"} if config.form == "aggregates" else set())
     sources = {}
-    for ours in COLUMNS:
+    for ours in known:
         if ours == "impressions" and config.form == "events" and ours not in config.columns:
+            continue
+        if config.columns.get(ours) == "":
+            if ours in required:
+                raise ClickLogError(f"clicks.columns.{ours} is empty, and no log can do without; name its column")
             continue
         theirs = _names(ours, present, config.columns)
         missing = [column for column in theirs if column not in present]
@@ -60,7 +71,8 @@ def map_log_columns(name: str, present: Sequence[str], config: ClicksConfig) -> 
             sources[ours] = theirs
         elif ours in required or ours in config.columns:
             raise ClickLogError(_missing(name, ours, missing[0], present))
-    mapped = LogColumns(sources)
+    unused = tuple(ours for ours in UNUSED if sources.pop(ours, None))
+    mapped = LogColumns(sources, unused)
     for column in mapped.wanted:
         if list(present).count(column) > 1:
             raise ClickLogError(f"{name} has {list(present).count(column)} columns named {column!r}; keep one")

@@ -7,7 +7,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caig_rl.config.reward import ClicksConfig
-from caig_rl.data.clicks.columns import DETAILS
+from caig_rl.data.clicks.columns import DETAILS, PICTURE
 from caig_rl.data.clicks.sample_ratio import SampleRatio
 from caig_rl.data.clicks.shrinkage import estimate_prior_impressions, own_ctr, posterior
 from caig_rl.data.clicks.splits import split_of
@@ -29,21 +29,24 @@ CREATIVE_SCHEMA = pa.schema(
         pa.field("category", pa.string()),
         pa.field("description", pa.string()),
         pa.field("image", pa.string(), metadata={"meaning": "path as the log names it; null where the log has bytes or no pictures"}),
-        pa.field("image_bytes", pa.binary()),
+        pa.field("image_offset", pa.int64(), metadata={"meaning": "where its bytes begin in images.bin; null where the log has paths"}),
+        pa.field("image_size", pa.int64(), metadata={"meaning": "how many bytes they are"}),
+        pa.field("image_digest", pa.string(), metadata={"meaning": "their BLAKE2b of 16 bytes, in hex"}),
     ]
 )
 """Columns of `creatives.parquet`, one row a creative of a test, by test and creative."""
+PICTURE_COLUMNS = ("image_offset", "image_size", "image_digest")
+"""Filled by `picture_file`, for creatives whose picture the log holds as bytes."""
 
 
 def usable_arms(arms: pa.Table, ratio: SampleRatio) -> pa.Table:
     """The arms of tests that the sample-ratio check did not set aside."""
-    aside = [test for test, usable in zip(ratio.tests, ratio.usable, strict=True) if not usable]
-    return arms.filter(pc.invert(pc.is_in(arms["test"], pa.array(aside, pa.string())))) if aside else arms
+    return arms.filter(pa.array(ratio.usable[ratio.index]))
 
 
 def merge_arms(arms: pa.Table) -> pa.Table:
-    """One row a creative: its arms' sums, and the first detail found."""
-    details = [name for name in DETAILS if name in arms.column_names]
+    """One row a creative: its arms' sums, the first detail found, and the place of the first picture held as bytes (`PICTURE`)."""
+    details = [name for name in (*DETAILS, PICTURE) if name in arms.column_names]
     sums = ["impressions", "clicks", "weight", "weighted_clicks", "squared_weight"]
     functions = [(name, "sum") for name in sums] + [(name, "first") for name in details]
     grouped = arms.group_by(["test", "product", "creative"], use_threads=False).aggregate(functions)
@@ -52,7 +55,7 @@ def merge_arms(arms: pa.Table) -> pa.Table:
 
 
 def creative_statistics(merged: pa.Table, config: ClicksConfig, seed: int) -> tuple[pa.Table, float]:
-    """(`CREATIVE_SCHEMA` table of `merged`, every row with impressions; the prior's weight k in impressions).
+    """(`CREATIVE_SCHEMA` table of `merged`, every row with impressions, in its order; the prior's weight k in impressions).
 
     Weighted by inverse propensity, a creative counts with Kish's effective sample size, the impressions that would tell as much unweighted.
     """
@@ -91,9 +94,7 @@ def _pairs_of(merged: pa.Table) -> pa.Array:
 def _details(merged: pa.Table) -> dict[str, pa.Array]:
     nothing = pa.nulls(merged.num_rows)
     columns = {name: merged[name] if name in merged.column_names else nothing for name in DETAILS}
-    is_bytes = pa.types.is_binary(columns["image"].type) or pa.types.is_large_binary(columns["image"].type)
-    columns["image_bytes"] = columns["image"] if is_bytes else nothing
-    return columns | ({"image": nothing} if is_bytes else {})
+    return columns | dict.fromkeys(PICTURE_COLUMNS, nothing)
 
 
 def _floats(table: pa.Table, name: str) -> np.ndarray:

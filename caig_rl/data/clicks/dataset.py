@@ -14,6 +14,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from caig_rl.data.catalog import UNKNOWN_CATEGORY
+from caig_rl.data.clicks.creatives import PICTURE_COLUMNS
+from caig_rl.data.clicks.picture_file import IMAGES, read_picture
 from caig_rl.data.clicks.pipeline import CREATIVES, PAIRS
 from caig_rl.data.clicks.splits import TRAIN
 from caig_rl.errors import ClickLogError
@@ -30,7 +32,7 @@ class PictureRefused(ClickLogError):
     def __init__(self, reason: str, message: str) -> None:
         super().__init__(message)
         self.reason = reason
-        """A short code, for counting: picture_unnamed, path_escapes, or one of `ImageRefused`."""
+        """A short code, for counting: picture_unnamed, picture_altered, path_escapes, or one of `ImageRefused`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,8 @@ class ClickDataset:
     """Folder that image paths are relative to."""
     texts: Mapping[str, Product]
     """Product id -> product, where a catalog says more of it than the log."""
+    folder: str
+    """Where `data pairs` wrote, with the pictures that the log held as bytes."""
 
     @property
     def names_files(self) -> bool:
@@ -73,8 +77,9 @@ class ClickDataset:
         Raises:
             PictureRefused: it names no picture, or one that cannot be read.
         """
-        content, name = self.creatives["image_bytes"][row].as_py(), self._cell("image", row)
+        name = self._cell("image", row)
         where = f"creative {self._cell('creative_id', row)!r}"
+        content = self._logged_bytes(row, where)
         if content is None and not name:
             raise PictureRefused("picture_unnamed", f"{where} has no picture; map the log's column by clicks.columns.image")
         try:
@@ -85,6 +90,16 @@ class ClickDataset:
         except ImageRefused as error:
             raise PictureRefused(error.reason, f"{where}: its picture cannot be read ({error})") from error
         return over_white(rgba)
+
+    def _logged_bytes(self, row: int, where: str) -> bytes | None:
+        offset, size, digest = (self.creatives[name][row].as_py() for name in PICTURE_COLUMNS)
+        if offset is None:
+            return None
+        content = read_picture(self.folder, offset, size, digest)
+        if content is None:
+            message = f"{where}: its picture is not in {self.folder}/{IMAGES}, as it was written; run `caig-rl data pairs` again"
+            raise PictureRefused("picture_altered", message)
+        return content
 
     def _inside(self, name: str) -> Path:
         """A shared log must not reach into the machine's files."""
@@ -126,4 +141,4 @@ def load_click_dataset(folder: str, images: Path, split: str, texts: Mapping[str
         np.array([place[(*block, name)] for block, name in zip(blocks, pairs[side].to_pylist(), strict=True)], dtype=np.int64)
         for side in ("first", "second")
     )
-    return ClickDataset(creatives, pairs, first, second, images, texts or {})
+    return ClickDataset(creatives, pairs, first, second, images, texts or {}, folder)

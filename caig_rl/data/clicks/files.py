@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import fsspec
 import pyarrow as pa
@@ -17,14 +18,21 @@ from fsspec.implementations.local import LocalFileSystem
 @contextmanager
 def parquet_writer(folder: str, name: str, schema: pa.Schema) -> Iterator[Callable[[pa.Table], None]]:
     """Yields a function that appends a table of `schema` to `folder/name`; after an error the file is as it was before."""
+    with whole_file(folder, name) as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
+        yield writer.write_table
+
+
+@contextmanager
+def whole_file(folder: str, name: str) -> Iterator[IO[bytes]]:
+    """Yields `folder/name`, open for writing; after an error the file is as it was before."""
     filesystem, base = fsspec.core.url_to_fs(folder)
     filesystem.makedirs(base, exist_ok=True)
     target = f"{base.rstrip('/')}/{name}"
     local = isinstance(filesystem, LocalFileSystem)
     place = f"{base.rstrip('/')}/.{name}.{os.getpid()}.partial" if local else target
     try:
-        with filesystem.open(place, "wb") as file, pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            yield writer.write_table
+        with filesystem.open(place, "wb") as file:
+            yield file
     except BaseException:
         if filesystem.exists(place):
             filesystem.rm_file(place)

@@ -35,7 +35,7 @@ GROUP_SCHEMA = pa.schema(
 GROUPS_PER_WRITE = 32
 """Tests a row group: what a reader must hold."""
 ROWS_PER_DIGEST = 4096
-"""Creatives at a time: they may hold their pictures."""
+"""Creatives at a time."""
 
 
 def groups_source(data: ClickDataset, size: int) -> str:

@@ -11,11 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from caig_rl.config.reward import ClicksConfig
-from caig_rl.data.clicks.checks import FaultCounter
+from caig_rl.data.clicks.checks import EXAMPLES, FaultCounter
+from caig_rl.data.clicks.columns import PICTURE
 from caig_rl.data.clicks.creatives import CREATIVE_SCHEMA, creative_statistics, merge_arms, usable_arms
 from caig_rl.data.clicks.files import parquet_writer, write_text
 from caig_rl.data.clicks.pairs import PAIR_SCHEMA, POLICIES, comparison_blocks, count_all_pairs, label_trust, make_pairs, policy_mask
-from caig_rl.data.clicks.reading import read_log
+from caig_rl.data.clicks.picture_file import copy_pictures
+from caig_rl.data.clicks.reading import ClickLog, read_log
 from caig_rl.data.clicks.sample_ratio import SampleRatio, check_sample_ratio, chosen_design
 from caig_rl.data.clicks.splits import HELDOUT, TRAIN, VALIDATION
 from caig_rl.data.clicks.summary import SUMMARY, ClickSummary, Faults, PolicyCount, SplitCheck
@@ -32,11 +34,19 @@ def inspect_log(config: ClicksConfig, seed: int = 0, progress: Progress = lambda
     """Read and check the log, up to the statistics of its creatives (a `CREATIVE_SCHEMA` table). Nothing is written.
 
     Raises:
-        ClickLogError: the log cannot be read, or more than `max_faulty_share` of its rows are faulty.
+        ClickLogError: the log cannot be read, more than `max_faulty_share` of its rows or files are faulty, or no row has a click.
         ConfigError: a wrong key in `config.columns`.
     """
+    summary, creatives, _ = _logged_creatives(read_log(config), config, seed, progress)
+    return summary, creatives
+
+
+def _logged_creatives(
+    log: ClickLog, config: ClicksConfig, seed: int, progress: Progress
+) -> tuple[ClickSummary, pa.Table, pa.ChunkedArray | None]:
+    """What `inspect_log` returns, and (N,) where each creative's picture lies in the log, None where it holds none as bytes."""
     summary = ClickSummary(str(config.path), policy=config.policy)
-    arms = _read_arms(config, summary, progress)
+    arms = _read_arms(log, config, summary, progress)
     design = chosen_design(arms, config.split)
     if design in ("propensity", "share") and f"{design}_min" not in arms.column_names:
         raise ClickLogError(f"clicks.split is {design!r}, but the log has no such column; map it by clicks.columns.{design}")
@@ -44,7 +54,8 @@ def inspect_log(config: ClicksConfig, seed: int = 0, progress: Progress = lambda
     ratio = check_sample_ratio(arms, design, config.sample_ratio_level)
     summary.split_check = _split_check(ratio, config.sample_ratio_level)
     kept = usable_arms(arms, ratio)
-    summary.add("tests_split_as_designed", len(pc.unique(kept["test"])), "tests not set aside by the sample-ratio check")
+    summary.add("tests", len(ratio.tests), "tests (what traffic was split in)")
+    summary.add("tests_split_as_designed", int(ratio.usable.sum()), "tests not set aside by the sample-ratio check")
     merged = merge_arms(kept)
     summary.add("creatives_in_usable_tests", merged.num_rows, "creatives in those tests")
     merged = merged.filter(pc.greater_equal(merged["impressions"], float(config.min_impressions)))
@@ -54,17 +65,19 @@ def inspect_log(config: ClicksConfig, seed: int = 0, progress: Progress = lambda
     starts, ends = comparison_blocks(creatives)
     summary.add("comparable_tests", int(np.sum(ends - starts > 1)), "tests with at least two such creatives")
     summary.add("pairs_possible", count_all_pairs(creatives), "same-product pairs of such creatives")
-    return summary, creatives
+    return summary, creatives, merged[PICTURE] if PICTURE in merged.column_names else None
 
 
 def make_pair_files(config: ClicksConfig, seed: int = 0, progress: Progress = lambda rows: None) -> ClickSummary:
     """`inspect_log`, then write `creatives.parquet`, `pairs.parquet` and `clicks.json` to `config.out`; each file is whole or as before.
+    Pictures that the log holds as bytes are copied to `images.bin` beside them, which reads the log once more.
 
     Raises:
         ClickLogError: as `inspect_log`; or the policy keeps no pair to train on, with the count after each step.
         ConfigError: a wrong key in `config.columns`.
     """
-    summary, creatives = inspect_log(config, seed, progress)
+    log = read_log(config)
+    summary, creatives, places = _logged_creatives(log, config, seed, progress)
     tally = _PolicyTally()
     with parquet_writer(config.out, PAIRS, PAIR_SCHEMA) as write:
         for pairs in make_pairs(creatives, config.max_pairs_per_test, seed):
@@ -74,26 +87,36 @@ def make_pair_files(config: ClicksConfig, seed: int = 0, progress: Progress = la
         summary.policies = tally.counts()
         if summary.policies[config.policy].train == 0:
             raise ClickLogError(f"policy {config.policy!r} keeps no pair to train on. {summary.counts_text()}; {tally.text()}")
+    if places is not None:
+        creatives = copy_pictures(log, creatives, places, config.out)
+        summary.add("pictures", len(places) - places.null_count, "pictures copied from the log")
     with parquet_writer(config.out, CREATIVES, CREATIVE_SCHEMA) as write:
         write(creatives)
     write_text(config.out, SUMMARY, json.dumps(summary.to_json(), indent=1) + "\n")
     return summary
 
 
-def _read_arms(config: ClicksConfig, summary: ClickSummary, progress: Progress) -> pa.Table:
+def _read_arms(log: ClickLog, config: ClicksConfig, summary: ClickSummary, progress: Progress) -> pa.Table:
     faults, totals = FaultCounter(), ArmTotals(config.rows_are_arms)
-    for batch in read_log(config):
+    for batch in log:
         totals.add(faults.accepted(batch))
         progress(faults.num_rows)
     summary.add("rows_read", faults.num_rows, "rows read")
     summary.add("rows_accepted", faults.num_rows - faults.num_faulty, "rows without fault")
     summary.faults = {reason: Faults(count, tuple(faults.examples[reason])) for reason, count in faults.counts.most_common()}
+    if log.broken:
+        summary.faults["file_unreadable"] = Faults(len(log.broken), tuple(log.broken[:EXAMPLES]))
+    summary.unused = log.unused
     faults.check_share(config.max_faulty_share)
     arms = totals.table()
     if arms.num_rows == 0:
         raise ClickLogError(f"{config.path} holds no rows")
+    if not pc.any(pc.greater(arms["clicks"], 0.0)).as_py():
+        raise ClickLogError(
+            f"there is no click in {summary.count('rows_accepted')} accepted rows. Clicks were read from column {log.source('clicks')!r}; "
+            f"if they are in another, set clicks.columns.clicks to it. {summary.counts_text()}"
+        )
     summary.add("arms", arms.num_rows, "arms (what traffic was split between)")
-    summary.add("tests", len(pc.unique(arms["test"])), "tests (what traffic was split in)")
     return arms
 
 
@@ -102,7 +125,8 @@ def _split_check(ratio: SampleRatio, level: float) -> SplitCheck:
     order = aside[np.argsort(ratio.p_values[aside], kind="stable")][:_WORST]
     # A NaN marks a test set aside without a test statistic; JSON has no word for it, and p = 0 says the same.
     worst = tuple((ratio.tests[int(k)], float(np.nan_to_num(ratio.p_values[k]))) for k in order)
-    return SplitCheck(ratio.design, level, {str(verdict): count for verdict, count in Counter(ratio.verdicts).most_common()}, worst)
+    verdicts = {str(verdict): count for verdict, count in Counter(ratio.verdicts).most_common()}
+    return SplitCheck(ratio.design, level, verdicts, worst, ratio.spanning)
 
 
 class _PolicyTally:

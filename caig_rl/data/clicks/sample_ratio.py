@@ -1,6 +1,8 @@
 """The sample-ratio check: was each test's traffic split as designed? If not, its clicks compare audiences, not creatives.
 
-Pearson's chi-square over the arms of a test, against the first of: logged propensities, declared shares, an equal split. Many tests are
+Pearson's chi-square over the arms of a test, against the first of: logged propensities, declared shares, an equal split. A test that spans
+several products (a campaign) is checked product by product, as its creatives are compared: which product people see is their choice, and no
+split. Many tests are
 checked at once, so the level is held by Benjamini and Hochberg's procedure over all of them (J. R. Stat. Soc. B 57, 1995).
 """
 
@@ -13,6 +15,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 from scipy import stats
 
 FloatArray = npt.NDArray[np.float64]
@@ -42,9 +45,14 @@ class SplitVerdict(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class SampleRatio:
-    """The check of T tests, in the order of their first arm."""
+    """The check of T tests, in the order of their first arm; a test that spans several products is one for each of them."""
 
     tests: tuple[str, ...]
+    """Names; with the product, "test / product", where a test spans several."""
+    index: IntArray
+    """(A,) the test of each arm, 0 to T - 1."""
+    spanning: int
+    """Tests of the log that span several products."""
     design: Design
     p_values: FloatArray
     """(T,) probability of a deviation as large by chance; NaN where the test was not checked."""
@@ -65,11 +73,11 @@ def chosen_design(arms: pa.Table, split: str) -> Design:
 
 def check_sample_ratio(arms: pa.Table, design: Design, level: float) -> SampleRatio:
     """Check every test of `arms`, a table by `ArmTotals`; `level` is the share of false alarms allowed among the tests set aside."""
-    tests, index = _indexed(arms["test"])
+    tests, index, spans = _by_product(arms)
     shown = _floats(arms["impressions"])
     count = len(tests)
     sizes = np.bincount(index, minlength=count)
-    statistic, freedom, smallest, changes = _statistics(arms, design, shown, index, count)
+    statistic, freedom, smallest, changes = _statistics(arms, design, shown, index, spans)
     checked = (sizes > 1) & (smallest >= MIN_EXPECTED) & ~changes & (design != "unchecked")
     p_values = np.full(count, np.nan)
     p_values[checked] = stats.chi2.sf(statistic[checked], freedom[checked])
@@ -77,7 +85,8 @@ def check_sample_ratio(arms: pa.Table, design: Design, level: float) -> SampleRa
     if checked.any():
         deviates[checked] = stats.false_discovery_control(p_values[checked], method="bh") <= level
     verdicts = [_verdict(design, int(sizes[k]), bool(changes[k]), bool(checked[k]), bool(deviates[k])) for k in range(count)]
-    return SampleRatio(tests, design, p_values, tuple(verdicts))
+    spanning = len(pc.unique(arms["test"].filter(pa.array(spans[index]))))
+    return SampleRatio(tests, index, spanning, design, p_values, tuple(verdicts))
 
 
 def chi_square(shown: FloatArray, expected: FloatArray, index: IntArray, count: int) -> FloatArray:
@@ -97,9 +106,10 @@ def spread_by_moving(arms: pa.Table) -> FloatArray:
 
 
 def _statistics(
-    arms: pa.Table, design: Design, shown: FloatArray, index: IntArray, count: int
+    arms: pa.Table, design: Design, shown: FloatArray, index: IntArray, spans: npt.NDArray[np.bool_]
 ) -> tuple[FloatArray, FloatArray, FloatArray, npt.NDArray[np.bool_]]:
     """Per test: chi-square, degrees of freedom, smallest expected count, and whether a declared share changes within an arm."""
+    count = len(spans)
     totals = np.bincount(index, shown, minlength=count)
     freedom = np.bincount(index, minlength=count).astype(np.float64) - 1.0
     changes = np.zeros(count, dtype=bool)
@@ -113,9 +123,11 @@ def _statistics(
         # An arm that was never shown has no such mean, and is judged by its lowest logged propensity.
         weights = np.divide(shown, _floats(arms["weight"]), out=_floats(arms["propensity_min"]).copy(), where=shown > 0.0)
         constant = ~_any(_varies(arms, "propensity"), index, count)
-        # Harmonic means of varying propensities add up to less than 1, which leaves up to one degree of freedom more.
-        freedom += ~constant
-        weights = np.where(constant[index], weights / np.bincount(index, weights, minlength=count)[index], weights)
+        # Harmonic means of varying propensities add up to less than 1, which leaves up to one degree of freedom more. Of one product among
+        # several, whether they were to add up to 1 is not known: its chances to be shown are estimated from its own arms.
+        relative = constant | spans
+        freedom += ~relative
+        weights = np.where(relative[index], weights / np.bincount(index, weights, minlength=count)[index], weights)
         # A bandit shows a creative first often and then hardly: without this, honest logs of bandits are set aside.
         spread = np.where(constant[index], 1.0, spread_by_moving(arms))
     else:
@@ -137,9 +149,21 @@ def _any(flags: npt.NDArray[np.bool_], index: IntArray, count: int) -> npt.NDArr
     return np.bincount(index, flags, minlength=count) > 0
 
 
-def _indexed(names: pa.ChunkedArray) -> tuple[tuple[str, ...], IntArray]:
-    encoded = names.combine_chunks().dictionary_encode()
-    return tuple(encoded.dictionary.to_pylist()), np.asarray(encoded.indices.to_numpy(), dtype=np.int64)
+def _by_product(arms: pa.Table) -> tuple[tuple[str, ...], IntArray, npt.NDArray[np.bool_]]:
+    """(names of the T tests taken product by product, (A,) the one of each arm, (T,) whether its test spans several products)."""
+    test, product = (arms[name].combine_chunks().dictionary_encode() for name in ("test", "product"))
+    codes = [np.asarray(part.indices.to_numpy(), dtype=np.int64) for part in (test, product)]
+    both = codes[0] * len(product.dictionary) + codes[1]
+    _, first, index = np.unique(both, return_index=True, return_inverse=True)
+    # By first arm, as they come in the table.
+    order = np.argsort(first)
+    index, first = np.argsort(order)[index], first[order]
+    spans = (np.bincount(codes[0][first])[codes[0]] > 1)[first]
+    tests, products = test.dictionary.to_pylist(), product.dictionary.to_pylist()
+    names = (
+        f"{tests[codes[0][k]]} / {products[codes[1][k]]}" if wide else tests[codes[0][k]] for k, wide in zip(first, spans, strict=True)
+    )
+    return tuple(names), index.astype(np.int64), spans
 
 
 def _floats(column: pa.ChunkedArray) -> FloatArray:

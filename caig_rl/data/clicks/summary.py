@@ -19,7 +19,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Faults:
-    """Rows refused for one reason."""
+    """Rows, or files, refused for one reason."""
 
     count: int
     examples: tuple[str, ...]
@@ -36,6 +36,8 @@ class SplitCheck:
     """Tests by `SplitVerdict`."""
     worst: tuple[tuple[str, float], ...]
     """The tests set aside that deviate most, with their p-values."""
+    spanning: int = 0
+    """Tests that span several products, each checked product by product, and counted so."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +58,9 @@ class ClickSummary:
     path: str
     steps: list[Step] = field(default_factory=list)
     faults: dict[str, Faults] = field(default_factory=dict)
-    """By reason, the most frequent first."""
+    """By reason, the most frequent first; "file_unreadable" counts files."""
+    unused: tuple[str, ...] = ()
+    """Columns that the log holds and nothing uses: day, position, segment."""
     split_check: SplitCheck | None = None
     prior_impressions: float | None = None
     """k, the weight of a product's own CTR in a creative's posterior."""

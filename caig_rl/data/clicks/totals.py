@@ -1,11 +1,11 @@
-"""Sums a log to one row an arm while it streams by: memory grows with the number of arms, not of rows."""
+"""Sums a log to one row an arm while it streams by: memory grows with the number of arms, not of rows, and holds no picture."""
 
 from __future__ import annotations
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caig_rl.data.clicks.columns import DETAILS
+from caig_rl.data.clicks.columns import DETAILS, PICTURE
 
 MERGE_ROWS = 1 << 20
 """Partial sums are merged when they reach this many rows."""
@@ -68,7 +68,7 @@ class ArmTotals:
 def _grouped(rows: pa.Table) -> pa.Table:
     functions = {name: "sum" for name in SUMS}
     functions |= {f"{name}_{end}": end for name in LIMITS for end in ("min", "max") if f"{name}_{end}" in rows.column_names}
-    functions |= {name: "first" for name in DETAILS if name in rows.column_names}
+    functions |= {name: "first" for name in (*DETAILS, PICTURE) if name in rows.column_names}
     # One thread: "first" then means first in the log, and sums of floats do not depend on timing.
     grouped = rows.group_by(list(KEYS), use_threads=False).aggregate(list(functions.items()))
     named: pa.Table = grouped.rename_columns([*KEYS, *functions])

@@ -43,3 +43,18 @@ def test_a_key_that_is_no_column_of_ours_is_refused():
 def test_a_column_that_is_there_twice_is_refused():
     with pytest.raises(ClickLogError, match="2 columns named 'clicks'"):
         map_log_columns("log.csv", ["product", "creative", "impressions", "clicks", "clicks"], ClicksConfig())
+
+
+def test_what_the_log_holds_and_nothing_uses_is_known_by_name_and_by_mapping():
+    columns = map_log_columns("log.csv", [*PRESENT, "dt", "position"], ClicksConfig(columns={"creative": "ad", "day": "dt"}))
+    assert columns.unused == ("day", "position")
+    assert not {"dt", "position"} & set(columns.wanted)
+    with pytest.raises(ClickLogError, match="no column 'tag'"):
+        map_log_columns("log.csv", PRESENT, ClicksConfig(columns={"creative": "ad", "segment": "tag"}))
+
+
+def test_an_empty_name_leaves_a_column_out_unless_it_is_required():
+    columns = map_log_columns("log.csv", PRESENT, ClicksConfig(columns={"creative": "ad", "image": ""}))
+    assert "image" not in columns
+    with pytest.raises(ClickLogError, match=r"clicks\.columns\.creative is empty"):
+        map_log_columns("log.csv", PRESENT, ClicksConfig(columns={"creative": ""}))

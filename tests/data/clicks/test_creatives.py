@@ -3,6 +3,7 @@ import pyarrow as pa
 import pytest
 
 from caig_rl.config.reward import ClicksConfig
+from caig_rl.data.clicks.columns import PICTURE
 from caig_rl.data.clicks.creatives import CREATIVE_SCHEMA, creative_statistics, merge_arms
 from caig_rl.data.clicks.totals import ArmTotals
 
@@ -42,15 +43,19 @@ def test_without_propensities_effective_impressions_are_impressions():
     assert table.schema.equals(CREATIVE_SCHEMA)
     assert table["effective_impressions"].to_pylist() == [500.0, 400.0]
     assert table["own_ctr"][0].as_py() == pytest.approx(16.5 / 1000)
-    assert table["image_bytes"].null_count == 2
+    assert table["image_offset"].null_count == 2
 
 
-def test_arms_of_one_creative_become_one_row_and_bytes_keep_their_column():
+def test_arms_of_one_creative_become_one_row_that_knows_the_place_of_its_first_picture():
     arms = ArmTotals(rows_are_arms=True)
     arms.add(
-        pa.table({"product": ["p"] * 2, "creative": ["a"] * 2, "impressions": [5.0, 6.0], "clicks": [1.0, 2.0], "image": [b"x", b"y"]})
+        pa.table(
+            {"product": ["p"] * 3, "creative": ["a"] * 3, "impressions": [5.0, 6.0, 7.0], "clicks": [1.0, 2.0, 0.0], PICTURE: [None, 7, 8]}
+        )
     )
-    table, _ = creative_statistics(merge_arms(arms.table()), ClicksConfig(prior_impressions=50.0), 0)
-    assert table.select(["impressions", "clicks", "image", "image_bytes"]).to_pylist() == [
-        {"impressions": 11, "clicks": 3, "image": None, "image_bytes": b"x"}
+    merged = merge_arms(arms.table())
+    assert merged[PICTURE].to_pylist() == [7]
+    table, _ = creative_statistics(merged, ClicksConfig(prior_impressions=50.0), 0)
+    assert table.select(["impressions", "clicks", "image", "image_offset"]).to_pylist() == [
+        {"impressions": 18, "clicks": 3, "image": None, "image_offset": None}
     ]

@@ -73,6 +73,17 @@ def test_too_many_faulty_rows_stop_the_job(tmp_path: Path):
         inspect_log(clicks_config(path))
 
 
+def test_a_log_without_a_click_is_refused_with_the_column_that_was_read(log: Path):
+    table = pq.read_table(log)
+    table = table.rename_columns(["product", "creative", "impressions", "conv"]).append_column("clicks", [[0] * table.num_rows])
+    pq.write_table(table, log)
+    with pytest.raises(
+        ClickLogError, match=r"no click in 240 accepted rows.*'clicks'.*clicks\.columns\.clicks.*rows read 240; .*fault 240"
+    ):
+        make_pair_files(clicks_config(log))
+    assert make_pair_files(clicks_config(log, columns={"clicks": "conv"})).count("pairs") == 360
+
+
 def test_a_design_that_the_log_does_not_hold_is_refused(log: Path):
     with pytest.raises(ClickLogError, match=r"clicks\.columns\.propensity"):
         inspect_log(clicks_config(log, split="propensity"))

@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from caig_rl.data.clicks import reading
+from caig_rl.data.clicks import readers
 from caig_rl.data.clicks.reading import read_log
 from caig_rl.errors import ClickLogError
 from tests.data.clicks.logs import clicks_config
@@ -44,11 +44,11 @@ def test_a_folder_is_read_file_by_file_in_the_order_of_names(tmp_path: Path):
     _write(folder / "day=2" / "part.parquet")
     _write(folder / "a.parquet")
     (folder / "_SUCCESS").write_text("")
-    assert [batch.file for batch in read_log(clicks_config(folder))] == ["a.parquet", "part.parquet"]
+    assert [batch.file for batch in read_log(clicks_config(folder))] == ["a.parquet", "day=2/part.parquet"]
 
 
 def test_long_files_come_in_batches_that_know_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(reading, "BATCH_ROWS", 2)
+    monkeypatch.setattr(readers, "BATCH_ROWS", 2)
     for name in ("log.parquet", "log.jsonl"):
         batches = list(read_log(clicks_config(_write(tmp_path / name))))
         assert [(batch.first_row, batch.num_rows) for batch in batches] == [(1, 2), (3, 1)]
@@ -70,6 +70,25 @@ def test_csv_rows_of_the_wrong_width_are_quoted_once(tmp_path: Path):
     unreadable = [message for batch in batches for message in batch.unreadable]
     assert len(unreadable) == 2
     assert "3 cells, where the header has 4" in unreadable[0]
+
+
+def test_a_csv_file_of_broken_rows_alone_loses_none_of_them(tmp_path: Path):
+    path = tmp_path / "log.csv"
+    path.write_text("product,creative,impressions,clicks\n" + "p,a,10,1,\n" * 7)
+    batches = list(read_log(clicks_config(path)))
+    assert sum(len(batch.unreadable) for batch in batches) == 7
+    assert sum(batch.num_rows for batch in batches) == 0
+
+
+@pytest.mark.parametrize("title", [b'"cut \\ud83d"', b'"cut \xed\xa0\xbd"', b'"\xff"'])
+def test_a_json_line_that_is_no_text_is_unreadable(tmp_path: Path, title: bytes):
+    path = tmp_path / "log.jsonl"
+    good = json.dumps(ROWS[0] | {"title": "whole \N{GRINNING FACE}"}).encode()
+    path.write_bytes(good + b"\n" + good[:-1] + b', "title": ' + title + b"}\n")
+    (batch,) = read_log(clicks_config(path))
+    assert batch.columns["title"].to_pylist() == ["whole \N{GRINNING FACE}"]
+    assert len(batch.unreadable) == 1 and batch.unreadable[0].startswith("log.jsonl line 2: no JSON")
+    batch.unreadable[0].encode()
 
 
 def test_words_in_a_column_of_numbers_become_missing_numbers_that_were_given(tmp_path: Path):
@@ -99,7 +118,40 @@ def test_pictures_as_bytes_stay_bytes(tmp_path: Path):
     path = tmp_path / "log.parquet"
     pq.write_table(pa.Table.from_pylist([row | {"image": b"\x89PNG"} for row in ROWS]), path)
     (batch,) = read_log(clicks_config(path))
-    assert batch.columns["image"].to_pylist() == [b"\x89PNG"] * 3
+    assert batch.pictures.to_pylist() == [b"\x89PNG"] * 3
+    assert batch.columns["image"].null_count == 3
+
+
+BYTES, PATH = b"\x89PNG", "a.png"
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (pa.array([BYTES] * 3, pa.large_binary()), [BYTES] * 3),
+        (pa.array([BYTES] * 3, pa.binary_view()), [BYTES] * 3),
+        (pa.array([BYTES] * 3, pa.binary(4)), [BYTES] * 3),
+        (pa.array([BYTES] * 3).dictionary_encode(), [BYTES] * 3),
+        (pa.array([{"bytes": BYTES, "path": PATH}, None, {"bytes": None, "path": PATH}]), [BYTES, None, PATH]),
+        (pa.array([{"path": PATH}] * 3), [PATH] * 3),
+        (pa.array([PATH] * 3, pa.string_view()), [PATH] * 3),
+        (pa.array([PATH] * 3, pa.large_string()), [PATH] * 3),
+    ],
+)
+def test_pictures_may_be_bytes_of_any_kind_or_hugging_faces_structs(tmp_path: Path, values: pa.Array, expected: list[bytes | str | None]):
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.Table.from_pylist(ROWS).append_column("image", values), path)
+    (batch,) = read_log(clicks_config(path))
+    paths = batch.columns["image"].to_pylist()
+    pictures = batch.pictures.to_pylist() if batch.pictures is not None else [None] * 3
+    assert [picture if picture is not None else name for picture, name in zip(pictures, paths, strict=True)] == expected
+
+
+def test_pictures_of_another_type_are_named_with_it(tmp_path: Path):
+    path = tmp_path / "log.parquet"
+    pq.write_table(pa.Table.from_pylist([row | {"image": [[1, 2], [3]]} for row in ROWS]), path)
+    with pytest.raises(ClickLogError, match=r"log\.parquet.*'image'.*list<.*clicks\.columns\.image"):
+        list(read_log(clicks_config(path)))
 
 
 @pytest.mark.parametrize(

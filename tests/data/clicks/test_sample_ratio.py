@@ -1,9 +1,11 @@
 """Known answers of the chi-square, and its behaviour on traffic that was, or was not, split as designed."""
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from scipy import stats
 
+from caig_rl.data.clicks.creatives import usable_arms
 from caig_rl.data.clicks.sample_ratio import SplitVerdict, check_sample_ratio, chosen_design
 from tests.data.clicks.logs import arms_table
 
@@ -126,3 +128,66 @@ def test_the_best_documented_design_is_chosen():
 def test_an_arm_that_was_never_shown_deviates_from_its_logged_propensity_too():
     arms = arms_table(["t", "t"], [0.0, 1000.0], weight=[0.0, 2000.0], propensity_min=[0.5, 0.5], propensity_max=[0.5, 0.5])
     assert check_sample_ratio(arms, "propensity", 0.01).verdicts == (SplitVerdict.DEVIATES,)
+
+
+def _campaign(shown: list[list[float]], **more: list[float]) -> pa.Table:
+    """One test "c" that spans a product for each row of `shown`, beside a plain test "t" of one."""
+    tests = ["c"] * sum(map(len, shown)) + ["t", "t"]
+    arms = arms_table(tests, [value for row in shown for value in row] + [1000.0, 1000.0], **more)
+    products = [f"p{number}" for number, row in enumerate(shown) for _ in row] + ["t", "t"]
+    return arms.set_column(1, "product", [products])
+
+
+def test_a_test_of_several_products_is_checked_product_by_product():
+    arms = _campaign([[9000.0, 9100.0], [500.0, 490.0], [3000.0, 2000.0], [70.0]])
+    ratio = check_sample_ratio(arms, "equal", 0.01)
+    assert ratio.tests == ("c / p0", "c / p1", "c / p2", "c / p3", "t")
+    assert ratio.verdicts == (SplitVerdict.FITS, SplitVerdict.FITS, SplitVerdict.DEVIATES, SplitVerdict.SINGLE_ARM, SplitVerdict.FITS)
+    assert ratio.spanning == 1
+    assert usable_arms(arms, ratio)["product"].to_pylist() == ["p0", "p0", "p1", "p1", "p3", "t", "t"]
+    assert ratio.p_values[0] == pytest.approx(stats.chisquare([9000, 9100]).pvalue)
+
+
+def test_one_test_whose_arms_lie_apart_is_still_one():
+    arms = arms_table(["t", "u", "t", "u"], [1000.0, 500.0, 1010.0, 900.0])
+    arms = arms.set_column(1, "product", [["p", "p", "p", "p"]])
+    ratio = check_sample_ratio(arms, "equal", 0.01)
+    assert (ratio.tests, ratio.index.tolist(), ratio.spanning) == (("t", "u"), [0, 1, 0, 1], 0)
+    assert ratio.verdicts == (SplitVerdict.FITS, SplitVerdict.DEVIATES)
+
+
+@pytest.mark.parametrize("drawn_within_products", [True, False])
+def test_honest_propensities_of_a_campaign_pass_whether_drawn_within_products_or_across_them(drawn_within_products: bool):
+    rng = np.random.default_rng(3)
+    names = ("impressions", "weight", "squared_weight", "propensity_min", "propensity_max")
+    found: dict[str, list[float]] = {name: [] for name in names}
+    tests, products = [], []
+    for campaign in range(150):
+        # Three products of two creatives; who draws across all six knows how often each product is seen, who draws within does not.
+        logits = np.cumsum(rng.normal(0.0, 0.02, (2000, 6)), axis=0)
+        visits = rng.choice(3, 2000, p=[0.6, 0.3, 0.1])
+        chances = np.exp(logits)
+        if drawn_within_products:
+            of_arm = chances / np.repeat(chances.reshape(-1, 3, 2).sum(axis=2), 2, axis=1)
+            arm = 2 * visits + (rng.random(2000) > of_arm[np.arange(2000), 2 * visits])
+        else:
+            of_arm = chances / chances.sum(axis=1, keepdims=True)
+            arm = (rng.random((2000, 1)) > of_arm.cumsum(axis=1)).sum(axis=1).clip(max=5)
+        logged = of_arm[np.arange(2000), arm]
+        for number in range(6):
+            mine = logged[arm == number]
+            values = (float(len(mine)), np.sum(1 / mine), np.sum(1 / mine**2), mine.min(), mine.max())
+            for name, value in zip(names, values, strict=True):
+                found[name].append(float(value))
+            tests.append(f"c{campaign:03d}")
+            products.append(f"p{number // 2}")
+    arms = arms_table(tests, found.pop("impressions"), **found).set_column(1, "product", [products])
+    ratio = check_sample_ratio(arms, "propensity", 0.01)
+    assert len(ratio.tests) == 450
+    assert ratio.verdicts.count(SplitVerdict.DEVIATES) <= 2
+    assert np.nanmean(ratio.p_values < 0.05) < 0.05 + 3 * np.sqrt(0.05 * 0.95 / 450)
+    # The same with every second creative's propensity logged a third too low.
+    for name, power in (("weight", 1), ("squared_weight", 2), ("propensity_min", -1), ("propensity_max", -1)):
+        values = [value * 1.5 ** (power * (k % 2)) for k, value in enumerate(arms[name].to_pylist())]
+        arms = arms.set_column(arms.column_names.index(name), name, [values])
+    assert check_sample_ratio(arms, "propensity", 0.01).verdicts.count(SplitVerdict.DEVIATES) > 100
