@@ -56,7 +56,7 @@ class ClickDataset:
     @property
     def names_files(self) -> bool:
         """True where some creative's picture is a file in `images`, not bytes in the log."""
-        is_file = pc.and_(pc.is_null(self.creatives["image_bytes"]), pc.greater(pc.binary_length(self.creatives["image"]), 0))
+        is_file = pc.and_(pc.is_null(self.creatives["image_offset"]), pc.greater(pc.binary_length(self.creatives["image"]), 0))
         return bool(pc.any(is_file).as_py())
 
     def product(self, row: int) -> Product:
