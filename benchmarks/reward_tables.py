@@ -189,9 +189,11 @@ def computed(out: Path, cells: dict[str, tuple[Any, ...]], workers: int) -> Iter
         for name, cell in cells.items():
             yield name, kept(out, name, *cell)
         return
+    missing = {name: cell for name, cell in cells.items() if not (out / f"{name}.json").exists()}
+    yield from ((name, kept(out, name, *cell)) for name, cell in cells.items() if name not in missing)
     # One cell a process: a DeepSpeed engine's memory goes with it.
     with get_context("spawn").Pool(workers, _one_thread, maxtasksperchild=1) as pool:
-        yield from pool.imap_unordered(_named, [(out, name, *cell) for name, cell in cells.items()])
+        yield from pool.imap_unordered(_named, [(out, name, *cell) for name, cell in missing.items()])
 
 
 def _named(cell: tuple[Any, ...]) -> tuple[str, dict[str, Any]]:

@@ -48,6 +48,10 @@ class EpochLog:
         values = json.loads(self._folder.read_text(PROGRESS))
         return Progress(**{name: unknown[name] if value is None else value for name, value in values.items()})
 
+    def epochs_done(self) -> int:
+        """Epochs that an earlier start left; 0 where there was none."""
+        return self.progress().epoch if self._folder.exists(PROGRESS) else 0
+
     def has_broken(self) -> bool:
         """True where the job stopped at broken steps."""
         return self._folder.exists(PROGRESS) and self.progress().stopped == "broken_steps"

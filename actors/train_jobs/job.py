@@ -18,7 +18,6 @@ from typing import Any
 
 import ray.data
 import ray.train
-from ray.train.torch import TorchTrainer
 
 from actors.capacity import CapacityError, Need, live_nodes, refuse
 from actors.cluster import ray_cluster
@@ -28,6 +27,7 @@ from actors.train_jobs.following import Tell, following
 from actors.train_jobs.identity import claim
 from actors.train_jobs.job_log import job_log
 from actors.train_jobs.room import found_no_room, spoken_of_wait
+from actors.train_jobs.stopping import STOPPED, StoppableTrainer
 from actors.waiting import resources_in_words
 from caig_rl.config.schema import ClusterConfig
 from caig_rl.config.tracking import LogsConfig
@@ -78,6 +78,7 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress
         ConfigError: another job began with the same `out`.
         CapacityError: the cluster has no room for the ranks, or had none within `cluster.start_timeout_s`.
         UserError: the job failed more often than `max_failures` allows, or ended without a model.
+        SystemExit: SIGINT or SIGTERM came while it trained; the code is `STOPPED`.
     """
     folder = job_folder(job.out)
     claim(folder, job.out.name, job.identity)
@@ -107,6 +108,9 @@ def _fit(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress:
         try:
             with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning), following(folder, noted):
                 trainer.fit()
+        except (SystemExit, KeyboardInterrupt):
+            # `ray.get` makes a KeyboardInterrupt of whatever a signal handler raises.
+            raise SystemExit(STOPPED) from None
         except ray.train.TrainingFailedError as error:
             if found_no_room(error):
                 ranks, _ = job_needs(train)
@@ -119,7 +123,7 @@ def _fit(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress:
     return EpochLog(folder).progress()
 
 
-def _torch_trainer(job: TrainJob, cluster: ClusterConfig) -> TorchTrainer:
+def _torch_trainer(job: TrainJob, cluster: ClusterConfig) -> StoppableTrainer:
     """Ray Train's trainer for the job, on the cluster that this process has joined."""
     train, (ranks, _) = job.train, job_needs(job.train)
     # Workers take the driver's environment: one thread each as configured, and no accelerator where none is asked for.
@@ -131,7 +135,7 @@ def _torch_trainer(job: TrainJob, cluster: ClusterConfig) -> TorchTrainer:
     data = ray.data.DataContext.get_current()
     # In the order of the files, or a job that lost a rank would differ from an undisturbed one by chance. Ray Train hands both on.
     data.enable_progress_bars, data.execution_options.preserve_order = False, True
-    return TorchTrainer(
+    return StoppableTrainer(
         _train_rank,
         train_loop_config={"job": job},
         scaling_config=ray.train.ScalingConfig(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from caig_rl.cli.common import ConfigFile, Overrides, explained, resolved_config, run_console, sources
-from caig_rl.cli.training_text import print_training, told_epochs
+from caig_rl.cli.training_text import train_and_tell
 from caig_rl.config.schema import Config
 from caig_rl.errors import CatalogError
 from caig_rl.interfaces import ProductSource
@@ -36,7 +36,6 @@ def pretrain(config: ConfigFile = None, overrides: Overrides = None) -> None:
 
 def _pretrain(settings: Config) -> None:
     from actors.train_jobs.beforehand import only_start, refuse_out
-    from actors.train_jobs.job import run_train_job
     from actors.train_jobs.pretrain_job import pretrain_job
     from caig_rl.data.clicks.training_files import training_files
     from caig_rl.models.folders import resolve_model_folder
@@ -51,13 +50,18 @@ def _pretrain(settings: Config) -> None:
             folder / "files", digest, lambda place: _write_files(settings, _rules(settings, backbone), source, ads, place, shown)
         )
         if files.is_reused:
-            shown.print(f"rows: {files.rows} (in {files.folder}, as before)", highlight=False, soft_wrap=True)
+            shown.print(f"rows: {_rows(files.rows)} (in {files.folder}, as before)", highlight=False, soft_wrap=True)
         if min(files.rows.values()) < train.workers:
             raise CatalogError(
-                f"each of {train.workers} rank(s) needs a row to train on and one to stop by: {files.rows}; see pretrain.validation_share"
+                f"each of {train.workers} rank(s) needs a row to train on and one to stop by: {_rows(files.rows)}; "
+                "see pretrain.validation_share"
             )
         job = pretrain_job(settings, backbone, files)
-        print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
+        train_and_tell(job, settings.cluster, shown)
+
+
+def _rows(rows: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {split}" for split, count in rows.items())
 
 
 def _rules(settings: Config, backbone: Path) -> TextRules:
@@ -123,8 +127,7 @@ def _write_files(
 
 
 def _print_files(written: PretrainFiles, rejected: Sequence[Rejected], products: int, shown: Console) -> None:
-    splits = ", ".join(f"{count} {split}" for split, count in written.rows.items())
-    shown.print(f"{products} products, {written.captioned} captioned ads; rows: {splits}", highlight=False)
+    shown.print(f"{products} products, {written.captioned} captioned ads; rows: {_rows(written.rows)}", highlight=False)
     for reason, count in Counter(row.reason for row in rejected).most_common():
         first = next(row.message for row in rejected if row.reason == reason)
         shown.print(f"[yellow]{reason}[/] {count}, for example {escape(first)}", highlight=False)

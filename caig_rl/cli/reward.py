@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -14,7 +15,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, run_console
-from caig_rl.cli.training_text import print_training, told_epochs
+from caig_rl.cli.training_text import train_and_tell
 from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.errors import ClickLogError, ConfigError, UserError
@@ -47,7 +48,6 @@ def reward_eval(config: ConfigFile = None, overrides: Overrides = None, also: Al
 
 def _train(settings: Config) -> None:
     from actors.train_jobs.beforehand import only_start, refuse_out
-    from actors.train_jobs.job import run_train_job
     from actors.train_jobs.reward_job import reward_job
     from caig_rl.data.clicks.groups import groups_source
     from caig_rl.data.clicks.splits import TRAIN, VALIDATION
@@ -69,7 +69,7 @@ def _train(settings: Config) -> None:
             raise ClickLogError(
                 f"each of {train.workers} rank(s) needs a test to train on and one to stop by: {files.rows}; see clicks.validation_share"
             )
-        print_training(run_train_job(job, settings.cluster, told_epochs(job.train, shown)), job.out, shown)
+        train_and_tell(job, settings.cluster, shown)
 
 
 def _backbone(train: RewardTrainConfig) -> Path:
@@ -174,10 +174,12 @@ def _click_data(settings: Config, split: str) -> ClickDataset:
     from caig_rl.data.catalog import load_texts
     from caig_rl.data.clicks.dataset import load_click_dataset
 
-    folder = _image_folder(settings)
     texts = load_texts(settings.catalog) if settings.catalog.path else {}
-    data = load_click_dataset(settings.clicks.out, folder, split, texts)
-    if not settings.clicks.images and "://" in (settings.clicks.path or "") and data.names_files:
+    data = load_click_dataset(settings.clicks.out, Path(), split, texts)
+    if not data.names_files:
+        return data
+    data = dataclasses.replace(data, images=_image_folder(settings))
+    if not settings.clicks.images and "://" in (settings.clicks.path or ""):
         raise ConfigError(
             f"clicks.images is empty, and the pictures of {settings.clicks.path} cannot be read from there: pictures are read from local "
             "folders; set clicks.images to a local copy"

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
-from caig_rl.config.training import TrainJobConfig
 from caig_rl.errors import UserError
 
 if TYPE_CHECKING:
+    from actors.train_jobs.job import TrainJob
+    from caig_rl.config.schema import ClusterConfig
     from caig_rl.learning.trainer import Progress
 
 _NUMBERS = (("train_loss", "loss", ".4f"), ("validation_loss", "validation", ".4f"), ("validation_accuracy", "pairs in order", ".1%"))
@@ -19,9 +20,31 @@ _NUMBERS = (("train_loss", "loss", ".4f"), ("validation_loss", "validation", ".4
 REASONS = {"": "all epochs done", "patience": "validation stopped improving", "broken_steps": "three broken steps in a row"}
 
 
-def told_epochs(train: TrainJobConfig, console: Console) -> Callable[[Mapping[str, object]], None]:
+def train_and_tell(job: TrainJob, cluster: ClusterConfig, console: Console) -> None:
+    """Run the job, and print on `console` whence it goes on, its epochs, and how it ended.
+
+    Raises:
+        UserError: it failed, or stopped at broken steps.
+        SystemExit: it was stopped, and can be gone on with; its code is 75.
+    """
+    from actors.train_jobs.job import run_train_job
+
+    try:
+        progress = run_train_job(job, cluster, _told_epochs(job, console))
+    except SystemExit:
+        console.print("stopped; the same command goes on after the last epoch (exit code 75)", highlight=False)
+        raise
+    _print_training(progress, job.out, console)
+
+
+def _told_epochs(job: TrainJob, console: Console) -> Callable[[Mapping[str, object]], None]:
     """Say on `console` what is about to begin; returns what prints a line for each epoch's row."""
-    console.print(f"training {train.epochs} epochs on {train.workers} rank(s); a line for each as it ends", highlight=False, soft_wrap=True)
+    from actors.train_jobs.beforehand import job_folder
+    from actors.train_jobs.epochs import EpochLog
+
+    train, done = job.train, EpochLog(job_folder(job.out)).epochs_done()
+    begun = f"training {train.epochs} epochs on {train.workers} rank(s); a line for each as it ends"
+    console.print(f"going on after epoch {done}: {begun}" if done else begun, highlight=False, soft_wrap=True)
 
     def tell(row: Mapping[str, object]) -> None:
         numbers = [f"{label} {row[name]:{form}}" for name, label, form in _NUMBERS if name in row]
@@ -31,7 +54,7 @@ def told_epochs(train: TrainJobConfig, console: Console) -> Callable[[Mapping[st
     return tell
 
 
-def print_training(progress: Progress, out: Path, console: Console) -> None:
+def _print_training(progress: Progress, out: Path, console: Console) -> None:
     """Print on `console` how far the job came and where its files are.
 
     Raises:

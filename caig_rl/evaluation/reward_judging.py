@@ -17,7 +17,7 @@ from caig_rl.models.reward_side_by_side import SideBySideReward
 
 Progress = Callable[[int, int], None]
 """Told the pairs done and all."""
-SILENT_PAIRS = 256
+SILENT_PAIRS = 64
 """Pairs without one answer among them, from the first on, after which no more are asked: a wrong key, or an endpoint that is down."""
 
 

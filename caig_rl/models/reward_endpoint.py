@@ -46,7 +46,7 @@ class Fault(StrEnum):
 
 
 _RETRIED = (Fault.UNREACHABLE, Fault.TIMEOUT, Fault.BUSY, Fault.SERVER_ERROR)
-_SILENT = (Fault.UNREACHABLE, Fault.TIMEOUT, Fault.REFUSED)
+_SILENT = (Fault.UNREACHABLE, Fault.TIMEOUT, Fault.REFUSED, Fault.NONSENSE)
 
 
 class EndpointFault(Exception):
@@ -223,11 +223,12 @@ class ChatEndpoint:
         """An endpoint may quote the key that it refuses, and what it says is logged."""
         return text.replace(self._key, "[key]") if self._key else text
 
-    def _excerpt(self, text: str) -> str:
+    def excerpt(self, text: str) -> str:
+        """How what the endpoint said may be quoted."""
         return repr(self._without_key(text)[:200])
 
     def _check_status(self, response: httpx.Response) -> None:
-        status, detail = response.status_code, f"HTTP {response.status_code}: {self._excerpt(response.text)}"
+        status, detail = response.status_code, f"HTTP {response.status_code}: {self.excerpt(response.text)}"
         if status in (401, 403):
             raise EndpointFault(Fault.REFUSED, detail)
         if status == _BUSY:
@@ -244,13 +245,13 @@ class ChatEndpoint:
             usage = content.get("usage") or {}
             tokens = int(usage.get("prompt_tokens", 0)), int(usage.get("completion_tokens", 0))
         except (ValueError, KeyError, IndexError, TypeError, AttributeError) as error:
-            raise EndpointFault(Fault.NONSENSE, f"no answer of the API's form: {self._excerpt(response.text)}") from error
+            raise EndpointFault(Fault.NONSENSE, f"no answer of the API's form: {self.excerpt(response.text)}") from error
         with self._lock:
             self.usage.answers += 1
             self.usage.tokens_in += tokens[0]
             self.usage.tokens_out += tokens[1]
         if not isinstance(text, str):
-            raise EndpointFault(Fault.NONSENSE, f"an answer that is no text: {self._excerpt(repr(text))}")
+            raise EndpointFault(Fault.NONSENSE, f"an answer that is no text: {self.excerpt(repr(text))}")
         return text
 
 

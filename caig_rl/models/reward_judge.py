@@ -44,6 +44,7 @@ class RewardJudge:
         self._fields: dict[str, Any] = {"max_tokens": MAX_TOKENS}
         if config.structured_outputs:
             self._fields["structured_outputs"] = {"choice": ["left", "right"]}
+        self._nonsense = ""
         # A batch with one silent question is asked again without it: what was answered must not be paid for twice.
         self._known: dict[bytes, float] = {}
 
@@ -72,9 +73,8 @@ class RewardJudge:
         value: npt.NDArray[np.float32] = (first - swapped) / np.float32(2.0)
         silent = np.flatnonzero(np.isnan(value))
         if len(silent):
-            counts = ", ".join(f"{count} {fault}" for fault, count in self.endpoint.faults.most_common())
             names = [products[int(i)].product_id for i in silent]
-            raise RewardError(names, f"the judge gave no verdict (faults so far: {counts})", silent.tolist())
+            raise RewardError(names, f"the judge gave no verdict ({self._faults()})", silent.tolist())
         return value
 
     def score(self, products: Sequence[Product], creatives: Sequence[ImageArray], batch_size: int = 64) -> npt.NDArray[np.float32]:
@@ -84,6 +84,17 @@ class RewardJudge:
             RewardError: a question has no answer.
         """
         return scores_from_comparisons(products, creatives, lambda p, a, b: self.compare(p, a, b, batch_size))
+
+    def _faults(self) -> str:
+        """What went wrong so far, and what can be done about it."""
+        faults = self.endpoint.faults
+        counts = "faults so far: " + ", ".join(f"{count} {fault}" for fault, count in faults.most_common())
+        if self._nonsense:
+            advice = "reward.judge.structured_outputs=true holds a model that vLLM serves to left or right"
+            counts += f"; the last answer that was neither left nor right: {self._nonsense}; {advice}"
+        if faults[Fault.REFUSED]:
+            counts += f"; the key is read from the environment variable {self._config.key_env} (reward.judge.key_env)"
+        return counts
 
     def _remember(self, verdicts: dict[bytes, float]) -> None:
         if len(self._known) > REMEMBERED:
@@ -102,6 +113,7 @@ class RewardJudge:
         side = said_side(answer)
         if side is None:
             self.endpoint.count(Fault.NONSENSE)
+            self._nonsense = self.endpoint.excerpt(answer)
             return float("nan")
         return 1.0 if side == "left" else -1.0
 

@@ -33,7 +33,9 @@ def check_start(folder: Path, form: str, image_size: int) -> None:
     kind = spec.get("kind", "scorer")
     size = spec.get("creative_size" if kind == "side_by_side" else "image_size")
     if kind != form:
-        raise ConfigError(f"reward.train.start_from: {folder} is of form {kind}, and reward.train.form is {form}; use form={kind}")
+        raise ConfigError(
+            f"reward.train.start_from: {folder} is of form {kind}, and reward.train.form is {form}; use reward.train.form={kind}"
+        )
     if size != image_size:
         raise ConfigError(f"reward.train.start_from: {folder} sees {size} pixels a side; use reward.train.image_size={size}")
 

@@ -24,7 +24,7 @@ class RewardError(RuntimeError):
     def __init__(
         self, product_ids: Sequence[str], reason: str = "the reward model gave no finite score", pairs: Sequence[int] = ()
     ) -> None:
-        super().__init__(f"{reason} for {len(product_ids)} creative(s) of product(s) {', '.join(product_ids[:5])}")
+        super().__init__(f"{reason} for {len(product_ids)} creative(s) of product(s) {', '.join(list(dict.fromkeys(product_ids))[:5])}")
         self.product_ids = tuple(product_ids)
         self.reason = reason
         self.pairs = tuple(pairs)

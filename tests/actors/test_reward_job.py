@@ -83,8 +83,10 @@ def _ranks(job: subprocess.Popen[bytes]) -> list[psutil.Process]:
 
 
 @contextmanager
-def _job(folder: Path, clicks: ClicksConfig, backbone: Path, name: str, seed: int = 0) -> Iterator[subprocess.Popen[bytes]]:
-    """`caig-rl reward train` to `folder/name`, its output in `folder/name.log`; at the end it has ended well."""
+def _job(
+    folder: Path, clicks: ClicksConfig, backbone: Path, name: str, seed: int = 0, ends_with: int = 0
+) -> Iterator[subprocess.Popen[bytes]]:
+    """`caig-rl reward train` to `folder/name`, its output in `folder/name.log`; at the end it has ended with that exit code."""
     settings = [
         f"clicks.path={clicks.path}",
         f"clicks.out={clicks.out}",
@@ -105,7 +107,7 @@ def _job(folder: Path, clicks: ClicksConfig, backbone: Path, name: str, seed: in
     command = [sys.executable, "-m", "caig_rl.cli", "reward", "train", *settings]
     with log, subprocess.Popen(command, env=environment, stdout=log, stderr=subprocess.STDOUT, cwd=folder) as job:
         yield job
-        assert job.wait(PATIENCE_S) == 0, (folder / f"{name}.log").read_text()[-3000:]
+        assert job.wait(PATIENCE_S) == ends_with, (folder / f"{name}.log").read_text()[-3000:]
 
 
 @pytest.mark.slow
@@ -142,3 +144,19 @@ def test_a_job_whose_rank_is_killed_goes_on_from_its_last_epoch_and_learns_what_
     found = {f"seed {seed}": _heldout_accuracy(tmp_path / f"undisturbed-{seed}", clicks) for seed in range(SEEDS)}
     logger.info("held-out accuracy after the kill %.3f, undisturbed %s", accuracy, found)
     assert min(found.values()) <= accuracy <= max(found.values())
+
+
+@pytest.mark.timeout(2 * PATIENCE_S)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_stopped_job_says_that_it_can_go_on_and_does(number: signal.Signals, tmp_path: Path) -> None:
+    clicks, backbone = _write_log(tmp_path), make_tiny_policy(tmp_path / "backbone")
+    metrics, log = tmp_path / "model-job" / "metrics.jsonl", tmp_path / "model.log"
+    with _job(tmp_path, clicks, backbone, "model", ends_with=75) as job:
+        _wait_for(metrics, 2, job)
+        job.send_signal(number)
+    assert "goes on after the last epoch (exit code 75)" in " ".join(log.read_text().split())
+    assert "absl" not in log.read_text() and "Traceback" not in log.read_text()
+    with _job(tmp_path, clicks, backbone, "model"):
+        pass
+    assert "going on after epoch" in log.read_text()
+    assert [row["round"] for row in _rounds(metrics)] == list(range(1, EPOCHS + 1))

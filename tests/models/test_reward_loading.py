@@ -20,7 +20,7 @@ from caig_rl.models.reward_side_by_side import SideBySideSpec
 def test_training_goes_on_from_a_folder_of_its_own_form_and_picture_size():
     nano = resolve_model_folder("nano", "reward")
     check_start(nano, "scorer", 64)
-    with pytest.raises(ConfigError, match=r"is of form scorer, and reward.train.form is vam; use form=scorer"):
+    with pytest.raises(ConfigError, match=r"is of form scorer, and reward.train.form is vam; use reward.train.form=scorer"):
         check_start(nano, "vam", 64)
     with pytest.raises(ConfigError, match=r"use reward.train.image_size=64"):
         check_start(nano, "scorer", 32)

@@ -191,7 +191,7 @@ class _Records:
                 raise ClickLogError(
                     f"{self._file.name} has {name!r} in rows {self._row} to {self._row + len(self.rows) - 1}, and not in rows before, "
                     f"which were read without it. Name it in the first record, by null where it has none, or leave it out: "
-                    f"clicks.columns={{{name}: ''}}"
+                    f"'clicks.columns={{{name}: \"\"}}'"
                 )
         return self._columns
 

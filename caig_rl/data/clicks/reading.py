@@ -94,7 +94,7 @@ class ClickLog:
                 has, lacks = (file, first) if name in columns else (first, file)
                 raise ClickLogError(
                     f"{has} has {name!r}, and {lacks} has not; the files of a log must hold the same columns. Add it to {lacks}, or leave "
-                    f"it out: clicks.columns={{{name}: ''}}"
+                    f"it out: 'clicks.columns={{{name}: \"\"}}'"
                 )
 
     def _check_broken(self, count: int) -> None:
