@@ -34,7 +34,7 @@ def train_and_tell(job: TrainJob, cluster: ClusterConfig, console: Console) -> N
     except SystemExit:
         console.print("stopped; the same command goes on after the last epoch (exit code 75)", highlight=False)
         raise
-    _print_training(progress, job.out, console)
+    print_training(progress, job.out, console)
 
 
 def _told_epochs(job: TrainJob, console: Console) -> Callable[[Mapping[str, object]], None]:
@@ -54,7 +54,7 @@ def _told_epochs(job: TrainJob, console: Console) -> Callable[[Mapping[str, obje
     return tell
 
 
-def _print_training(progress: Progress, out: Path, console: Console) -> None:
+def print_training(progress: Progress, out: Path, console: Console) -> None:
     """Print on `console` how far the job came and where its files are.
 
     Raises:
