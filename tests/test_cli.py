@@ -4,6 +4,8 @@ import json
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from PIL import Image
@@ -179,6 +181,21 @@ def test_a_click_log_that_is_not_named_exits_2_and_one_that_is_missing_1(tmp_pat
     result = runner.invoke(app, [*command, out, f"clicks.path={tmp_path}/none.parquet"])
     assert result.exit_code == 1
     assert "no click log at" in result.stderr
+
+
+def test_pictures_that_the_log_held_as_bytes_need_no_folder(tmp_path: Path):
+    world = runner.invoke(app, ["world", "--out", str(tmp_path), "--num-products", "12", "--creatives", "3"])
+    assert world.exit_code == 0, world.output
+    log = pq.read_table(tmp_path / "clicks.parquet")
+    content = pa.array([(tmp_path / name).read_bytes() for name in log["image"].to_pylist()], pa.binary())
+    pq.write_table(log.set_column(log.schema.get_field_index("image"), "image", content), tmp_path / "bytes.parquet")
+    out = f"clicks.out={tmp_path}/pairs"
+    made = runner.invoke(app, ["data", "pairs", f"clicks.path={tmp_path}/bytes.parquet", out, "clicks.heldout_share=0.5"])
+    assert made.exit_code == 0, made.output
+    (tmp_path / "bytes.parquet").unlink()
+    result = runner.invoke(app, ["reward", "eval", out])
+    assert result.exit_code == 0, result.output
+    assert json.loads((tmp_path / "pairs" / "reward_eval.json").read_text())["models"]["nano"]["failed"] == 0
 
 
 def test_a_run_in_a_store_is_looked_up_there_and_not_on_the_disk():

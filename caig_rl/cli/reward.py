@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -170,18 +169,30 @@ def _name(settings: Config) -> str:
 
 
 def _click_data(settings: Config, split: str) -> ClickDataset:
-    """The pairs of `split`. Raises ConfigError where their pictures would have to be read from a store."""
+    """The pairs of `split`. Pictures that the log held as bytes need no folder.
+
+    Raises:
+        ConfigError: their pictures would have to be read from a store, or from a folder that is not named.
+    """
     from caig_rl.data.catalog import load_texts
     from caig_rl.data.clicks.dataset import load_click_dataset
 
+    clicks = settings.clicks
+    folder = _image_folder(settings) if clicks.images or clicks.path else None
     texts = load_texts(settings.catalog) if settings.catalog.path else {}
-    data = load_click_dataset(settings.clicks.out, Path(), split, texts)
+    try:
+        data = load_click_dataset(clicks.out, folder or Path(), split, texts)
+    except ClickLogError as error:
+        if folder is not None:
+            raise
+        raise ConfigError(f"clicks.path is empty, and {error}") from error
     if not data.names_files:
         return data
-    data = dataclasses.replace(data, images=_image_folder(settings))
-    if not settings.clicks.images and "://" in (settings.clicks.path or ""):
+    if folder is None:
+        raise ConfigError("clicks.images and clicks.path are empty: name the folder that the log's image paths are relative to")
+    if not clicks.images and "://" in (clicks.path or ""):
         raise ConfigError(
-            f"clicks.images is empty, and the pictures of {settings.clicks.path} cannot be read from there: pictures are read from local "
+            f"clicks.images is empty, and the pictures of {clicks.path} cannot be read from there: pictures are read from local "
             "folders; set clicks.images to a local copy"
         )
     return data
@@ -192,8 +203,7 @@ def _image_folder(settings: Config) -> Path:
         if "://" in settings.clicks.images:
             raise ConfigError(f"clicks.images={settings.clicks.images}: pictures are read from local folders; name a local copy")
         return Path(settings.clicks.images)
-    if not settings.clicks.path:
-        raise ConfigError("clicks.images and clicks.path are empty: name the folder that the log's image paths are relative to")
+    assert settings.clicks.path is not None
     log = Path(settings.clicks.path)
     if "://" not in settings.clicks.path and not log.exists():
         raise ClickLogError(f"there is no click log at {log}; set clicks.path, or clicks.images to the folder of its pictures")
