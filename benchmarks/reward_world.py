@@ -32,8 +32,8 @@ class Plan:
     """How much of everything.
 
     Measured on one thread of a busy machine, in CPU milliseconds: a creative trained on takes 9.4 (scorer), 2.8 (vam) or 3.4 (cg4ctr), a
-    pair side by side 16.5, and 5.8 to score. That makes 80 CPU minutes for table 1's forms on three seeds, 50 for table 2 and 30 for
-    reader, logs, judge and process starts: 80 minutes for two cells at a time.
+    pair side by side 16.5, and 5.8 to score. Table 1's forms on three seeds and table 2 took 168 CPU
+    minutes together; reader, logs and judge come to that.
     """
 
     products: int = 4920
