@@ -56,10 +56,6 @@ class RewardTask:
             groups.append({"params": [self.module.log_tau], "lr_scale": TAU_LR_SCALE, "weight_decay": 0.0})
         return groups
 
-    def size(self, batch: Groups) -> int:
-        """Tests in the batch."""
-        return len(batch["product_id"])
-
     def loss(self, engine: Any, batch: Groups, rng: np.random.Generator, epoch: int) -> torch.Tensor:
         """The form's own loss on the pairs that `clicks.policy` keeps, scaled so that its mean over ranks is the mean over their pairs."""
         loss, weight = batch_loss(engine, self.model, rows_of_groups(self.model, batch), self._facts, self._clicks, rng)

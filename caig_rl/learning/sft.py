@@ -56,10 +56,6 @@ class SftTask:
         """All trained weights."""
         return [{"params": [weight for weight in self.module.parameters() if weight.requires_grad]}]
 
-    def size(self, batch: Any) -> int:
-        """Examples in the batch; a batch of columns has one row an example."""
-        return len(next(iter(batch.values()))) if isinstance(batch, dict) else len(batch)
-
     def loss(self, engine: Any, batch: Any, rng: np.random.Generator, epoch: int) -> torch.Tensor:
         """Nats per answer token."""
         return sft_loss(engine, self.processor, self._examples(batch, epoch))

@@ -25,12 +25,16 @@ class Measured:
     """Pairs that have an order."""
 
 
+def batch_rows(batch: Any) -> int:
+    """Products or examples in a batch: a list, or columns of equal length."""
+    return len(next(iter(batch.values()))) if isinstance(batch, dict) else len(batch)
+
+
 def micro_batches(batch: Any, size: int | None) -> list[Any]:
-    """A batch (a list, or columns of equal length) in parts of at most `size` rows; None: whole."""
+    """A batch in parts of at most `size` rows; None: whole."""
     if size is None:
         return [batch]
-    rows = len(next(iter(batch.values()))) if isinstance(batch, dict) else len(batch)
-    parts = [slice(start, start + size) for start in range(0, rows, size)]
+    parts = [slice(start, start + size) for start in range(0, batch_rows(batch), size)]
     return [{name: values[part] for name, values in batch.items()} if isinstance(batch, dict) else batch[part] for part in parts]
 
 
@@ -44,9 +48,6 @@ class TrainTask(Protocol):
 
     def parameter_groups(self) -> list[dict[str, Any]]:
         """The trained parameters, for `build_engine`."""
-
-    def size(self, batch: Any) -> int:
-        """Products or examples in a batch."""
 
     def loss(self, engine: Any, batch: Any, rng: np.random.Generator, epoch: int) -> torch.Tensor:
         """Mean loss of a training batch, with gradient, by one forward pass of `engine`, which stands for `module`. The mean over ranks is

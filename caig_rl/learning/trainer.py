@@ -21,7 +21,7 @@ from caig_rl.config.training import TrainJobConfig
 from caig_rl.errors import UserError
 from caig_rl.learning.engine import accumulation, build_engine, learning_rate, sum_over_ranks, take_step
 from caig_rl.learning.engine_checkpoint import load_engine, save_engine
-from caig_rl.learning.train_task import TrainTask, micro_batches
+from caig_rl.learning.train_task import TrainTask, batch_rows, micro_batches
 from caig_rl.logs import about
 
 logger = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ class Trainer:
             rng = np.random.default_rng([self._seed, self.progress.epoch, self._rank, number])
             loss = self._step(batch, rng)
             if loss is not None:
-                sums += torch.tensor([loss, 1.0, float(self._task.size(batch))], dtype=torch.float64)
+                sums += torch.tensor([loss, 1.0, float(batch_rows(batch))], dtype=torch.float64)
         total, steps, examples = sum_over_ranks(sums).tolist()
         self.progress.epoch += 1
         self.progress.train_loss = total / steps if steps else float("nan")
@@ -134,7 +134,7 @@ class Trainer:
                 loss = self._task.loss(self.engine, part, rng, self.progress.epoch)
                 (broken,) = sum_over_ranks(torch.tensor([float(not torch.isfinite(loss.detach()))])).tolist()
                 broken_ranks = max(broken_ranks, int(broken))
-                share = self._task.size(part) / self._task.size(batch)
+                share = batch_rows(part) / batch_rows(batch)
                 # One that is broken anywhere breaks the gradient everywhere, so that the engine drops what the other parts left, too.
                 self.engine.backward(loss * (float("nan") if broken else share))
                 total += float(loss.detach()) * share

@@ -91,10 +91,6 @@ class SeeingTask:
         """All of the seer's."""
         return [{"params": list(self.module.parameters())}]
 
-    def size(self, batch: Sequence[SftExample]) -> int:
-        """Examples in the batch."""
-        return len(batch)
-
     def loss(self, engine: Any, batch: Sequence[SftExample], rng: np.random.Generator, epoch: int) -> torch.Tensor:
         """Nats per word of the answers."""
         log_probs = engine(
