@@ -22,12 +22,12 @@ import torch
 from benchmarks.promises import Promises
 from caig_rl.config.schema import ImagingConfig
 from caig_rl.config.serve import ServeChoice
-from caig_rl.evaluation.statistics import paired_interval
 from caig_rl.imaging.composition import compose
 from caig_rl.imaging.placement import place
 from caig_rl.models.folders import resolve_model_folder
-from caig_rl.models.reward import RewardScorer
-from caig_rl.serving.bandit import Evidence, choice_probabilities
+from caig_rl.models.reward.scorer import RewardScorer
+from caig_rl.serving.choice.bandit import Evidence, choice_probabilities
+from caig_rl.statistics import paired_interval
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import draw_scene

@@ -21,15 +21,15 @@ from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.data.instructions import Task, instruction
 from caig_rl.imaging.views import judge_view, policy_view
-from caig_rl.models.engine import PolicyEngine
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.renderer import Renderer
-from caig_rl.models.reward import RewardScorer
-from caig_rl.serving.arms import Routing
-from caig_rl.serving.making import Made, Order
+from caig_rl.models.reward.scorer import RewardScorer
+from caig_rl.models.vllm_engine import PolicyEngine
+from caig_rl.serving.choice.arms import Routing
+from caig_rl.serving.creatives.maker_interface import Made, Order
+from caig_rl.serving.creatives.store import encode_png
+from caig_rl.serving.creatives.uploads import checked_cutout
 from caig_rl.serving.service import CreativeRequest, Service, Started
-from caig_rl.serving.store import encode_png
-from caig_rl.serving.uploads import checked_cutout
 from caig_rl.types import Product
 
 WARM_UP = 2

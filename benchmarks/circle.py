@@ -36,8 +36,8 @@ from PIL import Image
 
 from benchmarks.promises import Promises
 from benchmarks.service_process import CAIG, REPOSITORY, ServiceProcess
-from caig_rl.evaluation.statistics import paired_interval
 from caig_rl.serving.keys import KeyRing
+from caig_rl.statistics import paired_interval
 from caig_rl.types import Product
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.products import WorldProducts

@@ -29,7 +29,7 @@ from scipy.special import expit
 from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.pairs import POLICIES, Policy, label_trust, make_pairs, policy_mask, policy_weights
 from caig_rl.data.clicks.pipeline import inspect_log
-from caig_rl.evaluation.statistics import paired_interval, t_interval
+from caig_rl.statistics import paired_interval, t_interval
 
 BUCKETS = 1 << 16
 COMPARED = (

@@ -14,8 +14,8 @@ from pathlib import Path
 import httpx
 
 from caig_rl.config.schema import Config
-from caig_rl.models.engine import prepare_environment
 from caig_rl.models.folders import resolve_model_folder
+from caig_rl.models.vllm_engine import prepare_environment
 
 
 @contextmanager

@@ -27,17 +27,19 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 import ray
 from ray.cluster_utils import Cluster
 
-from actors import strikes
-from actors.launch import known_facts
-from actors.online import OnlineLoop, run
-from actors.progress import Silent
+from actors.chaos.fault import InjectedFault, NoTarget
+from actors.chaos.learner_faults import kill_rank
+from actors.chaos.node_faults import kill_rollout_node
+from actors.launch.run_facts import known_facts
+from actors.loop.online_loop import OnlineLoop, run
+from actors.telemetry.progress import Silent
 from caig_rl.cli.common import sources
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
-from caig_rl.evaluation.recovery import recovery_s
-from caig_rl.evaluation.report import write_report
-from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.summary import RoundDetail, RunSummary, read_summary
+from caig_rl.evaluation.recovery_time import recovery_s
+from caig_rl.reports.run_report import write_report
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.summary import RoundDetail, RunSummary, read_summary
 from caig_rl.types import PolicyVersion
 
 FAST_DEATH_NOTICE = {
@@ -107,7 +109,7 @@ class Saboteur:
             self.cluster.add_node(**SPOT)  # sets signal handlers, which only the main thread may
             if number in (1, 3):
                 await asyncio.sleep(self.every_s / 2)
-                await self._until_killed(("rank", strikes.kill_rank) if number == 1 else ("scorer", _kill_scorer))
+                await self._until_killed(("rank", kill_rank) if number == 1 else ("scorer", _kill_scorer))
         await asyncio.Event().wait()
 
     @property
@@ -119,7 +121,7 @@ class Saboteur:
         """The order travels through a worker of the node, which may be lost before it carries it out."""
         alive = _alive_nodes()
         while _alive_nodes() == alive:
-            await self._until_killed(("node", strikes.kill_rollout_node))
+            await self._until_killed(("node", kill_rollout_node))
             limit = time.monotonic() + ORDER_LIMIT_S
             while _alive_nodes() == alive and time.monotonic() < limit:
                 await asyncio.sleep(0.5)
@@ -133,7 +135,7 @@ class Saboteur:
             try:
                 broken = strike(self.loop, len(self.kills))
                 break
-            except strikes.NothingToBreak:
+            except NoTarget:
                 await asyncio.sleep(1.0)
         self.kills.append((name, time.monotonic()))
         print(f"killed: {broken.what}", flush=True)
@@ -143,31 +145,32 @@ def _alive_nodes() -> int:
     return sum(node["Alive"] for node in ray.nodes())
 
 
-def _kill_scorer(loop: OnlineLoop, draw: int) -> strikes.Struck:
+def _kill_scorer(loop: OnlineLoop, draw: int) -> InjectedFault:
     victims = list(loop.pipeline.scorer.ready().values())
     if not victims:
-        raise strikes.NothingToBreak("no scorer is up")
+        raise NoTarget("no scorer is up")
     ray.kill(victims[0])
-    return strikes.Struck("a scorer", lambda: "")
+    return InjectedFault("a scorer", lambda: "")
 
 
 def promises(summary: RunSummary, loop: OnlineLoop) -> dict[str, bool]:
     """What a run promises, and whether it was kept."""
-    products, book = summary.products, loop.book
+    products, run_state = summary.products, loop.run_state
     outcomes = products.trained + products.tied + products.expired + sum(products.failed.values())
-    learned = book.ledger.learned().values()
+    learned = run_state.ledger.learned().values()
     in_lineage = [_is_in_lineage(number, version, loop) for number, version in learned]
     return {
         "the run ended": summary.status == "done",
         f"admitted {products.admitted} = outcomes {outcomes}": products.admitted == outcomes and products.in_flight == 0,
         f"{len(in_lineage)} trained pairs, each once in the surviving lineage": len(in_lineage) == products.trained and all(in_lineage),
-        f"staleness at most {book.buffer.max_staleness}": max(book.ledger.staleness(), default=0) <= book.buffer.max_staleness,
-        f"{book.buffer.free_slots} of {book.buffer.slots} slots free": book.buffer.free_slots == book.buffer.slots,
+        f"staleness at most {run_state.buffer.max_staleness}": max(run_state.ledger.staleness(), default=0)
+        <= run_state.buffer.max_staleness,
+        f"{run_state.buffer.free_slots} of {run_state.buffer.slots} slots free": run_state.buffer.free_slots == run_state.buffer.slots,
     }
 
 
 def _is_in_lineage(number: int, version: PolicyVersion | None, loop: OnlineLoop) -> bool:
-    return version is not None and version.number == number + 1 and loop.book.lineage.survives(version)
+    return version is not None and version.number == number + 1 and loop.run_state.lineage.survives(version)
 
 
 def like_undisturbed(summary: RunSummary, undisturbed: Sequence[Path]) -> dict[str, bool]:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from caig_rl.evaluation.contact_sheet import Tile, contact_sheet
+from caig_rl.reports.contact_sheet import Tile, contact_sheet
 
 PAIRS_PER_ROW = 3
 

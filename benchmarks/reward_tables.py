@@ -29,18 +29,18 @@ from reward_world import TINY, WORLD, Log, Plan, accuracy, cached_log, sides, tr
 
 from caig_rl.config.reward import ClicksConfig, JudgeConfig, RewardTrainConfig
 from caig_rl.data.clicks.pairs import POLICIES
-from caig_rl.evaluation.statistics import t_interval
 from caig_rl.imaging.views import judge_view
-from caig_rl.learning.in_memory import facts_of, train_in_memory
-from caig_rl.learning.reward_pairs import RewardPairs, by_policy
-from caig_rl.learning.reward_rows import RewardRows
+from caig_rl.learning.reward.in_memory import facts_of, train_in_memory
+from caig_rl.learning.reward.pairs import RewardPairs, by_policy
+from caig_rl.learning.reward.rows import RewardRows
 from caig_rl.models.folders import resolve_model_folder
-from caig_rl.models.reward_judge import RewardJudge
-from caig_rl.models.reward_loading import load_reward
-from caig_rl.models.reward_side_by_side import SideBySideReward
+from caig_rl.models.reward.judge import RewardJudge
+from caig_rl.models.reward.loading import load_reward
+from caig_rl.models.reward.side_by_side import SideBySideReward
 from caig_rl.nano.corpus import READING, draw_corpus
 from caig_rl.nano.reward import LoggedCreatives, reward_groups
 from caig_rl.nano.seeing import teach_backbone
+from caig_rl.statistics import t_interval
 
 SIZES = {"scorer": 64, "side_by_side": 32, "vam": 64, "cg4ctr": 64}
 TABLE_1_IMPRESSIONS, TABLE_2_IMPRESSIONS = 5000, (1000, 20_000)
@@ -156,10 +156,10 @@ def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
     model, processor = Idefics3ForConditionalGeneration.from_pretrained(policy), Idefics3Processor.from_pretrained(policy)
     corpus = draw_corpus(plan.corpus, 1, READING, min(plan.corpus, 2800))
 
-    def tell(stage: str, step: int, steps: int, loss: float) -> None:
+    def record_event(stage: str, step: int, steps: int, loss: float) -> None:
         print(f"{stage} {step}/{steps} loss {loss:.3f}", flush=True)
 
-    teach_backbone(model, processor, corpus, (plan.seeing_steps, plan.pair_seeing_steps), 0, tell)
+    teach_backbone(model, processor, corpus, (plan.seeing_steps, plan.pair_seeing_steps), 0, record_event)
     model.save_pretrained(out / "reader")
     processor.save_pretrained(out / "reader")
     return {"cpu_s": time.process_time()}

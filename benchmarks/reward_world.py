@@ -13,8 +13,8 @@ import numpy as np
 
 from caig_rl.config.schema import ImagingConfig
 from caig_rl.data.clicks.shrinkage import estimate_prior_impressions
-from caig_rl.learning.reward_pairs import RewardPairs, all_pairs
-from caig_rl.learning.reward_rows import RewardRows
+from caig_rl.learning.reward.pairs import RewardPairs, all_pairs
+from caig_rl.learning.reward.rows import RewardRows
 from caig_rl.nano.reward import LoggedCreatives, logged_counts
 from caig_rl.nano.scenes_data import paste_product
 from caig_rl.types import ImageArray, Product

@@ -28,11 +28,11 @@ import numpy as np
 import psutil
 
 from benchmarks.service_process import ServiceProcess
-from caig_rl.serving.clicks import read_impressions
-from caig_rl.serving.event_log import FOLDER, EventReader, decode_line
-from caig_rl.serving.impressions import Impression, mint, read_impression
+from caig_rl.serving.events.click_log import read_impressions
+from caig_rl.serving.events.event_log import FOLDER, EventReader, decode_line
+from caig_rl.serving.events.impressions import Impression, mint, read_impression
+from caig_rl.serving.events.signing import Signer
 from caig_rl.serving.keys import KeyRing
-from caig_rl.serving.signing import Signer
 
 CLIENTS = 4
 GIVE_UP = 0.3

@@ -18,7 +18,7 @@ from typing import Self
 
 import psutil
 
-from actors.serve.running import SERVICE_FILE
+from actors.serve.lifecycle import SERVICE_FILE
 
 REPOSITORY = Path(__file__).parents[1]
 CAIG = [sys.executable, "-m", "caig_rl.cli"]

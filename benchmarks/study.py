@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from caig_rl.evaluation.statistics import paired_interval, t_interval
+from caig_rl.statistics import paired_interval, t_interval
 
 ARMS: dict[str, list[str]] = {
     "pcpo": ["objective=pcpo"],

@@ -15,11 +15,11 @@ from caig_rl import __version__
 from caig_rl.cli import app
 from caig_rl.cli.chaos import live_on
 from caig_rl.errors import UserError
-from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.summary import RunSummary
 from caig_rl.imaging.views import save_png
 from caig_rl.models.folders import resolve_model_folder
-from tests.evaluation.conftest import make_summary_values
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.summary import RunSummary
+from tests.finished_run import make_summary_values
 
 runner = CliRunner()
 
@@ -319,7 +319,7 @@ def test_a_job_that_always_gives_the_same_command_starts_at_first_and_goes_on_la
         (tmp_path / "job" / "config.yaml").write_text("begun, and cut short before any checkpoint")
         return RunSummary.model_validate(make_summary_values(status="stopped"))
 
-    monkeypatch.setattr("actors.launch.run_online", run_online)
+    monkeypatch.setattr("actors.launch.train.run_online", run_online)
     for _ in range(2):
         stopped = runner.invoke(app, [command, f"run.root={tmp_path}", "run.name=job", "--resume-if-any"])
         assert stopped.exit_code == 75, stopped.output

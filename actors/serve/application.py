@@ -10,17 +10,17 @@ from ray import serve
 from ray.serve import Application
 from ray.serve.config import AutoscalingConfig
 
-from actors.cluster import worker_options
+from actors.cluster.connect import worker_options
+from actors.serve.deployment_plan import ROUTED, user_config
 from actors.serve.ingress import Ingress
 from actors.serve.painter import Painter
-from actors.serve.plan import ROUTED, user_config
 from actors.serve.policy import Policy
 from actors.serve.scorer import Scorer
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config, PoolConfig
-from caig_rl.models.engine import prepare_environment
 from caig_rl.models.folders import resolve_model_folder
-from caig_rl.models.reward_backbone import SPEC_FILE
+from caig_rl.models.reward.backbone import SPEC_FILE
+from caig_rl.models.vllm_engine import prepare_environment
 from caig_rl.serving.versions import VersionStore
 
 _INGRESS_CPUS = 0.1

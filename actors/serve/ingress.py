@@ -11,7 +11,7 @@ from typing import Any
 from fastapi import FastAPI
 from ray.serve.handle import DeploymentHandle
 
-from actors.serve.maker import RayMaker
+from actors.serve.creative_maker import RayMaker
 from actors.serve.replica_log import begin_replica_log
 from caig_rl.config.schema import Config
 from caig_rl.models.folders import resolve_model_folder

@@ -11,9 +11,9 @@ from caig_rl.config.schema import Config
 from caig_rl.imaging.views import judge_view
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.renderer import RenderedCreative, Renderer
-from caig_rl.serving.batcher import VersionedBatcher
-from caig_rl.serving.progress import ProgressWatch
-from caig_rl.serving.store import encode_png
+from caig_rl.serving.creatives.store import encode_png
+from caig_rl.serving.load.stall_detection import StallDetector
+from caig_rl.serving.load.versioned_batcher import VersionedBatcher
 
 
 class Painter:
@@ -25,7 +25,7 @@ class Painter:
         folder = resolve_model_folder(config.renderer.model, "renderer")
         self._renderer = Renderer(folder, config.renderer, config.imaging, config.pools.renderer.threads)
         self._view_side = view_side
-        self._watch = ProgressWatch("the renderer", config.serve.limits.stall_timeout_s, time.monotonic)
+        self._watch = StallDetector("the renderer", config.serve.limits.stall_timeout_s, time.monotonic)
         # Not serve.batch: that waits for a batch to fill even where the renderer has nothing else to do.
         self._batcher: VersionedBatcher[PaintJob, list[Painted]] = VersionedBatcher(
             self._run, config.renderer.batch_size, lambda job: len(job.prompts)

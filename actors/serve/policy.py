@@ -14,12 +14,12 @@ from safetensors.torch import load_file
 
 from actors.serve.messages import PromptJob, Prompts
 from actors.serve.replica_log import batch_done, begin_replica_log
-from actors.weights import CANARY_INSTRUCTION, CANARY_TOLERANCE, canary_view, largest_gap
+from actors.weights.verification import CANARY_INSTRUCTION, CANARY_TOLERANCE, canary_view, largest_gap
 from caig_rl.config.schema import Config
-from caig_rl.models.engine import PolicyEngine
 from caig_rl.models.folders import resolve_model_folder
-from caig_rl.serving.batcher import VersionedBatcher
-from caig_rl.serving.progress import ProgressWatch
+from caig_rl.models.vllm_engine import PolicyEngine
+from caig_rl.serving.load.stall_detection import StallDetector
+from caig_rl.serving.load.versioned_batcher import VersionedBatcher
 from caig_rl.serving.versions import BASE, VersionStore, folder_digest, routing_from_json
 
 logger = logging.getLogger(__name__)
@@ -42,7 +42,7 @@ class Policy:
         self._engine = PolicyEngine(self._base, config.policy, config.pools.policy.threads)
         self._versions = VersionStore(Path(config.serve.root))
         self._version = BASE
-        self._watch = ProgressWatch("the policy", config.serve.limits.stall_timeout_s, time.monotonic)
+        self._watch = StallDetector("the policy", config.serve.limits.stall_timeout_s, time.monotonic)
         self._batcher: VersionedBatcher[PromptJob | None, Prompts] = VersionedBatcher(self._run, POLICY_BATCH)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:

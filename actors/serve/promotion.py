@@ -17,23 +17,23 @@ import numpy as np
 import torch
 from ray import serve
 
-from actors.checkpoint import MANIFEST, CheckpointStore
-from actors.serve.maker import RayMaker
-from actors.serve.plan import NAME
-from actors.serve.running import connected
-from actors.serve.switching import Switch, switch
-from actors.weights import CANARY_ANSWER, CANARY_INSTRUCTION, canary_view
+from actors.checkpoints.store import MANIFEST, CheckpointStore
+from actors.serve.creative_maker import RayMaker
+from actors.serve.deployment_plan import NAME
+from actors.serve.lifecycle import connected
+from actors.serve.version_switch import Switch, switch
+from actors.weights.verification import CANARY_ANSWER, CANARY_INSTRUCTION, canary_view
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError, UserError
-from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.statistics import Interval, paired_interval
 from caig_rl.interfaces import ProductSource
 from caig_rl.models.logprobs import answer_log_probs
 from caig_rl.models.policy import load_policy
 from caig_rl.models.prompting import chat_prompt
+from caig_rl.runs.folder import RunFolder
+from caig_rl.serving.creatives.maker_interface import Order
 from caig_rl.serving.log import service_log
-from caig_rl.serving.making import Order
 from caig_rl.serving.versions import VersionRecord, VersionStore, check_name, folder_digest, promoted
+from caig_rl.statistics import Interval, paired_interval
 
 logger = logging.getLogger(__name__)
 

@@ -13,9 +13,9 @@ from actors.serve.messages import NO_VERSION, Scored, ScoreJob
 from actors.serve.replica_log import batch_done, begin_replica_log
 from caig_rl.config.schema import Config
 from caig_rl.models.folders import resolve_model_folder
-from caig_rl.models.reward import RewardError, RewardScorer
-from caig_rl.serving.batcher import VersionedBatcher
-from caig_rl.serving.progress import ProgressWatch
+from caig_rl.models.reward.scorer import RewardError, RewardScorer
+from caig_rl.serving.load.stall_detection import StallDetector
+from caig_rl.serving.load.versioned_batcher import VersionedBatcher
 from caig_rl.types import ImageArray, Product
 
 
@@ -28,7 +28,7 @@ class Scorer:
         folder = resolve_model_folder(config.reward.model, "reward")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._scorer = RewardScorer.load(folder, getattr(torch, config.reward.dtype)).to(device)
-        self._watch = ProgressWatch("the scorer", config.serve.limits.stall_timeout_s, time.monotonic)
+        self._watch = StallDetector("the scorer", config.serve.limits.stall_timeout_s, time.monotonic)
         self._batcher: VersionedBatcher[ScoreJob, list[Scored]] = VersionedBatcher(
             self._run, config.reward.batch_size, lambda job: len(job.views)
         )

@@ -19,16 +19,16 @@ from typing import Any
 import ray.data
 import ray.train
 
-from actors.capacity import CapacityError, Need, live_nodes, refuse
-from actors.cluster import ray_cluster
-from actors.train_jobs.beforehand import job_folder
-from actors.train_jobs.epochs import EpochLog
-from actors.train_jobs.following import Tell, following
-from actors.train_jobs.identity import claim
-from actors.train_jobs.job_log import job_log
-from actors.train_jobs.room import found_no_room, spoken_of_wait
-from actors.train_jobs.stopping import STOPPED, StoppableTrainer
-from actors.waiting import resources_in_words
+from actors.cluster.capacity import CapacityError, Need, live_nodes, refuse
+from actors.cluster.connect import ray_cluster
+from actors.cluster.resource_wait import resources_in_words
+from actors.train_jobs.epoch_log import EpochLog
+from actors.train_jobs.epoch_progress import OnEpoch, epoch_progress
+from actors.train_jobs.job_identity import claim
+from actors.train_jobs.placement_wait import found_no_room, spoken_of_wait
+from actors.train_jobs.preflight import job_folder
+from actors.train_jobs.process_log import job_log
+from actors.train_jobs.stop_signals import STOPPED, StoppableTrainer
 from caig_rl.config.schema import ClusterConfig
 from caig_rl.config.tracking import LogsConfig
 from caig_rl.config.training import TrainJobConfig
@@ -71,8 +71,8 @@ class TrainJob:
     """`stdout` is for the process that began the job."""
 
 
-def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress:
-    """Train, resuming a job of the same `out`; returns where it ended. `tell` is given each epoch's numbers as it ends.
+def run_train_job(job: TrainJob, cluster: ClusterConfig, on_epoch: OnEpoch) -> Progress:
+    """Train, resuming a job of the same `out`; returns where it ended. `on_epoch` is given each epoch's numbers as it ends.
 
     Raises:
         ConfigError: another job began with the same `out`.
@@ -85,7 +85,7 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress
     with job_log(folder, "controller", job.logs):
         logger.info("%d epochs on %d rank(s)", job.train.epochs, job.train.workers, extra={"rows": dict(job.files.rows)})
         try:
-            progress = _fit(job, cluster, tell)
+            progress = _fit(job, cluster, on_epoch)
             check_trained(progress)
         except UserError as error:
             spoken.error("the job failed: %s", error)
@@ -94,19 +94,19 @@ def run_train_job(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress
         return progress
 
 
-def _fit(job: TrainJob, cluster: ClusterConfig, tell: Tell) -> Progress:
+def _fit(job: TrainJob, cluster: ClusterConfig, on_epoch: OnEpoch) -> Progress:
     train, folder = job.train, job_folder(job.out)
 
     def noted(row: Mapping[str, object]) -> None:
         logger.info("epoch %s ended", row["round"], extra={"epoch": row["round"], "numbers": dict(row)})
-        tell(row)
+        on_epoch(row)
 
     with ray_cluster(cluster):
         if not cluster.autoscaling:
             refuse(job_needs(train), live_nodes())
         trainer = _torch_trainer(job, cluster)
         try:
-            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning), following(folder, noted):
+            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning), epoch_progress(folder, noted):
                 trainer.fit()
         except (SystemExit, KeyboardInterrupt):
             # `ray.get` makes a KeyboardInterrupt of whatever a signal handler raises.

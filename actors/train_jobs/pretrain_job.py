@@ -5,11 +5,11 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-from actors.train_jobs.identity import job_identity
 from actors.train_jobs.job import TrainJob
+from actors.train_jobs.job_identity import job_identity
 from caig_rl.config.schema import Config
 from caig_rl.data.clicks.training_files import TrainingFiles
-from caig_rl.learning.pretrain_task import pretrain_task
+from caig_rl.learning.pretrain.task import pretrain_task
 
 
 def pretrain_job(config: Config, backbone: Path, files: TrainingFiles) -> TrainJob:

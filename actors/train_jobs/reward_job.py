@@ -6,12 +6,12 @@ from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
-from actors.train_jobs.identity import job_identity
 from actors.train_jobs.job import TrainJob
+from actors.train_jobs.job_identity import job_identity
 from caig_rl.config.schema import Config
 from caig_rl.data.clicks.training_files import TrainingFiles
-from caig_rl.learning.reward_objective import LogFacts
-from caig_rl.learning.reward_task import RewardTask
+from caig_rl.learning.reward.objective import LogFacts
+from caig_rl.learning.reward.task import RewardTask
 
 
 def reward_job(config: Config, facts: LogFacts, backbone: Path, files: TrainingFiles) -> TrainJob:

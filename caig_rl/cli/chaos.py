@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actors.early_stop import STOPPED, STOPS
-from caig_rl.cli.chaos_text import complaints, plan_table, sums, tally_table
+from actors.launch.sigterm import STOPPED, STOPS
 from caig_rl.cli.common import ConfigFile, Overrides, console, errors, explained, resolved_config, sources
+from caig_rl.cli.text.chaos_text import complaints, fault_table, plan_table, sums
 from caig_rl.config.schema import Config
 from caig_rl.errors import ConfigError, UserError
-from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.runs.folder import RunFolder
 
 if TYPE_CHECKING:
-    from actors.chaos_plan import FaultKind
+    from actors.chaos.fault_plan import FaultKind
 
 AGAIN = (sys.executable, "-m", "caig_rl.cli")
 """How this command starts itself again."""
@@ -54,9 +54,9 @@ def chaos(
         settings = resolved_config(config, overrides)
         names = _fitting(kinds, settings, every)
         if dry_run:
-            from actors.chaos_plan import ChaosPlan
+            from actors.chaos.fault_plan import FaultPlan
 
-            console.print(plan_table(ChaosPlan(seed, every, names), SHOWN))
+            console.print(plan_table(FaultPlan(seed, every, names), SHOWN))
             return
         if "driver" in names and life is None:
             # Its children keep to the limit themselves, and may need all of it.
@@ -102,9 +102,9 @@ def start_life(life: int) -> int:
 
 
 def _fitting(text: str | None, config: Config, every: float) -> tuple[FaultKind, ...]:
-    from actors.chaos_fit import fitting
-    from actors.chaos_plan import FaultKind
-    from actors.cluster import joined_address
+    from actors.chaos.fault_plan import FaultKind
+    from actors.chaos.supported_faults import fitting
+    from actors.cluster.connect import joined_address
 
     names = None if text is None else [name.strip() for name in text.split(",")]
     wrong = [name for name in names or () if name not in list(FaultKind)]
@@ -118,32 +118,32 @@ def _fitting(text: str | None, config: Config, every: float) -> tuple[FaultKind,
 
 
 def _one_life(settings: Config, kinds: tuple[FaultKind, ...], every: float, seed: int, resume: bool, resume_if_any: bool) -> int:
-    from actors.chaos import Killer
-    from actors.chaos_plan import ChaosPlan
-    from actors.chaos_tally import TALLY_FILE, Tally
-    from actors.launch import run_online
+    from actors.chaos.fault_injector import FaultInjector
+    from actors.chaos.fault_plan import FaultPlan
+    from actors.chaos.fault_records import FAULT_RECORDS_FILE, FaultRecords
+    from actors.launch.train import run_online
 
     folder = RunFolder(settings.run.root, settings.run.name)
 
     def keep(text: str) -> None:
-        folder.write_text(TALLY_FILE, text)
+        folder.write_text(FAULT_RECORDS_FILE, text)
 
     resume = resume or (resume_if_any and folder.has_begun)
-    goes_on = resume and folder.exists(TALLY_FILE)
-    tally = Tally.from_json(folder.read_text(TALLY_FILE), keep) if goes_on else Tally(keep)
-    killer = Killer(ChaosPlan(seed, every, kinds, tally.lives), tally)
+    goes_on = resume and folder.exists(FAULT_RECORDS_FILE)
+    records = FaultRecords.from_json(folder.read_text(FAULT_RECORDS_FILE), keep) if goes_on else FaultRecords(keep)
+    killer = FaultInjector(FaultPlan(seed, every, kinds, records.lives), records)
     source, evaluation, judge = sources(settings)
     try:
         summary = run_online(settings, source, evaluation, judge, resume=resume, console=console, beside=killer.run)
     finally:
-        console.print(tally_table(tally))
+        console.print(fault_table(records))
     console.print(sums(summary), highlight=False, soft_wrap=True)
     if summary.status == "stopped":
         return STOPPED
-    wrong = complaints(summary, tally, kinds)
+    wrong = complaints(summary, records, kinds)
     for line in wrong:
         errors.print(f"[bold red]chaos[/] {line}", highlight=False, soft_wrap=True)
     if not wrong:
-        lives = f"{tally.lives} {'life' if tally.lives == 1 else 'lives'} of the driver"
-        console.print(f"{len(tally.faults)} faults in {lives}, and nothing was lost", style="green", highlight=False)
+        lives = f"{records.lives} {'life' if records.lives == 1 else 'lives'} of the driver"
+        console.print(f"{len(records.faults)} faults in {lives}, and nothing was lost", style="green", highlight=False)
     return 1 if wrong else 0

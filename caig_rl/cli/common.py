@@ -17,8 +17,8 @@ from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.data.rows import FILE_KINDS
 from caig_rl.errors import ConfigError, UserError
-from caig_rl.evaluation.run_folder import RunFolder
 from caig_rl.interfaces import Judge, ProductSource
+from caig_rl.runs.folder import RunFolder
 
 console = Console()
 errors = Console(stderr=True)

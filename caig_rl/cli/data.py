@@ -51,7 +51,7 @@ def data_pairs(config: ConfigFile = None, overrides: Overrides = None) -> None:
     from caig_rl.data.clicks.picture_file import IMAGES
     from caig_rl.data.clicks.pipeline import CREATIVES, PAIRS, make_pair_files
     from caig_rl.data.clicks.summary import SUMMARY
-    from caig_rl.evaluation.click_report import PAGE, render_click_report
+    from caig_rl.reports.click_log_report import PAGE, render_click_report
 
     with explained():
         settings = resolved_config(config, overrides)
@@ -84,7 +84,7 @@ def _inspect_clicks(settings: Config) -> None:
 
 
 def _print_clicks(summary: ClickSummary) -> None:
-    from caig_rl.evaluation.click_report import DESIGNS, POLICIES, VERDICTS, click_headline, spanning_sentence, unused_sentence
+    from caig_rl.reports.click_log_report import DESIGNS, POLICIES, VERDICTS, click_headline, spanning_sentence, unused_sentence
 
     console.print(click_headline(summary), markup=False, highlight=False)
     table = Table("step", "count")
@@ -114,7 +114,7 @@ def _print_clicks(summary: ClickSummary) -> None:
 
 
 def _inspect_products(settings: Config, every: bool) -> None:
-    from caig_rl.cli.inspect_text import print_catalog
+    from caig_rl.cli.text.inspect_text import print_catalog
     from caig_rl.data.catalog import load_catalog
     from caig_rl.data.inspect import inspect_catalog
 

@@ -10,8 +10,8 @@ from caig_rl.cli.common import console, sources
 from caig_rl.config.load import config_yaml
 from caig_rl.config.schema import TASK_CPUS, Config
 from caig_rl.doctor.probe import num_cpus
-from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.trackers import refuse_missing_trackers
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.trackers.trackers import refuse_missing_trackers
 from caig_rl.sizing import RoleMemory, check_fit, estimate, place
 from caig_rl.sizing.memory import GIB, in_gib
 from caig_rl.sizing.placement import Gpu, role_sizes
@@ -50,13 +50,13 @@ def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = Fals
     Raises:
         UserError: what the run would refuse, but for model folders that are elsewhere and sized by their architecture: these are named.
     """
-    from actors.beforehand import rehearse_before_ray
+    from actors.loop.preflight import preflight_of_dry_run
 
     refuse_missing_trackers(config)
     source, _, _ = sources(config)
     folder = RunFolder(config.run.root, config.run.name)
     resume = resume or (resume_if_any and folder.has_begun)
-    elsewhere, found = rehearse_before_ray(config, source, folder, resume=resume, asked=asked)
+    elsewhere, found = preflight_of_dry_run(config, source, folder, resume=resume, asked=asked)
     drawn = "" if config.catalog.path else " (drawn by the click world: catalog.path names no catalog)"
     products = f"{len(source.products)} to train on{drawn}, {len(source.rejected)} rejected"
     console.print(f"products: {products}; run folder: {folder.url}", highlight=False, soft_wrap=True)
@@ -70,8 +70,8 @@ def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = Fals
 
 def _say_what_this_machine_lacks(config: Config) -> None:
     """No refusal: the plan may be for a cluster that `caig-rl submit` names."""
-    from actors.capacity import CapacityError, needs, refuse, this_machine
-    from actors.cluster import joined_address
+    from actors.cluster.capacity import CapacityError, needs, refuse, this_machine
+    from actors.cluster.connect import joined_address
 
     if joined_address(config.cluster):
         return

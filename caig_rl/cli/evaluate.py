@@ -8,12 +8,12 @@ from typing import Annotated
 import typer
 from rich.markup import escape
 
-from caig_rl.cli.ab_text import ab_lines, ab_table
 from caig_rl.cli.common import Overrides, RunPath, check_root, console, explained, level_of_test, run_address, sources
+from caig_rl.cli.text.ab_text import ab_lines, ab_table
 from caig_rl.config.load import load_config_text
 from caig_rl.errors import UserError
-from caig_rl.evaluation.run_status import CONFIG_FILE as CONFIG
-from caig_rl.evaluation.run_status import read_config
+from caig_rl.runs.status import CONFIG_FILE as CONFIG
+from caig_rl.runs.status import read_config
 
 app = typer.Typer(help="Measure what a run has learned.", no_args_is_help=True)
 
@@ -28,7 +28,7 @@ def evaluate_policy(
     Products of the click world are held out: the run never saw them. A run on a catalog is measured on that catalog, whose products it
     was trained on.
     """
-    from actors.launch import evaluate_run
+    from actors.launch.evaluate import evaluate_run
 
     with explained():
         folder = run_address(run).folder()
@@ -53,8 +53,8 @@ def evaluate_ab_command(
 ) -> None:
     """Compare the version being tried with the live one by the clicks in the service's log. It may be asked as often as you like."""
     from caig_rl.evaluation.ab_test import evaluate_ab
-    from caig_rl.serving.clicks import read_impressions
-    from caig_rl.serving.experiment import experiments, read_experiment
+    from caig_rl.serving.choice.experiment import experiments, read_experiment
+    from caig_rl.serving.events.click_log import read_impressions
 
     with explained():
         check_root(root)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 
-from actors.early_stop import STOPS
+from actors.launch.sigterm import STOPS
 
 RUNS = ("train", "chaos")
 """The commands that a job controller starts, and starts again on exit code 75."""

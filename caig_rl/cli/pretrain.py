@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import Progress
 
 from caig_rl.cli.common import ConfigFile, Overrides, explained, resolved_config, run_console, sources
-from caig_rl.cli.training_text import train_and_tell
+from caig_rl.cli.text.training_text import train_and_tell
 from caig_rl.config.schema import Config
 from caig_rl.errors import CatalogError
 from caig_rl.interfaces import ProductSource
@@ -35,7 +35,7 @@ def pretrain(config: ConfigFile = None, overrides: Overrides = None) -> None:
 
 
 def _pretrain(settings: Config) -> None:
-    from actors.train_jobs.beforehand import only_start, refuse_out
+    from actors.train_jobs.preflight import only_start, refuse_out
     from actors.train_jobs.pretrain_job import pretrain_job
     from caig_rl.data.clicks.training_files import training_files
     from caig_rl.models.folders import resolve_model_folder
@@ -79,7 +79,7 @@ def _rules(settings: Config, backbone: Path) -> TextRules:
 
 def _learned_from(settings: Config) -> tuple[ProductSource, CaptionedFile]:
     from caig_rl.data.captions import load_captioned
-    from caig_rl.learning.pretrain_examples import asks_about_photos
+    from caig_rl.learning.pretrain.examples import asks_about_photos
 
     train, (source, _, _) = settings.pretrain, sources(settings)
     if not train.creatives and not asks_about_photos(train.shares):
@@ -92,7 +92,7 @@ def _digest(settings: Config, backbone: Path, source: ProductSource, ads: Captio
     """Of all that the training files are made from."""
     from caig_rl.data.catalog import FileCatalog
     from caig_rl.data.clicks.training_files import source_digest
-    from caig_rl.learning.pretrain_examples import asks_about_photos
+    from caig_rl.learning.pretrain.examples import asks_about_photos
 
     train = settings.pretrain
     sizes = (settings.imaging.size, settings.policy.image_size, settings.policy.max_tokens)
@@ -105,7 +105,7 @@ def _write_files(
     settings: Config, rules: TextRules, source: ProductSource, ads: CaptionedFile, folder: Path, shown: Console
 ) -> dict[str, int]:
     from caig_rl.data.pretrain_rows import write_pretrain_rows
-    from caig_rl.learning.pretrain_examples import asks_about_photos
+    from caig_rl.learning.pretrain.examples import asks_about_photos
 
     train, (captioned, rejected, read) = settings.pretrain, ads
     with Progress(console=shown, transient=True) as bar:

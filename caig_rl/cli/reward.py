@@ -14,7 +14,7 @@ from rich.progress import Progress
 from rich.table import Column, Table
 
 from caig_rl.cli.common import ConfigFile, Overrides, console, explained, resolved_config, run_console
-from caig_rl.cli.training_text import train_and_tell
+from caig_rl.cli.text.training_text import train_and_tell
 from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.errors import ClickLogError, ConfigError, UserError
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from caig_rl.data.clicks.pictures import PictureFaults
     from caig_rl.evaluation.reward_evaluation import Accuracy, RewardEvaluation
     from caig_rl.evaluation.reward_judging import Judging
-    from caig_rl.models.reward_model import RewardModel
+    from caig_rl.models.reward.interface import RewardModel
 
 app = typer.Typer(help="Reward models: trained on click logs, measured on held-out products.", no_args_is_help=True)
 Also = Annotated[list[Path] | None, typer.Option(help="Another reward model's folder, to compare with; may be given again.")]
@@ -46,13 +46,13 @@ def reward_eval(config: ConfigFile = None, overrides: Overrides = None, also: Al
 
 
 def _train(settings: Config) -> None:
-    from actors.train_jobs.beforehand import only_start, refuse_out
+    from actors.train_jobs.preflight import only_start, refuse_out
     from actors.train_jobs.reward_job import reward_job
     from caig_rl.data.clicks.groups import groups_source
     from caig_rl.data.clicks.splits import TRAIN, VALIDATION
     from caig_rl.data.clicks.training_files import training_files
-    from caig_rl.learning.reward_objective import log_facts
-    from caig_rl.models.reward_backbone import SPEC_FILE
+    from caig_rl.learning.reward.objective import log_facts
+    from caig_rl.models.reward.backbone import SPEC_FILE
 
     train, shown = settings.reward.train, run_console(settings)
     out, backbone = Path(train.out).absolute(), _backbone(train)
@@ -73,7 +73,7 @@ def _train(settings: Config) -> None:
 
 def _backbone(train: RewardTrainConfig) -> Path:
     from caig_rl.models.folders import resolve_model_folder
-    from caig_rl.models.reward_loading import check_start
+    from caig_rl.models.reward.loading import check_start
 
     if train.start_from is None:
         return resolve_model_folder(train.backbone, "backbone").absolute()
@@ -99,7 +99,7 @@ def _evaluate(settings: Config, also: list[Path]) -> None:
     from caig_rl.data.clicks.splits import HELDOUT
     from caig_rl.evaluation.reward_evaluation import evaluate_pairs
     from caig_rl.evaluation.reward_judging import shared_agreement
-    from caig_rl.evaluation.reward_report import NUMBERS, PAGE, render_reward_report, reward_headline, reward_json
+    from caig_rl.reports.reward_report import NUMBERS, PAGE, render_reward_report, reward_headline, reward_json
 
     logged, faults = _click_data(settings, HELDOUT), PictureFaults()
     data = readable_pairs(logged, faults)
@@ -129,7 +129,7 @@ def _print_faults(faults: PictureFaults, settings: Config, shown: Console) -> No
 
 
 def _models(settings: Config, also: list[Path]) -> dict[str, RewardModel]:
-    from caig_rl.models.reward_loading import configured_reward, reward_of_folder
+    from caig_rl.models.reward.loading import configured_reward, reward_of_folder
 
     models: dict[str, RewardModel] = {_name(settings): configured_reward(settings.reward)}
     for folder in also:
@@ -139,7 +139,7 @@ def _models(settings: Config, also: list[Path]) -> dict[str, RewardModel]:
 
 def _judged(name: str, model: RewardModel, data: ClickDataset, batch_size: int) -> Judging:
     from caig_rl.evaluation.reward_judging import judge_dataset
-    from caig_rl.models.reward_model import RewardError
+    from caig_rl.models.reward.interface import RewardError
 
     with Progress(console=console, transient=True) as bar:
         task = bar.add_task(escape(name), total=len(data.first))

@@ -20,7 +20,7 @@ from caig_rl.cli.common import (
     share_above_zero,
     sources,
 )
-from caig_rl.serving.arms import Routing
+from caig_rl.serving.choice.arms import Routing
 from caig_rl.wording import duration
 
 app = typer.Typer(help="The service: creatives on demand, the studio page, and clicks that flow back.", no_args_is_help=True)
@@ -40,12 +40,12 @@ def serve_run(
         if dry_run:
             import yaml
 
-            from actors.serve.plan import deployment_plan
+            from actors.serve.deployment_plan import deployment_plan
 
             plan = deployment_plan(settings.model_dump(mode="json"), settings.serve.host, settings.serve.port)
             console.print(yaml.safe_dump(plan, sort_keys=False), markup=False, highlight=False, soft_wrap=True)
             return
-        from actors.serve.running import run_service
+        from actors.serve.lifecycle import run_service
         from caig_rl.serving.keys import KeyRing
 
         root = Path(settings.serve.root)
@@ -100,7 +100,7 @@ def serve_promote(
 @app.command("rollback")
 def serve_rollback(root: Root = Path("serving")) -> None:
     """Go back: drop the version that is being tried, or bring back the one that was live before."""
-    from actors.serve.switching import rollback
+    from actors.serve.version_switch import rollback
 
     with explained():
         switch = rollback(root)
@@ -134,8 +134,8 @@ def serve_log(
     import pyarrow.parquet as pq
 
     from caig_rl.errors import UserError
-    from caig_rl.serving.clicks import click_log, read_impressions
-    from caig_rl.serving.store import CreativeStore
+    from caig_rl.serving.creatives.store import CreativeStore
+    from caig_rl.serving.events.click_log import click_log, read_impressions
 
     with explained():
         check_root(root)

@@ -18,8 +18,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from caig_rl.cli.common import console, explained, run_address
-from caig_rl.evaluation.run_folder import RunFolder
-from caig_rl.evaluation.run_status import RunStatus, read_status
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.status import RunStatus, read_status
 from caig_rl.wording import counted, duration
 
 _MOST_JOBS = 20
@@ -73,7 +73,7 @@ def _run(folder: RunFolder) -> Look:
 
 
 def _cluster(address: str) -> Look:
-    from actors.job_client import JobClient
+    from actors.submission.job_client import JobClient
 
     client = JobClient(address.rstrip("/"))
 
@@ -169,8 +169,8 @@ def _failures(rows: list[dict[str, Any]]) -> Table:
 
 def jobs_table(jobs: Sequence[Any]) -> Table:
     """Ray's records of jobs (`JobDetails`), a row each."""
-    from actors.job_client import failure_line
-    from actors.jobs import RUN_KEY
+    from actors.submission.job_client import failure_line
+    from actors.submission.job_request import RUN_KEY
 
     table = Table(
         # The id is what `ray job stop` and `ray job logs` ask for.

@@ -28,8 +28,8 @@ def submit(
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the log until the job ends, and exit as it did.")] = True,
 ) -> None:
     """Run `train` as a job on a Ray cluster. Ending this command does not end the job."""
-    from actors.job_client import JobClient
-    from actors.jobs import JobOptions, dashboard_address, job_request
+    from actors.submission.job_client import JobClient
+    from actors.submission.job_request import JobOptions, dashboard_address, job_request
 
     with explained():
         check_resume(resume, resume_if_any, change)

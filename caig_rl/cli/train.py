@@ -18,7 +18,7 @@ from caig_rl.cli.common import (
     run_console,
     sources,
 )
-from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.runs.folder import RunFolder
 
 
 def train(
@@ -36,7 +36,7 @@ def train(
 ) -> None:
     """Optimise the policy online: sample, render, score, learn, again; then write the report."""
     from caig_rl.cli.dry_run import refuse_what_cannot_fit, rehearse, show_plan
-    from caig_rl.evaluation.trackers import refuse_missing_trackers
+    from caig_rl.runs.trackers.trackers import refuse_missing_trackers
 
     with explained():
         check_resume(resume, resume_if_any, change)
@@ -48,7 +48,7 @@ def train(
         refuse_what_cannot_fit(settings)
         refuse_missing_trackers(settings)
         shown = run_console(settings)
-        from actors.launch import run_online
+        from actors.launch.train import run_online
 
         resume = resume or (resume_if_any and RunFolder(settings.run.root, settings.run.name).has_begun)
         source, evaluation, judge = sources(settings)
@@ -58,7 +58,7 @@ def train(
 
 def report(run: RunPath) -> None:
     """Write the run's report.html again."""
-    from caig_rl.evaluation.report import write_report
+    from caig_rl.reports.run_report import write_report
 
     with explained():
         console.print(f"report: {write_report(run_address(run).folder())}")

@@ -17,7 +17,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from caig_rl.evaluation.statistics import Interval
+from caig_rl.statistics import Interval
 
 Verdict = Literal["broken", "too early", "undecided", "candidate better", "live better"]
 RATIO_ALPHA = 0.001

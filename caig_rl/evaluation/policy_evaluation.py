@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from caig_rl.evaluation.statistics import Interval, bootstrap_lift_interval, distinct_share, lift, wilson_interval
-from caig_rl.evaluation.summary import CtrSummary, RelevanceSummary
+from caig_rl.runs.summary import CtrSummary, RelevanceSummary
+from caig_rl.statistics import Interval, bootstrap_lift_interval, distinct_share, lift, wilson_interval
 
 
 @dataclass(frozen=True, slots=True)

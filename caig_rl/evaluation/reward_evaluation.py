@@ -10,7 +10,7 @@ import numpy.typing as npt
 from scipy.special import expit
 
 from caig_rl.errors import ClickLogError
-from caig_rl.evaluation.statistics import Interval, wilson_interval
+from caig_rl.statistics import Interval, wilson_interval
 
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]

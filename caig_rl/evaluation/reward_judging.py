@@ -10,10 +10,10 @@ import numpy as np
 from caig_rl.data.clicks.dataset import ClickDataset
 from caig_rl.errors import ClickLogError
 from caig_rl.evaluation.reward_evaluation import JudgedPairs, agreement
-from caig_rl.models.reward_endpoint import Bill
-from caig_rl.models.reward_judge import RewardJudge
-from caig_rl.models.reward_model import RewardError, RewardModel
-from caig_rl.models.reward_side_by_side import SideBySideReward
+from caig_rl.models.reward.endpoint import Bill
+from caig_rl.models.reward.interface import RewardError, RewardModel
+from caig_rl.models.reward.judge import RewardJudge
+from caig_rl.models.reward.side_by_side import SideBySideReward
 
 Progress = Callable[[int, int], None]
 """Told the pairs done and all."""

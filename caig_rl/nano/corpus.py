@@ -9,7 +9,7 @@ import numpy as np
 from caig_rl.config.schema import ImagingConfig
 from caig_rl.data.instructions import Task, instruction
 from caig_rl.imaging.views import policy_view
-from caig_rl.learning.sft import SftExample
+from caig_rl.learning.pretrain.sft import SftExample
 from caig_rl.nano.scenes_data import paste_product
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import SCENE_SIZE, draw_scene

@@ -15,7 +15,7 @@ from transformers.models.idefics3.image_processing_pil_idefics3 import Idefics3I
 from caig_rl.config.training import TrainJobConfig
 from caig_rl.errors import UserError
 from caig_rl.learning.engine import init_group
-from caig_rl.learning.sft import SftExample, SftTask, batches_of_like_length, shuffled_epochs
+from caig_rl.learning.pretrain.sft import SftExample, SftTask, batches_of_like_length, shuffled_epochs
 from caig_rl.learning.train_task import TrainTask
 from caig_rl.learning.trainer import Trainer
 from caig_rl.nano.autoencoder import Progress

@@ -14,15 +14,15 @@ from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.data.clicks.groups import encode_png
 from caig_rl.data.instructions import Task, instruction
-from caig_rl.evaluation.statistics import pairwise_accuracy
 from caig_rl.imaging.views import judge_view, policy_view
-from caig_rl.learning.in_memory import facts_of, train_in_memory
-from caig_rl.learning.sft import SftExample
-from caig_rl.models.engine import PolicyEngine
+from caig_rl.learning.pretrain.sft import SftExample
+from caig_rl.learning.reward.in_memory import facts_of, train_in_memory
 from caig_rl.models.renderer import Renderer
-from caig_rl.models.reward import RewardScorer
+from caig_rl.models.reward.scorer import RewardScorer
+from caig_rl.models.vllm_engine import PolicyEngine
 from caig_rl.nano.autoencoder import Progress
 from caig_rl.nano.half import store_in_half
+from caig_rl.statistics import pairwise_accuracy
 from caig_rl.types import ImageArray, Product
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import by_creative, click_log

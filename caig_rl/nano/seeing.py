@@ -16,10 +16,10 @@ import torch
 from torch import nn
 from transformers import Idefics3ForConditionalGeneration, Idefics3Processor
 
-from caig_rl.learning.sft import SftExample, shuffled_epochs
+from caig_rl.learning.pretrain.sft import SftExample, shuffled_epochs
 from caig_rl.learning.train_task import Measured
 from caig_rl.models.prompting import chat_prompt, encode_prompts
-from caig_rl.models.reward_side_by_side import side_by_side
+from caig_rl.models.reward.side_by_side import side_by_side
 from caig_rl.nano.autoencoder import Progress
 from caig_rl.nano.policy import BATCH_SIZE, train_steps
 

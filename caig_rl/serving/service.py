@@ -15,21 +15,21 @@ from typing import Any
 import numpy as np
 
 from caig_rl.config.schema import Config
-from caig_rl.serving.arms import Routing
-from caig_rl.serving.choosing import Chooser, Place
-from caig_rl.serving.commit import GroupCommit
-from caig_rl.serving.doors import Doors
-from caig_rl.serving.event_log import EventLog
-from caig_rl.serving.events import Verdict, judge_events
-from caig_rl.serving.impressions import mint
+from caig_rl.serving.choice.arms import Routing
+from caig_rl.serving.choice.chooser import Chooser, Place
+from caig_rl.serving.events.group_commit import GroupCommit
+from caig_rl.serving.load.doors import Doors
+from caig_rl.serving.events.event_log import EventLog
+from caig_rl.serving.events.reported_events import Verdict, judge_events
+from caig_rl.serving.events.impressions import mint
 from caig_rl.serving.keys import KeyRing
-from caig_rl.serving.making import CreativeMaker, Made, Order
+from caig_rl.serving.creatives.maker_interface import CreativeMaker, Made, Order
 from caig_rl.serving.problems import Problem
-from caig_rl.serving.rules import Rules
-from caig_rl.serving.signing import Signer
-from caig_rl.serving.slots import Slots
-from caig_rl.serving.store import CreativeStore, Shelved, StoredCreative
-from caig_rl.serving.tally import Tally
+from caig_rl.serving.creatives.rules import Rules
+from caig_rl.serving.events.signing import Signer
+from caig_rl.serving.load.slots import Slots
+from caig_rl.serving.creatives.store import CreativeStore, Shelved, StoredCreative
+from caig_rl.serving.events.click_counts import ClickCounts
 from caig_rl.types import Cutout, Product
 
 logger = logging.getLogger(__name__)
@@ -62,8 +62,8 @@ class Service:
         root = Path(config.serve.root)
         self.config, self.routing = config, routing
         self._maker, self._clock = maker, clock
-        self.keys, self.signer, self.store, self.tally = KeyRing(root), Signer(root), CreativeStore(root), Tally(root)
-        self.chooser = Chooser(self.store, self.tally, config.serve.choice, clock)
+        self.keys, self.signer, self.store, self.click_counts = KeyRing(root), Signer(root), CreativeStore(root), ClickCounts(root)
+        self.chooser = Chooser(self.store, self.click_counts, config.serve.choice, clock)
         self.chooser.refresh()
         self._rules = Rules(config.serve)
         self._events = GroupCommit(EventLog(root))

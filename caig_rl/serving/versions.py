@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from caig_rl.errors import UserError
-from caig_rl.serving.arms import Routing
+from caig_rl.serving.choice.arms import Routing
 from caig_rl.serving.files import replace_file, sync_folder
 
 BASE = "base"

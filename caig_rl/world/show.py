@@ -12,10 +12,10 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from caig_rl.config.schema import ImagingConfig
-from caig_rl.evaluation.contact_sheet import Tile, contact_sheet
 from caig_rl.imaging.composition import compose
 from caig_rl.imaging.placement import place
 from caig_rl.imaging.views import judge_view, save_png
+from caig_rl.reports.contact_sheet import Tile, contact_sheet
 from caig_rl.types import Judgement, Product
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import click_log

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from actors.cluster import ray_cluster
+from actors.cluster.connect import ray_cluster
 from caig_rl.config.schema import ClusterConfig, Config
 from tests.actors.fakes import make_tiny_reward
 from tests.models.tiny_renderer import make_tiny_renderer

@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 import sys
 
-import actors.launch
-from actors.shards import Shard
-from actors.watch import RichProgress
+import actors.launch.train
+from actors.rollout.shard import Shard
+from actors.telemetry.terminal_progress import TerminalProgress
 from caig_rl.cli import app
 from tests.actors.fake_fleet import FakeRenderer, use_fakes
 
@@ -18,7 +18,7 @@ PAINTING_S = 0.3
 """Long enough that a round's shards are on their way while the checkpoint before it is written."""
 
 
-class Signalled(RichProgress):
+class Signalled(TerminalProgress):
     """The person's view, which sees the moment come."""
 
     number, stage, left = int(sys.argv[1]), sys.argv[2], int(sys.argv[3])
@@ -39,6 +39,6 @@ class SlowRenderer(FakeRenderer):
 
 if __name__ == "__main__":
     use_fakes(renderer=SlowRenderer)
-    actors.launch.RichProgress = Signalled  # type: ignore[misc]
+    actors.launch.train.TerminalProgress = Signalled  # type: ignore[misc]
     del sys.argv[1:4]
     app()

@@ -17,9 +17,9 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from actors.replies import PolicyReply, RenderReply, ScoreReply
-from actors.shards import Shard, Stream
-from actors.weights import Canary, PublishedWeights, SyncReport
+from actors.rollout.shard import Shard, Stream
+from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
+from actors.weights.published import Canary, PublishedWeights, SyncReport
 from caig_rl.types import Cutout, PolicyVersion, Product, RenderReport, Rollout, RolloutGroup
 
 PICTURE_PX = 96
@@ -162,11 +162,11 @@ def canary_of(ids: np.ndarray) -> tuple[float, ...]:
 
 def use_fakes(renderer: type = FakeRenderer, rank: type = FakeRank) -> None:
     """From now on this process's runs have no models."""
-    import actors.learner
-    import actors.pipeline
+    import actors.learner.group
+    import actors.rollout.pipeline
 
-    actors.pipeline.PolicyWorker, actors.pipeline.ScorerWorker = FakePolicy, FakeScorer  # type: ignore[assignment, misc]
-    actors.pipeline.RendererWorker, actors.learner.LearnerRank = renderer, rank  # type: ignore[assignment, misc]
+    actors.rollout.pipeline.PolicyWorker, actors.rollout.pipeline.ScorerWorker = FakePolicy, FakeScorer  # type: ignore[assignment, misc]
+    actors.rollout.pipeline.RendererWorker, actors.learner.rank.LearnerRank = renderer, rank  # type: ignore[assignment, misc]
 
 
 def versions_are_current(rows: Sequence[dict[str, Any]]) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from caig_rl.models.policy import load_policy
-from caig_rl.models.reward import RewardScorer, RewardSpec
+from caig_rl.models.reward.scorer import RewardScorer, RewardSpec
 from caig_rl.types import Cutout, ImageArray, Judgement, Product, Rejected
 from tests.tiny import make_tiny_policy
 

@@ -6,7 +6,7 @@ import pytest
 
 from caig_rl.cli.common import check_writable, resolved_config, run_address
 from caig_rl.errors import ConfigError, UserError
-from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.runs.folder import RunFolder
 
 
 @pytest.mark.parametrize(

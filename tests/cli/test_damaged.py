@@ -8,8 +8,8 @@ import pytest
 from typer.testing import CliRunner
 
 from caig_rl.cli import app
-from caig_rl.evaluation.run_folder import RunFolder
-from tests.evaluation.conftest import write_made_up_run
+from caig_rl.runs.folder import RunFolder
+from tests.finished_run import write_made_up_run
 
 GARBAGE = {"zeros": b"\x00" * 64, "noise": b"\xff\xfe\x80PAR1\x00garbage\xc3\x28\n", "other text": b"{]: no such file\n"}
 READ = {

@@ -13,9 +13,9 @@ from typer.testing import CliRunner
 from caig_rl.cli import app
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
-from caig_rl.serving.clicks import CLICK_LOG_SCHEMA
+from caig_rl.serving.events.click_log import CLICK_LOG_SCHEMA
 from caig_rl.serving.keys import KeyRing
-from tests.serving.test_experiment import fill_log
+from tests.serving.choice.test_experiment import fill_log
 
 runner = CliRunner()
 
@@ -65,7 +65,7 @@ def test_a_dry_run_prints_what_serve_deploy_takes():
 
 def start(monkeypatch: pytest.MonkeyPatch, root: Path, run: Callable[[Config, Callable[[str], None], Callable[[str], None]], None]) -> Any:
     """`caig-rl serve run` with a service in place of the real one."""
-    monkeypatch.setattr("actors.serve.running.run_service", run)
+    monkeypatch.setattr("actors.serve.lifecycle.run_service", run)
     return runner.invoke(app, ["serve", "run", f"serve.root={root}"])
 
 

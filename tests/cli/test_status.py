@@ -9,7 +9,7 @@ from typer.testing import CliRunner
 
 from caig_rl.cli import app
 from caig_rl.cli.status import _cluster, _dashboard
-from caig_rl.evaluation.run_folder import RunFolder
+from caig_rl.runs.folder import RunFolder
 
 ADDRESS = "http://head:8265"
 
@@ -24,7 +24,7 @@ def job(name: str, status: JobStatus, message: str = "") -> SimpleNamespace:
 def jobs(monkeypatch: pytest.MonkeyPatch) -> list[SimpleNamespace]:
     """What the cluster knows of."""
     known: list[SimpleNamespace] = []
-    monkeypatch.setattr("actors.job_client.JobClient", lambda address: SimpleNamespace(jobs=lambda: known))
+    monkeypatch.setattr("actors.submission.job_client.JobClient", lambda address: SimpleNamespace(jobs=lambda: known))
     return known
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import jsonschema
 
-from actors.series import SERIES
+from actors.telemetry.metric_names import SERIES
 
 DASHBOARD = Path(__file__).parents[2] / "cluster" / "grafana-dashboard.json"
 EXPORTED = {name for series in SERIES for name in series.exported()}

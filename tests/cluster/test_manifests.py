@@ -15,7 +15,7 @@ import ray.autoscaler
 import yaml
 from packaging.utils import canonicalize_name
 
-from actors.capacity import Node, needs, refuse
+from actors.cluster.capacity import Node, needs, refuse
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.sizing import PlacementError, place

@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from caig_rl.data.clicks.groups import encode_png
-from caig_rl.learning.reward_objective import LogFacts
-from caig_rl.learning.reward_rows import RewardRows
+from caig_rl.learning.reward.objective import LogFacts
+from caig_rl.learning.reward.rows import RewardRows
 
 
 def make_rows(products: int, creatives: int, impressions: int = 20_000) -> RewardRows:

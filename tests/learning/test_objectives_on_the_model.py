@@ -12,7 +12,7 @@ from transformers import ProcessorMixin
 
 from caig_rl.config.schema import Config
 from caig_rl.imaging.masking import mask_patches
-from caig_rl.learning.sequences import pair_batch, pair_losses
+from caig_rl.learning.preference.sequences import pair_batch, pair_losses
 from caig_rl.models.logprobs import batch_log_probs
 from caig_rl.models.policy import attach_lora, load_policy, reference_mode
 from caig_rl.models.prompting import chat_prompt

@@ -14,11 +14,11 @@ from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.engine import free_port, init_group
 from caig_rl.learning.engine_checkpoint import SHAPE_FILE
-from caig_rl.learning.preference import PreferenceLearner
+from caig_rl.learning.preference.learner import PreferenceLearner
 from caig_rl.learning.regroup import load_at_any_size
-from caig_rl.learning.reward_task import RewardTask
+from caig_rl.learning.reward.task import RewardTask
 from caig_rl.learning.trainer import Trainer
-from caig_rl.models.reward_loading import load_reward
+from caig_rl.models.reward.loading import load_reward
 from tests.learning.logged import make_facts, make_groups
 from tests.learning.pairs import make_config, make_pairs, make_views
 from tests.tiny import make_tiny_policy

@@ -13,11 +13,11 @@ from safetensors.torch import load_file
 from caig_rl.config.reward import ClicksConfig, RewardTrainConfig
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.engine import gathered_copy, init_group
-from caig_rl.learning.reward_task import RewardTask
+from caig_rl.learning.reward.task import RewardTask
 from caig_rl.learning.trainer import Trainer, check_trained
 from caig_rl.models.folders import resolve_model_folder
-from caig_rl.models.reward import RewardScorer
-from caig_rl.models.reward_loading import load_reward
+from caig_rl.models.reward.loading import load_reward
+from caig_rl.models.reward.scorer import RewardScorer
 from caig_rl.types import Product
 from tests.learning.logged import make_facts, make_groups, make_rows
 from tests.tiny import make_tiny_policy

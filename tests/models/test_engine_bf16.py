@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from caig_rl.config.schema import PolicyConfig
-from caig_rl.models.engine import PolicyEngine
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.logprobs import answer_log_probs
 from caig_rl.models.policy import load_policy
+from caig_rl.models.vllm_engine import PolicyEngine
 from tests.tiny import random_picture
 
 FOLDER = resolve_model_folder("nano", "policy")

@@ -17,8 +17,8 @@ from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
 from caig_rl.models.folders import resolve_model_folder
-from caig_rl.models.reward import RewardScorer
-from caig_rl.models.reward_loading import load_reward
+from caig_rl.models.reward.loading import load_reward
+from caig_rl.models.reward.scorer import RewardScorer
 from caig_rl.nano.build import NEEDS, STAGES, BuildPlan, NanoBuilder, check_stages
 from caig_rl.nano.reward import LoggedCreatives, reading_practice, split_products, train_nano_reward
 from caig_rl.world.products import WorldProducts

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from caig_rl.learning.sft import SftExample
+from caig_rl.learning.pretrain.sft import SftExample
 from caig_rl.models.policy import load_policy
 from caig_rl.nano.seeing import SeeingTask, pictures_of_two, teach_seeing
 from tests.tiny import make_tiny_policy, random_picture

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 
-from caig_rl.serving.making import Made, Order
+from caig_rl.serving.creatives.maker_interface import Made, Order
 from caig_rl.serving.problems import Problem
-from caig_rl.serving.store import encode_png
-from tests.serving.creatives import cutout
+from caig_rl.serving.creatives.store import encode_png
+from tests.serving.made_creatives import cutout
 
 PNG = encode_png(cutout().rgba)
 

@@ -22,7 +22,7 @@ from fastapi import FastAPI
 
 from benchmarks.service_process import free_port
 from caig_rl.config.schema import Config
-from caig_rl.serving.arms import Routing
+from caig_rl.serving.choice.arms import Routing
 from caig_rl.serving.http.app import create_app
 from caig_rl.serving.service import Service
 from tests.serving.fake_maker import FakeMaker

@@ -15,8 +15,8 @@ from caig_rl.data.clicks.groups import write_groups
 from caig_rl.data.clicks.pictures import PictureFaults
 from caig_rl.data.clicks.pipeline import CREATIVES, make_pair_files
 from caig_rl.data.clicks.sample_ratio import SplitVerdict
-from caig_rl.serving.choosing import Place
-from caig_rl.serving.impressions import read_impression
+from caig_rl.serving.choice.chooser import Place
+from caig_rl.serving.events.impressions import read_impression
 from tests.serving.http.test_app import World
 
 CTRS = (0.03, 0.06, 0.09, 0.12)

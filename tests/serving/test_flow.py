@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from caig_rl.serving.batcher import VersionedBatcher
-from caig_rl.serving.commit import GroupCommit
-from caig_rl.serving.event_log import EventLog, EventReader
-from caig_rl.serving.events import Event
+from caig_rl.serving.load.versioned_batcher import VersionedBatcher
+from caig_rl.serving.events.group_commit import GroupCommit
+from caig_rl.serving.events.event_log import EventLog, EventReader
+from caig_rl.serving.events.reported_events import Event
 from caig_rl.serving.problems import Problem
-from caig_rl.serving.progress import ProgressWatch, Stalled
-from caig_rl.serving.slots import Slots
-from tests.serving.test_events import impression
+from caig_rl.serving.load.stall_detection import StallDetector, Stalled
+from caig_rl.serving.load.slots import Slots
+from tests.serving.events.test_reported_events import impression
 
 
 class Clock:
@@ -52,7 +52,7 @@ def test_a_failed_request_gives_its_place_back():
 
 def test_a_batch_that_runs_too_long_is_reported():
     clock = Clock()
-    watch = ProgressWatch("the renderer", 60.0, clock)
+    watch = StallDetector("the renderer", 60.0, clock)
     watch.check()
     with watch.working():
         clock.now = 59.0

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 from caig_rl.logs import OWN_LOGGERS
-from caig_rl.serving.arms import Routing
-from caig_rl.serving.impressions import read_impression
+from caig_rl.serving.choice.arms import Routing
+from caig_rl.serving.events.impressions import read_impression
 from caig_rl.serving.log import FOLDER, service_log
 from tests.serving.http.test_app import World, photo
 

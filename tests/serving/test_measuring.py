@@ -14,7 +14,7 @@ from benchmarks.promises import Promises
 from benchmarks.serve_load import judge, overhead
 from benchmarks.serve_promotion import Asked, Switched, Traffic, told_apart
 from benchmarks.serve_promotion import judge as judge_switches
-from caig_rl.serving.arms import Routing
+from caig_rl.serving.choice.arms import Routing
 from tests.serving.http.test_app import World
 from tests.serving.local_server import served
 

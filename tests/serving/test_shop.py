@@ -7,7 +7,7 @@ import httpx
 import numpy as np
 
 from benchmarks.circle import Shop, Traffic, cut_outs
-from caig_rl.serving.clicks import read_impressions
+from caig_rl.serving.events.click_log import read_impressions
 from caig_rl.world.products import WorldProducts
 from tests.serving.http.test_app import World
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from caig_rl.errors import UserError
-from caig_rl.serving.arms import Routing
+from caig_rl.serving.choice.arms import Routing
 from caig_rl.serving.versions import BASE, VersionRecord, VersionStore, folder_digest, promoted, rolled_back
 
 

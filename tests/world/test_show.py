@@ -2,7 +2,7 @@ import itertools
 
 import numpy as np
 
-from caig_rl.evaluation.contact_sheet import Tile, contact_sheet
+from caig_rl.reports.contact_sheet import Tile, contact_sheet
 from caig_rl.types import Judgement
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.show import CAPTION_LINES, tile_caption

@@ -7,13 +7,13 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from caig_rl.evaluation.statistics import wilson_interval
+from caig_rl.statistics import wilson_interval
 from caig_rl.serving.http.schemas import Creative, Creatives, LeftOut, Report, ReportRow
-from caig_rl.serving.making import NOT_SCORED, Made
+from caig_rl.serving.creatives.maker_interface import NOT_SCORED, Made
 from caig_rl.serving.problems import Problem
 from caig_rl.serving.service import Service, Started
-from caig_rl.serving.store import Shelved
-from caig_rl.serving.tally import Counts
+from caig_rl.serving.creatives.store import Shelved
+from caig_rl.serving.events.click_counts import Counts
 
 logger = logging.getLogger(__name__)
 
@@ -118,7 +118,7 @@ def nothing_usable(seed: int, left_out: list[LeftOut]) -> Problem:
 def report_answer(service: Service, tenant: str) -> Report:
     """CTR of the creatives that may be shown, or were."""
     service.chooser.refresh()
-    counted = [(shelved, service.tally.of(shelved.creative.creative_id)) for shelved in service.store.all(tenant)]
+    counted = [(shelved, service.click_counts.of(shelved.creative.creative_id)) for shelved in service.store.all(tenant)]
     running = [(shelved, counts) for shelved, counts in counted if shelved.status == "approved" or counts.impressions]
     running.sort(key=lambda one: (-one[1].impressions, -one[0].creative.created))
     rows = [_report_row(service, shelved, counts) for shelved, counts in running[:REPORT_ROWS]]

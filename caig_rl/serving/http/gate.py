@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi.responses import JSONResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from caig_rl.serving.doors import Doors
+from caig_rl.serving.load.doors import Doors
 from caig_rl.serving.problems import MEDIA_TYPE, Problem
 
 

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from caig_rl.serving.uploads import MAX_CATEGORY, MAX_DESCRIPTION, MAX_ID, MAX_TITLE
+from caig_rl.serving.creatives.uploads import MAX_CATEGORY, MAX_DESCRIPTION, MAX_ID, MAX_TITLE
 
 
 class CreativeForm(BaseModel):

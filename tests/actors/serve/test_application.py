@@ -6,11 +6,11 @@ import yaml
 from ray.serve.schema import ServeDeploySchema
 
 from actors.serve.application import build
+from actors.serve.deployment_plan import NAME, deployment_plan, user_config
 from actors.serve.ingress import models_digest
-from actors.serve.plan import NAME, deployment_plan, user_config
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
-from caig_rl.serving.arms import Routing
+from caig_rl.serving.choice.arms import Routing
 from caig_rl.serving.versions import routing_from_json
 
 REPOSITORY = Path(__file__).parents[3]

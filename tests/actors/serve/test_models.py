@@ -11,14 +11,14 @@ from PIL import Image
 from ray import serve
 from ray.serve.handle import DeploymentHandle
 
-from actors.serve.maker import RayMaker
+from actors.serve.creative_maker import RayMaker
 from actors.serve.messages import PaintJob, PromptJob, Prompts, ScoreJob
 from actors.serve.painter import Painter
 from actors.serve.scorer import Scorer
 from caig_rl.config.schema import Config
-from caig_rl.serving.making import Made, Order
+from caig_rl.serving.creatives.maker_interface import Made, Order
 from caig_rl.types import Product
-from tests.serving.creatives import MUG, cutout
+from tests.serving.made_creatives import MUG, cutout
 from tests.tiny import random_picture
 
 

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from typer.testing import CliRunner
 
-from actors.serve.running import SERVICE_FILE
+from actors.serve.lifecycle import SERVICE_FILE
 from benchmarks.service_process import CAIG, REPOSITORY, ServiceProcess
 from caig_rl.cli import app
 from caig_rl.serving.keys import KeyRing

@@ -22,19 +22,19 @@ import ray
 from PIL import Image
 from ray.serve.context import _get_global_client
 
-from actors.serve.plan import NAME
+from actors.serve.deployment_plan import NAME
+from actors.serve.lifecycle import serving
 from actors.serve.promotion import promote
-from actors.serve.running import serving
-from actors.serve.switching import rollback
+from actors.serve.version_switch import rollback
 from caig_rl.config.schema import Config
 from caig_rl.data.catalog import load_catalog
 from caig_rl.errors import UserError
 from caig_rl.interfaces import ProductSource
 from caig_rl.learning.engine import free_port
-from caig_rl.serving.event_log import EventReader
-from caig_rl.serving.impressions import read_impression
+from caig_rl.serving.events.event_log import EventReader
+from caig_rl.serving.events.impressions import read_impression
+from caig_rl.serving.events.signing import Signer
 from caig_rl.serving.keys import KeyRing
-from caig_rl.serving.signing import Signer
 from tests.serving.http.test_app import photo
 from tests.tiny import make_tiny_policy
 

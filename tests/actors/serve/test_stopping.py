@@ -11,7 +11,7 @@ from pathlib import Path
 import httpx
 import pytest
 
-from actors.serve.running import Stopped, serving
+from actors.serve.lifecycle import Stopped, serving
 from caig_rl.config.schema import Config
 from caig_rl.learning.engine import free_port
 from caig_rl.serving.keys import KeyRing

@@ -13,8 +13,8 @@ from fastapi.testclient import TestClient
 from PIL import Image
 
 from caig_rl.config.schema import Config
-from caig_rl.serving.arms import Routing
-from caig_rl.serving.clicks import click_log, read_impressions
+from caig_rl.serving.choice.arms import Routing
+from caig_rl.serving.events.click_log import click_log, read_impressions
 from caig_rl.serving.http.app import create_app
 from caig_rl.serving.problems import Problem
 from caig_rl.serving.service import Service
@@ -293,7 +293,7 @@ def test_events_that_cannot_be_made_durable_are_not_acknowledged(world: World, m
     def full_disk(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("caig_rl.serving.event_log.os.fsync", full_disk)
+    monkeypatch.setattr("caig_rl.serving.events.event_log.os.fsync", full_disk)
     answer = world.events(event)
     refusal(answer, 503, "not_durable")
     assert "Retry-After" in answer.headers

@@ -1,0 +1,164 @@
+"""Measures a policy on held-out products through the same pools that train it: every policy under the same seeds and noise."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import ray
+from ray.exceptions import RayError
+
+from actors.evaluation.ctr_ceiling import measure_ceilings
+from actors.rollout.pipeline import RolledOut, RolloutPipeline, is_the_machines
+from actors.rollout.poison_isolation import roll_out_or_isolate
+from actors.rollout.shard import Shard, evaluation_shards
+from actors.rollout.short_tasks import judge_creatives, write_samples
+from caig_rl.config.schema import Config
+from caig_rl.errors import UserError
+from caig_rl.evaluation.measured_policy import MeasuredPolicy
+from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.gallery import GalleryEntry, GallerySide
+from caig_rl.types import Judgement, Product
+
+logger = logging.getLogger(__name__)
+
+
+_MAX_LOSSES = 5
+"""Times that a shard's pictures may go with their node before they are judged."""
+
+
+class EvaluationError(UserError):
+    """Not one held-out product could be measured."""
+
+
+class Evaluation:
+    """What is measured, and how: fixed for a run, so that before and after differ by the policy alone."""
+
+    def __init__(
+        self, config: Config, products: Sequence[Product], source: ray.ObjectRef, judge: ray.ObjectRef | None, folder: RunFolder
+    ) -> None:
+        """`products`: at most `evaluation.products` held-out ones; `source` and `judge` are refs (no judge: None)."""
+        self._config, self._source, self._judge, self._folder = config, source, judge, folder
+        # A catalog lists like with like: the first rows alone would not speak for it.
+        order = np.random.default_rng([config.run.seed, len(products)]).permutation(len(products))
+        self.products = [products[int(index)] for index in sorted(order[: config.evaluation.products])]
+        self._places = {product.product_id: index for index, product in enumerate(self.products)}
+        self._shards = evaluation_shards(self.products, config.rollout.shard_size, config.run.seed)
+
+    async def measure(self, pipeline: RolloutPipeline, label: str) -> MeasuredPolicy:
+        """Roll out, judge, and save the gallery's pictures as `LABEL-INDEX.png`.
+
+        A product that the policy refuses, that has no reward, or that fails in a stage is left out, with its reason.
+
+        Raises:
+            EvaluationError: no product is left.
+        """
+        parts = await asyncio.gather(*(self._measure_shard(pipeline, shard, label) for shard in self._shards))
+        left_out = {name: why for part in parts for name, why in part.left_out.items()}
+        for name, why in left_out.items():
+            logger.warning("held-out product %s is left out of the evaluation: %s", name, why)
+        rows = [row for part in parts for row in part.rows]
+        if not rows:
+            name, why = next(iter(left_out.items()))
+            raise EvaluationError(f"none of the {len(left_out)} held-out products can be measured; {name!r}: {why}")
+        judged = self._judge is not None
+        evaluated = EvaluatedPolicy(
+            product_ids=tuple(row.product_id for row in rows),
+            prompts=tuple(row.prompts for row in rows),
+            scores=np.array([row.scores for row in rows], dtype=np.float64),
+            ctrs=np.array([[one.ctr for one in row.judged] for row in rows]) if judged else None,
+            relevances=np.array([[one.relevance for one in row.judged] for row in rows]) if judged else None,
+        )
+        return MeasuredPolicy(evaluated, {row.product_id: _side(row) for row in rows if row.image}, left_out)
+
+    async def ceilings(self, pipeline: RolloutPipeline) -> dict[str, float]:
+        """True CTR of the best known prompts, by product id; empty without a judge, or where the judge knows of none."""
+        if self._judge is None:
+            return {}
+        return await measure_ceilings(pipeline, self._config, self.products, self._source, self._judge)
+
+    def gallery(self, before: MeasuredPolicy, after: MeasuredPolicy) -> list[GalleryEntry]:
+        """The entries of `samples/gallery.json`: products that both policies were measured on."""
+        return [
+            GalleryEntry(
+                product_id=product.product_id,
+                title=product.title,
+                category=product.category,
+                before=before.gallery[product.product_id],
+                after=after.gallery[product.product_id],
+            )
+            for product in self.products
+            if product.product_id in before.gallery and product.product_id in after.gallery
+        ]
+
+    async def _measure_shard(self, pipeline: RolloutPipeline, shard: Shard, label: str) -> _Part:
+        candidates = self._config.evaluation.prompts_per_product
+        rollout = partial(pipeline.rollout, source=self._source, candidates=candidates, score_all=True)
+        for _ in range(_MAX_LOSSES):
+            found = await roll_out_or_isolate(rollout, shard)
+            part = _Part([], {product.product_id: str(why) for lost, why in found.failed for product in lost.products})
+            try:
+                if found.rolled is not None:
+                    await self._add_rows(part, found.rolled, label)
+                return part
+            except RayError as error:
+                if not is_the_machines(error):
+                    raise
+                logger.warning("the pictures of shard %s went with their node before they were judged: %s", shard.name, error)
+        raise EvaluationError(f"shard {shard.name} lost its pictures {_MAX_LOSSES} times before they were judged")
+
+    async def _add_rows(self, part: _Part, rolled: RolledOut, label: str) -> None:
+        judged: list[list[Judgement]] = [[] for _ in rolled.shard.products]
+        if self._judge is not None:
+            judged = await judge_creatives.remote(self._judge, rolled.shard.products, [rolled.creatives])
+        faults = {**rolled.policy.refused, **rolled.score.failed}
+        images = await self._save_gallery(rolled, label, faults)
+        for index, (product, group) in enumerate(zip(rolled.shard.products, rolled.policy.groups, strict=True)):
+            if index in faults or group is None:
+                part.left_out[product.product_id] = faults[index]
+                continue
+            prompts = tuple(rollout.text for rollout in group.rollouts)
+            part.rows.append(_Row(product.product_id, prompts, rolled.score.scores[index], judged[index], images.get(index, "")))
+
+    async def _save_gallery(self, rolled: RolledOut, label: str, faults: Mapping[int, str]) -> dict[int, str]:
+        """File names of the pictures of this shard's gallery products, by index in the shard."""
+        places = {index: self._places[product.product_id] for index, product in enumerate(rolled.shard.products) if index not in faults}
+        shown = [(index, f"{label}-{place:03d}") for index, place in places.items() if place < self._config.evaluation.gallery]
+        if not shown:
+            return {}
+        root = self._folder.url.rsplit("/", 1)[0]
+        names = await write_samples.remote(root, self._folder.name, shown, [rolled.creatives])
+        return {index: name for (index, _), name in zip(shown, names, strict=True)}
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    product_id: str
+    prompts: tuple[str, ...]
+    scores: tuple[float, ...]
+    judged: list[Judgement]
+    """Empty without a judge."""
+    image: str
+    """Empty where the product is not in the gallery."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    rows: list[_Row]
+    left_out: dict[str, str]
+
+
+def _side(row: _Row) -> GallerySide:
+    judged = row.judged[0] if row.judged else None
+    return GallerySide(
+        image=row.image,
+        prompt=row.prompts[0],
+        ctr=None if judged is None else judged.ctr,
+        relevance=None if judged is None else judged.relevance,
+        score=row.scores[0],
+    )

@@ -1,0 +1,96 @@
+"""`caig-rl evaluate policy`: a finished run's two policies, measured again."""
+
+from __future__ import annotations
+
+import asyncio
+
+import ray
+from rich.console import Console
+
+from actors.checkpoints.compatibility import weights_fingerprint
+from actors.checkpoints.store import CheckpointStore
+from actors.cluster.connect import approach, ray_cluster
+from actors.evaluation.held_out import Evaluation
+from actors.learner.group import LearnerGroup
+from actors.rollout.pipeline import RolloutPipeline
+from actors.telemetry.stage_times import StageClock
+from actors.telemetry.summary_builder import mean_ceiling
+from actors.telemetry.terminal_progress import TerminalProgress
+from actors.telemetry.throughput import Throughput
+from caig_rl.config.schema import Config
+from caig_rl.errors import CheckpointError
+from caig_rl.evaluation.measured_policy import MeasuredPolicy
+from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_shared_products
+from caig_rl.interfaces import Judge, ProductSource
+from caig_rl.reports.run_report import write_report
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.measured_again import EVALUATION_FILE, MeasuredAgain
+from caig_rl.types import PolicyVersion
+
+
+def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, judge: Judge, *, console: Console) -> PolicyComparison:
+    """Measure initial and final policy of a finished run on `evaluation`'s products, and write `evaluation.json` to its folder.
+
+    Raises:
+        CheckpointError: the run has no complete checkpoint.
+    """
+    with TerminalProgress(console) as progress:
+        progress.phase(approach(config.cluster), 0)
+        with ray_cluster(config.cluster):
+            rounds, before, after, ceilings = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
+    comparison = compare_on_shared_products(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)
+    ceiling = mean_ceiling(ceilings, set(before.evaluated.product_ids) & set(after.evaluated.product_ids))
+    ctr, relevance = comparison.ctr_summary(ceiling), comparison.relevance_summary()
+    assert ctr is not None and relevance is not None, "a judge measured both policies"
+    again = MeasuredAgain(
+        rounds=rounds,
+        products=comparison.num_products,
+        prompts_per_product=config.evaluation.prompts_per_product,
+        ctr=ctr,
+        relevance=relevance,
+        initial=before.to_json(),
+        final=after.to_json(),
+    )
+    path = folder.write_text(EVALUATION_FILE, again.model_dump_json(indent=1) + "\n")
+    _print_comparison(again, console)
+    for written in (path, write_report(folder)):
+        console.print(f"wrote {written}", highlight=False, soft_wrap=True)
+    return comparison
+
+
+async def _measure_both(
+    config: Config, folder: RunFolder, source: ProductSource, judge: Judge, progress: TerminalProgress
+) -> tuple[int, MeasuredPolicy, MeasuredPolicy, dict[str, float]]:
+    """Rounds done by the final policy, the initial one, the final one, and the best CTR of each product."""
+    state = CheckpointStore(folder, config.learner.keep_checkpoints).newest(weights_fingerprint(config), progress.note)
+    if state is None:
+        raise CheckpointError(f"no complete checkpoint in {folder.path('checkpoints')}: go on with the run by train --resume first.")
+    source_ref, judge_ref = ray.put(source), ray.put(judge)
+    measure = Evaluation(config, list(source.products), source_ref, judge_ref, RunFolder(str(folder.url), EVALUATION_FILE.split(".")[0]))
+    pipeline, learner = RolloutPipeline(config, StageClock(), Throughput(), progress), LearnerGroup(config)
+    try:
+        progress.phase("starting workers", 0)
+        await asyncio.gather(learner.start(1), *(pool.start() for pool in pipeline.pools.values()))
+        await pipeline.go_live(await learner.publish(PolicyVersion(0, 0)))
+        progress.phase("measuring the initial policy", len(measure.products))
+        before = await measure.measure(pipeline, "before")
+        ceilings = await measure.ceilings(pipeline)
+        await learner.load(folder.checkpoint_path(state.rounds_done))
+        await pipeline.go_live(await learner.publish(state.version))
+        progress.phase("measuring the final policy", len(measure.products))
+        return state.rounds_done, before, await measure.measure(pipeline, "after"), ceilings
+    finally:
+        learner.close()
+        await pipeline.close()
+
+
+def _print_comparison(again: MeasuredAgain, console: Console) -> None:
+    ctr, relevance = again.ctr, again.relevance
+    low, high = ctr.ci95 or (float("nan"), float("nan"))
+    console.print(
+        f"{again.products} products, {again.prompts_per_product} prompts each\n"
+        f"true CTR   {ctr.initial:.3%} -> {ctr.final:.3%}   lift {ctr.lift:+.1%}   95 % interval {low:+.1%} to {high:+.1%}"
+        + ("" if ctr.ceiling is None else f"   ceiling {ctr.ceiling:.3%}")
+        + f"\nrelevance  {relevance.initial:.3f} -> {relevance.final:.3f}",
+        highlight=False,
+    )

@@ -1,0 +1,394 @@
+"""The online loop: one controller, in this process, that moves references between pools and the learner.
+
+    catalog ─> policy pool (vLLM) ─> renderer pool (diffusers) ─> scorer pool (RM) ─> preference buffer ─> learner group (DeepSpeed)
+                   ^   K prompts a product     K creatives             scores, pair          here                    |  PCPO steps
+                    └────────────────────── published weights, version v+1, pulled and verified <─────────────────────┘
+
+    what waits            for                                                      unblocked by
+    --------------------  -------------------------------------------------------  ------------------------------------------------
+    `_admit_rounds`       a round's worth of free slots, and the round to be at    `_learn_rounds`, when new weights are live
+                          most `max_staleness` ahead of the rounds done
+    `_roll_out` (shard)   an idle worker of each stage in turn                     the pools: a call ended, or a dead worker was replaced
+    `_learn_rounds`       the round admitted, and none of it in flight             `_admit_rounds`; `_roll_out`, by a pair or a drop
+    `_learn_rounds`       before a sync: the prompts of every round that is to     `_roll_out`, once its policy stage is through
+                          be written by the weights now live
+    `go_live`             each policy worker's current call, then its verified     the policy pool
+                          sync
+    a policy worker       a publication that can be pulled, where the live one     `learner_control.while_waiting`, which forms the learner anew
+                          went away with the learner's node
+
+The loop prints nothing and touches no pixels. With `max_staleness` s, round r is written by the weights that r - s rounds of learning made,
+whatever the timing; only a shard that is issued again after its prompts were written may be written by fresher ones.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Collection, Coroutine
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from actors.checkpoints.compatibility import run_fingerprint
+from actors.checkpoints.store import CheckpointStore, SavedState
+from actors.cluster.resource_wait import wait_with_notes
+from actors.evaluation.held_out import Evaluation
+from actors.loop.checkpoint_writer import CheckpointWriter
+from actors.loop.learner_control import LearnerControl
+from actors.loop.loop_snapshot import observe, publish_loop
+from actors.loop.pair_journal import PairJournal
+from actors.loop.preflight import preflight
+from actors.loop.run_record import RunRecord
+from actors.loop.run_state import RunState
+from actors.loop.stop_request import StopRequest
+from actors.loop.task_errors import cancelled, first_fault, one_line
+from actors.rollout.fleet import Fleet
+from actors.rollout.pipeline import POISON, RolledOut, RolloutPipeline
+from actors.rollout.poison_isolation import roll_out_or_isolate
+from actors.rollout.shard import Shard
+from actors.rollout.short_tasks import judge_creatives
+from actors.telemetry.progress import Progress, Silent
+from actors.telemetry.round_totals import RoundTotals
+from actors.telemetry.run_reporting import run_reporting
+from actors.telemetry.snapshot import Snapshot
+from actors.telemetry.snapshot_publisher import end_publishing
+from actors.telemetry.summary_builder import RunFacts, round_detail
+from caig_rl.config.schema import TASK_CPUS, Config
+from caig_rl.errors import UserError
+from caig_rl.evaluation.measured_policy import MeasuredPolicy
+from caig_rl.interfaces import Judge, ProductSource
+from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.logs import about
+from caig_rl.runs.config_history import write_run_config
+from caig_rl.runs.driver_lock import LeaseLost, held
+from caig_rl.runs.events import DRIVER
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.gallery import write_gallery
+from caig_rl.runs.ledger import Ledger
+from caig_rl.runs.summary import RunSummary, write_summary
+
+logger = logging.getLogger(__name__)
+
+
+async def run(
+    config: Config,
+    source: ProductSource,
+    eval_source: ProductSource,
+    judge: Judge | None,
+    run_folder: RunFolder,
+    resume: bool = False,
+    *,
+    facts: RunFacts | None = None,
+    progress: Progress | None = None,
+    stop: StopRequest | None = None,
+    beside: Beside | None = None,
+    asked: Collection[str] = (),
+) -> RunSummary:
+    """Optimise the policy online and write the run folder. Ray must be connected (`actors.cluster.connect`).
+
+    Args:
+        config: the resolved configuration.
+        source: products to train on.
+        eval_source: products to measure initial and final policy on.
+        judge: the traffic that says how often creatives are really clicked; None: `ctr` is null.
+        run_folder: where everything is written.
+        resume: go on from the newest complete checkpoint; from the start, where the run was cut short before its first.
+        facts: what only the caller knows, for the summary.
+        progress: who watches.
+        stop: how soon to stop, if it asks for it: a checkpoint is written, and the status is "stopped".
+        beside: runs beside the loop and is cancelled with it (fault injection).
+        asked: keys that may change with a resume (`caig_rl.config.changes`).
+
+    Raises:
+        UserError: nothing to train on, another driver, a model folder, checkpoint or setting that does not fit, or a round in which every
+            product failed.
+        PoolError, SyncError, EvaluationError: no workers, weights that did not verify, a policy that cannot be measured.
+
+    A run that fails leaves its summary at "failed", with the reason.
+    """
+    preflight(config, source, run_folder, resume=resume, asked=asked)
+    known = facts or RunFacts(simulated=judge is not None and judge.simulated)
+    with held(run_folder), run_reporting(config, run_folder, progress or Silent()) as reporting:
+        loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, reporting, stop or StopRequest())
+        watch = asyncio.create_task(loop.record.memory.watch())
+        metrics = asyncio.create_task(publish_loop(config, loop.observe, run_folder, reporting))
+        try:
+            summary = await loop.run(resume, beside)
+            reporting.ended(summary)
+            return summary
+        finally:
+            watch.cancel()
+            await end_publishing(metrics)
+            await loop.close()
+
+
+Beside = Callable[["OnlineLoop"], Coroutine[Any, Any, None]]
+
+
+class OnlineLoop:
+    """The controller of one run."""
+
+    def __init__(
+        self,
+        config: Config,
+        source: ProductSource,
+        eval_source: ProductSource,
+        judge: Judge | None,
+        folder: RunFolder,
+        facts: RunFacts,
+        progress: Progress,
+        stop: StopRequest,
+    ) -> None:
+        self._config, self._folder, self._progress, self._stop = config, folder, progress, stop
+        self._source, self._judge = ray.put(source), None if judge is None else ray.put(judge)
+        self.record = RunRecord(config, facts, folder)
+        self.run_state = RunState(config, source.products, Ledger(source.rejected), PairJournal(folder))
+        self._evaluation = Evaluation(config, list(eval_source.products), ray.put(eval_source), self._judge, folder)
+        self.pipeline = RolloutPipeline(config, self.record.clock, self.record.throughput, progress, self.record.record_event)
+        self.record.fleet = Fleet(self.pipeline.pools, config.pools, progress.note)
+        self.store = CheckpointStore(folder, config.learner.keep_checkpoints)
+        self.learner_control = LearnerControl(
+            config, self.run_state, self.record, self.store, folder, self.pipeline, self._source, progress
+        )
+        self._fingerprint = run_fingerprint(config, source.products, self._evaluation.products)
+        extra = partial(self.record.extra, self.pipeline)
+        self._saver = CheckpointWriter(
+            self.store, self.run_state, self.learner_control, self._fingerprint, extra, progress.note, self.record.record_event
+        )
+        self.note = progress.note
+        self.rounds_begun = asyncio.Event()
+        """Set once all workers are up and the first round of this life begins."""
+        self._changed = asyncio.Condition()
+        self._judging: dict[int, list[asyncio.Task[None]]] = {}
+        self._begun = False
+
+    async def run(self, resume: bool, beside: Beside | None = None) -> RunSummary:
+        """The whole run. Whatever ends it early, the folder says so."""
+        assert self.record.fleet is not None
+        # Until its checkpoint is read, a resumed run has nothing to say that its folder does not say better.
+        self._begun = not resume
+        work, stop = asyncio.create_task(self._work(resume)), asyncio.create_task(self._stop.wait_for_now())
+        helpers = [asyncio.create_task(self.record.fleet.watch())]
+        if self._folder.lock is not None:
+            helpers.append(asyncio.create_task(self._folder.lock.until_lost()))
+        if beside is not None:
+            helpers.append(asyncio.create_task(beside(self)))
+        try:
+            await asyncio.wait({work, stop, *helpers}, return_when=asyncio.FIRST_COMPLETED)
+            if work.done():
+                return work.result()
+            await cancelled(work)
+            for helper in helpers:
+                if helper.done():
+                    helper.result()
+            await self._saver.round_under_way(is_measured=self.record.before is not None)
+            return self._finish("stopped")
+        except LeaseLost:
+            await cancelled(work)
+            raise
+        except BaseException as failure:
+            await cancelled(work)
+            self._finish("failed", failure=one_line(failure))
+            raise
+        finally:
+            for task in (stop, *helpers):
+                task.cancel()
+
+    def observe(self) -> Snapshot:
+        """The loop at this moment, for the metrics."""
+        run_state, record, learner = self.run_state, self.record, self.learner_control.group
+        return observe(
+            rounds_planned=self._config.rollout.rounds,
+            rounds_done=run_state.rounds_done,
+            version=run_state.version,
+            pipeline=self.pipeline,
+            ranks=(learner.ready_ranks, learner.world_size),
+            buffer=run_state.buffer,
+            ledger=run_state.ledger,
+            clock=record.clock,
+            throughput=record.throughput,
+            memory=record.memory,
+            details=record.details,
+            fleet=None if record.fleet is None else record.fleet.summary(),
+        )
+
+    async def close(self) -> None:
+        """Stop all workers; the run folder stays as it is."""
+        self.learner_control.group.close()
+        await self.pipeline.close()
+        self.record.events.close()
+        self._folder.close()
+
+    async def _work(self, resume: bool) -> RunSummary:
+        """Start, measure, train, measure again."""
+        record = self.record
+        self._progress.phase("starting", 0)
+        state = self.store.newest(self._fingerprint, self._progress.note) if resume else None
+        # Only now: a resume that does not fit must leave the run's own config as it is.
+        rounds_done = 0 if state is None else state.rounds_done
+        write_run_config(self._config, self._folder, rounds_done, self._progress.note)
+        record.tell_beginning(resume, None if state is None else rounds_done)
+        if resume and state is None:
+            self._progress.note("begins anew: the run was cut short before its first checkpoint")
+        await self._start(state)
+        self._begun = True
+        if record.before is None:
+            self._progress.phase("measuring the initial policy", len(self._evaluation.products))
+            record.before = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "before"))
+            record.facts = replace(record.facts, ctr_ceilings=await self._evaluation.ceilings(self.pipeline))
+            await self._saver.checkpoint()
+        record.rewrite_metrics(self._folder)
+        write_summary(self._summary("running"), self._folder)
+        await self._train_unwrapped()
+        if self._is_stopping():
+            return self._finish("stopped")
+        self._progress.phase("measuring the final policy", len(self._evaluation.products))
+        after = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "after"))
+        write_gallery(self._folder, self._evaluation.gallery(record.before, after))
+        return self._finish("done", after)
+
+    async def _start(self, state: SavedState | None) -> None:
+        await asyncio.gather(self.learner_control.start(), *(pool.start() for pool in self.pipeline.pools.values()))
+        if state is not None:
+            self.run_state.restore(state)
+            self.record.restore(state.extra, self.pipeline)
+        await self.learner_control.show(None if state is None else state.rounds_done)
+        if state is not None:
+            self._progress.note(f"resumed after round {state.rounds_done} from {self.store.url(state.rounds_done)}")
+
+    async def _train(self) -> None:
+        run_state = self.run_state
+        self.rounds_begun.set()
+        async with asyncio.TaskGroup() as group:
+            for number in range(run_state.rounds_done, run_state.rounds_admitted):
+                self._open_round(number, run_state.shards_in_flight(number), group)
+            group.create_task(self._admit_rounds(group))
+            await self._learn_rounds()
+            if self._is_stopping():
+                raise _Stopped
+
+    async def _train_unwrapped(self) -> None:
+        try:
+            await self._train()
+        except BaseExceptionGroup as faults:
+            # One fault cancels the rest; the caller must see the first as it was raised, to tell a user's error from ours.
+            first = first_fault(faults)
+            if not isinstance(first, _Stopped):
+                raise first from None
+            logger.info("stopped after round %d", self.run_state.rounds_done)
+
+    async def _admit_rounds(self, group: asyncio.TaskGroup) -> None:
+        for number in range(self.run_state.rounds_admitted, self._config.rollout.rounds):
+            await self._until(partial(self.run_state.may_admit, number))
+            self._open_round(number, self.run_state.admit_next(), group)
+            await self._notify()
+
+    def _open_round(self, number: int, shards: list[Shard], group: asyncio.TaskGroup) -> None:
+        self.run_state.open_round(number, shards)
+        self._judging[number] = []
+        for shard in shards:
+            with about(**shard.facts()):  # the task keeps them: each of its lines names its admissions
+                group.create_task(self._roll_out(number, shard, group))
+
+    async def _roll_out(self, number: int, shard: Shard, group: asyncio.TaskGroup) -> None:
+        intake, notes = self.run_state.intake, self.run_state.intake.totals[number]
+
+        def written() -> None:
+            self.run_state.written(number, shard)
+            group.create_task(self._notify())
+
+        rollout = partial(self.pipeline.rollout, source=self._source, candidates=self._config.rollout.candidates, written=written)
+        found = await roll_out_or_isolate(rollout, shard)
+        for part, poisoned in found.failed:
+            intake.drop_shard(part, poisoned)
+            if poisoned.kind == POISON:
+                self.record.record_event(
+                    POISON, poisoned.stage, detail=f"{', '.join(one.product_id for one in part.products)}: {poisoned.reason}"
+                )
+        if found.rolled is not None:
+            self.record.throughput.add(pairs=intake.take_up(found.rolled))
+            if self._judge is not None:
+                self._judging[number].append(group.create_task(self._judge_shard(notes, found.rolled)))
+        written()
+
+    async def _judge_shard(self, notes: RoundTotals, rolled: RolledOut) -> None:
+        """Watch relevance and true CTR of what is being trained on. Only the report reads them."""
+        try:
+            judged = await judge_creatives.remote(self._judge, rolled.shard.products, [rolled.creatives])
+        except RayError as error:  # the pictures went with their node: the report lacks a few numbers, the run lacks nothing
+            logger.warning("shard %s is not judged: %s", rolled.shard.name, error)
+            return
+        notes.judgements += [judgement for row in judged for judgement in row]
+
+    async def _learn_rounds(self) -> None:
+        run_state = self.run_state
+        for number in range(run_state.rounds_done, self._config.rollout.rounds):
+            started = time.perf_counter()
+            self._progress.phase(f"round {number + 1} of {self._config.rollout.rounds}", run_state.round_size)
+            await self.learner_control.while_waiting(self._until(partial(run_state.can_learn, number)))
+            notes = run_state.intake.totals[number]
+            if notes.failed and not notes.pairs and not notes.tied:
+                raise UserError(f"round {number + 1}: all {notes.failed} products failed, the first {notes.first_failure}")
+            metrics = await self.learner_control.learn(number, partial(self._prompts_written, number + self._config.rollout.max_staleness))
+            run_state.weights_live(number)
+            self.learner_control.has_moved = False
+            await self._notify()
+            await self._close_round(number, metrics, time.perf_counter() - started)
+            if self._is_stopping():
+                return
+
+    async def _prompts_written(self, last: int) -> None:
+        """Rounds up to `last` are to be written by the weights now live, before others take their place."""
+        await self._until(partial(self.run_state.prompts_written, last))
+
+    async def _close_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
+        try:
+            judged = asyncio.gather(*self._judging.pop(number))
+            what = f"the judges of round {number + 1}, whose tasks need {TASK_CPUS:g} CPU each"
+            await wait_with_notes(judged, what, self._config.cluster.wait_note_s, self._progress.note)
+        finally:  # told to stop now, the round has its row all the same
+            self._write_round(number, metrics, seconds)
+        rounds, learner = self._config.rollout.rounds, self._config.learner
+        if self.run_state.rounds_done % learner.checkpoint_every == 0 or self.run_state.rounds_done == rounds or self._is_stopping():
+            await self._saver.checkpoint()
+        write_summary(self._summary("running"), self._folder)
+
+    def _write_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
+        detail = round_detail(number, self.run_state.close_round(number), metrics, self.run_state.version, seconds)
+        self.record.details.append(detail)
+        self._folder.append_metrics(detail.model_dump(mode="json"))
+        self._folder.write_ledger(self.run_state.ledger.to_table())
+        self._progress.round_ended(detail)
+
+    def _is_stopping(self) -> bool:
+        return self._stop.after_round and self.run_state.rounds_done < self._config.rollout.rounds
+
+    def _finish(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
+        self.record.memory.sample()
+        if self._begun:
+            self.record.record_event("ended", DRIVER, status, failure or "")
+        summary = self._summary(status, after, failure)
+        if self._begun:
+            write_summary(summary, self._folder)
+            self._folder.write_ledger(self.run_state.ledger.to_table())
+        return summary
+
+    def _summary(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
+        return self.record.summary(status, self.run_state, self.pipeline, after, failure)
+
+    async def _until(self, condition: Callable[[], bool]) -> None:
+        async with self._changed:
+            await self._changed.wait_for(condition)
+
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
+
+class _Stopped(Exception):
+    """The user asked to stop at the end of the round; a checkpoint is written."""

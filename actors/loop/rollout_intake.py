@@ -1,0 +1,92 @@
+"""Where a rolled-out shard becomes pairs in the buffer, and every admission without a pair gets its outcome. Plain: no Ray calls."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from actors.loop.gate_counts import gate_counts
+from actors.loop.pair_selection import NoPair, select_pair
+from actors.loop.preference_buffer import PreferenceBuffer
+from actors.rollout.pipeline import RolledOut, ShardPoisoned
+from actors.rollout.shard import Shard
+from actors.telemetry.round_totals import RoundTotals
+from caig_rl.types import Admission, Outcome, PreferencePair, Product
+
+logger = logging.getLogger(__name__)
+
+
+class RolloutIntake:
+    """The rounds' notes, and where the learner finds the picture of each pair that waits."""
+
+    def __init__(self, products: Sequence[Product], buffer: PreferenceBuffer, margin: float) -> None:
+        """`products`: all training products, which a negative may take its text from; `margin`: `reward.margin`."""
+        self._products, self._buffer, self._margin = products, buffer, margin
+        self.totals: dict[int, RoundTotals] = {}
+        self._views: dict[int, tuple[Any, int]] = {}
+
+    def open_round(self, number: int) -> None:
+        """Before the round's first shard."""
+        self.totals.setdefault(number, RoundTotals([], [], []))
+
+    def take_up(self, rolled: RolledOut) -> int:
+        """Pairs into the buffer, everything else to its outcome. Returns the number of pairs."""
+        notes = self.totals[rolled.shard.admissions[0].round]
+        pairs: list[PreferencePair] = []
+        for index in range(len(rolled.shard.admissions)):
+            made = self._outcome(rolled, index, notes)
+            if isinstance(made, PreferencePair):
+                pairs.append(made)
+                self._views[made.admission.admission_id] = (rolled.views, index)
+            else:
+                self._drop(rolled.shard.admissions[index], made, rolled.attempts)
+        self._buffer.add_pairs(pairs, rolled.attempts, rolled.worker)
+        notes.pairs += len(pairs)
+        notes.truncated += rolled.render.truncated
+        notes.creatives = notes.creatives.plus(gate_counts(rolled.render))
+        return len(pairs)
+
+    def drop_shard(self, shard: Shard, poisoned: ShardPoisoned) -> None:
+        """All products of a poisoned shard failed: kind "poison", or named for the stage where it last did."""
+        logger.error("%s", poisoned)
+        for admission in shard.admissions:
+            self._drop(admission, NoPair(Outcome.FAILED, poisoned.kind, str(poisoned)), poisoned.attempts)
+
+    def views_of(self, pairs: Sequence[PreferencePair]) -> tuple[list[Any], list[tuple[int, int]]] | None:
+        """The blocks' references, each once, and for each pair (block, row). None where the picture of one is not at hand."""
+        places = [self._views.get(pair.admission.admission_id) for pair in pairs]
+        found = [place for place in places if place is not None]
+        if len(found) < len(places):
+            return None
+        blocks: dict[Any, int] = {}
+        index = [(blocks.setdefault(ref, len(blocks)), row) for ref, row in found]
+        return list(blocks), index
+
+    def keep_views_of(self, pairs: Sequence[PreferencePair]) -> None:
+        """Forget the pictures of all others, which are not needed any more, or are lost."""
+        wanted = {pair.admission.admission_id for pair in pairs}
+        self._views = {key: place for key, place in self._views.items() if key in wanted}
+
+    def _outcome(self, rolled: RolledOut, index: int, notes: RoundTotals) -> PreferencePair | NoPair:
+        group = rolled.policy.groups[index]
+        if group is None:
+            return NoPair(Outcome.FAILED, "bad_text", rolled.policy.refused[index])
+        notes.prompts += [rollout.text for rollout in group.rollouts]
+        if index in rolled.score.failed:
+            return NoPair(Outcome.FAILED, "no_reward", rolled.score.failed[index])
+        scores = rolled.score.scores[index]
+        notes.scores += scores
+        reasons = [report.reason for report in rolled.render.reports[index]]
+        return select_pair(group, scores, reasons, rolled.shard.products[index], self._products, self._margin)
+
+    def _drop(self, admission: Admission, why: NoPair, attempts: int) -> None:
+        notes = self.totals[admission.round]
+        if why.outcome is Outcome.TIED:
+            notes.tied += 1
+        else:
+            facts = {"admissions": [admission.admission_id], "product": admission.product_id}
+            logger.warning("product %s failed (%s): %s", admission.product_id, why.kind, why.message, extra=facts)
+            notes.failed += 1
+            notes.first_failure = notes.first_failure or f"{admission.product_id} ({why.kind}): {why.message}"
+        self._buffer.drop(admission, why, attempts=attempts)

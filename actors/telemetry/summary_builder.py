@@ -1,0 +1,210 @@
+"""Builds the run's summary and the rows of its rounds. Plain functions of finished numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import reduce
+
+import numpy as np
+
+from actors.telemetry.round_totals import RoundTotals
+from caig_rl.config.schema import Config
+from caig_rl.evaluation.measured_policy import MeasuredPolicy
+from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products
+from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.runs.ledger import Ledger
+from caig_rl.runs.summary import (
+    CreativeCounts,
+    EvaluationSummary,
+    FleetSummary,
+    PolicySummary,
+    ProductCounts,
+    RewardSummary,
+    RoundDetail,
+    RunSummary,
+    SurvivedSummary,
+    SyncSummary,
+    ThroughputSummary,
+    TimeSummary,
+)
+from caig_rl.statistics import distinct_share, pairwise_accuracy
+from caig_rl.types import PolicyVersion
+
+
+@dataclass(frozen=True, slots=True)
+class RunFacts:
+    """What the caller knows of a run beforehand and the loop cannot: it goes into the summary as it is."""
+
+    catalog: str = "products of the click world"
+    """Where the products came from."""
+    held_out: bool = True
+    """True where no product of the evaluation is trained on."""
+    simulated: bool = True
+    """True where shoppers are simulated."""
+    reward_accuracy: float | None = None
+    """Held-out pairwise accuracy of the reward model; None: measured on the evaluation's creatives."""
+    reward_ceiling: float | None = None
+    ctr_ceilings: Mapping[str, float] = field(default_factory=dict)
+    """True CTR of the best prompt for each of the evaluation's products, by product id, where it is known."""
+
+
+def mean_ceiling(ceilings: Mapping[str, float], product_ids: Iterable[str]) -> float | None:
+    """Mean true CTR of the best prompts for `product_ids`; None where it is not known for all of them."""
+    found = [ceilings.get(name) for name in product_ids]
+    known = [one for one in found if one is not None]
+    return _mean(known) if len(known) == len(found) else None
+
+
+def round_detail(number: int, notes: RoundTotals, metrics: RoundMetrics | None, version: PolicyVersion, seconds: float) -> RoundDetail:
+    """One row of `metrics.jsonl`. Without a pair nothing was trained, and the learner's numbers are null."""
+    scores = [score for score in notes.scores if np.isfinite(score)]
+    learner = (
+        {}
+        if metrics is None
+        else {
+            "dpo_loss": metrics.dpo_loss,
+            "product_centric_loss": metrics.product_centric_loss,
+            "implicit_accuracy": metrics.accuracy,
+            "logprob_gap": metrics.logprob_gap,
+            "grad_norm": metrics.grad_norm,
+            "lr": metrics.lr,
+            "optimiser_steps": metrics.steps,
+        }
+    )
+    return RoundDetail.model_validate(
+        {
+            "round": number,
+            "pairs": 0 if metrics is None else metrics.rows,
+            "loss": None if metrics is None else metrics.loss,
+            "reward_score": float(np.mean(scores)) if scores else None,
+            "relevance": _mean([judgement.relevance for judgement in notes.judgements]),
+            "ctr": _mean([judgement.ctr for judgement in notes.judgements]),
+            "kl": None if metrics is None else metrics.kl,
+            "distinct_prompts": distinct_share(notes.prompts) if notes.prompts else None,
+            "tied": notes.tied,
+            "failed": notes.failed,
+            "truncated_prompts": notes.truncated,
+            "creatives": notes.creatives,
+            "policy_version": str(version),
+            "seconds": seconds,
+            **learner,
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class RunNumbers:
+    """Everything the summary is made of."""
+
+    status: str
+    rounds_done: int
+    version: PolicyVersion
+    ledger: Ledger
+    details: Sequence[RoundDetail]
+    before: MeasuredPolicy | None
+    after: MeasuredPolicy | None
+    time: TimeSummary
+    throughput: ThroughputSummary
+    sync: SyncSummary
+    peak_memory_gib: float
+    sha256: str | None = None
+    """Hash of the weights that are live."""
+    failure: str | None = None
+    fleet: FleetSummary | None = None
+    survived: SurvivedSummary | None = None
+
+
+def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSummary:
+    """`summary.json`, during the run (without final numbers) and at its end."""
+    comparison, shared = None, tuple[str, ...]()
+    if numbers.before is not None:
+        shared = numbers.before.evaluated.product_ids
+    if numbers.before is not None and numbers.after is not None:
+        measured = set(numbers.after.evaluated.product_ids)
+        shared = tuple(name for name in shared if name in measured)
+        if shared:
+            ends = numbers.before.evaluated, numbers.after.evaluated
+            comparison = compare_on_shared_products(*ends, config.evaluation.bootstrap, config.run.seed)
+    last = numbers.details[-1] if numbers.details else None
+    distinct = comparison.distinct_final if comparison is not None else (last.distinct_prompts if last else None)
+    return RunSummary.model_validate(
+        {
+            "run": config.run.name,
+            "status": numbers.status,
+            "failure": numbers.failure,
+            "objective": config.objective,
+            "catalog": facts.catalog,
+            "simulated": facts.simulated,
+            "seed": config.run.seed,
+            "rounds": numbers.rounds_done,
+            "policy_version": str(numbers.version),
+            "products": ProductCounts.model_validate(numbers.ledger.counts()),
+            "creatives": reduce(CreativeCounts.plus, (detail.creatives for detail in numbers.details), CreativeCounts()),
+            "ctr": None if comparison is None else comparison.ctr_summary(mean_ceiling(facts.ctr_ceilings, shared)),
+            "relevance": None if comparison is None else comparison.relevance_summary(),
+            "reward": _reward(config, facts, numbers),
+            "policy": PolicySummary(kl=_last_kl(numbers.details), distinct_prompts=distinct, sha256=numbers.sha256),
+            "throughput": numbers.throughput,
+            "time": numbers.time,
+            "sync": numbers.sync,
+            "peak_memory_gib": numbers.peak_memory_gib,
+            "evaluation": None
+            if numbers.before is None
+            else EvaluationSummary(
+                products=len(shared),
+                left_out=_num_asked(numbers) - len(shared),
+                prompts_per_product=config.evaluation.prompts_per_product,
+                held_out=facts.held_out,
+            ),
+            "fleet": numbers.fleet,
+            "survived": numbers.survived,
+            "rounds_detail": tuple(numbers.details),
+        }
+    )
+
+
+def _num_asked(numbers: RunNumbers) -> int:
+    """Held-out products that the evaluation asked for."""
+    return max(
+        (len(one.evaluated.product_ids) + len(one.left_out) for one in (numbers.before, numbers.after) if one is not None), default=0
+    )
+
+
+def _reward(config: Config, facts: RunFacts, numbers: RunNumbers) -> RewardSummary:
+    accuracy = facts.reward_accuracy
+    measured_here = accuracy is None and config.reward.kind == "model"
+    if measured_here:
+        accuracy = _accuracy_on([measured.evaluated for measured in (numbers.before, numbers.after) if measured is not None])
+    return RewardSummary(
+        heldout_accuracy=accuracy,
+        ceiling=facts.reward_ceiling,
+        measured_here=measured_here and accuracy is not None,
+        kind=config.reward.kind,
+    )
+
+
+def _accuracy_on(policies: Sequence[EvaluatedPolicy]) -> float | None:
+    """Share of same-product creatives of the evaluation that the reward model puts in the order of their true CTRs."""
+    scores, ctrs, groups = [], [], []
+    for policy in policies:
+        if policy.ctrs is None:
+            return None
+        scores.append(policy.scores.ravel())
+        ctrs.append(policy.ctrs.ravel())
+        groups += [product for product in policy.product_ids for _ in range(policy.scores.shape[1])]
+    if not scores:
+        return None
+    flat, order, labels = np.concatenate(ctrs), np.concatenate(scores), np.asarray(groups)
+    if all(len(set(flat[labels == label])) < 2 for label in set(groups)):
+        return None
+    return pairwise_accuracy(order, flat, labels)
+
+
+def _last_kl(details: Sequence[RoundDetail]) -> float | None:
+    measured = [detail.kl for detail in details if detail.kl is not None]
+    return measured[-1] if measured else None
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(np.mean(values)) if values else None

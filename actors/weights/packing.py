@@ -1,0 +1,45 @@
+"""Tensors as bytes for the object store, and the hash of all of them."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
+from actors.weights.published import PackedTensor
+
+
+def pack(weights: Mapping[str, torch.Tensor]) -> dict[str, PackedTensor]:
+    """CPU tensors as bytes."""
+    import torch
+
+    return {
+        name: PackedTensor(
+            str(tensor.dtype).removeprefix("torch."),
+            tuple(tensor.shape),
+            tensor.detach().contiguous().reshape(-1).view(torch.uint8).numpy(),
+        )
+        for name, tensor in weights.items()
+    }
+
+
+def unpack(packed: Mapping[str, PackedTensor]) -> dict[str, torch.Tensor]:
+    """The tensors again, in memory of their own."""
+    import torch
+
+    return {
+        name: torch.from_numpy(tensor.data.copy()).view(getattr(torch, tensor.dtype)).reshape(tensor.shape)
+        for name, tensor in packed.items()
+    }
+
+
+def weights_digest(packed: Mapping[str, PackedTensor]) -> str:
+    """SHA-256 over names, types, shapes and bytes, in order of name."""
+    digest = hashlib.sha256()
+    for name in sorted(packed):
+        tensor = packed[name]
+        digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
+        digest.update(tensor.data.tobytes())
+    return digest.hexdigest()

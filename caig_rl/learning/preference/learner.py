@@ -1,0 +1,252 @@
+"""Stage C: one rank of the learner group. Controller-called: a round of steps, export, save, load. No Ray here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from caig_rl.config.schema import Config
+from caig_rl.learning.engine import (
+    TORCH_DTYPES,
+    accumulation,
+    build_engine,
+    build_frozen_engine,
+    gathered_copy,
+    learning_rate,
+    sum_over_ranks,
+    take_step,
+)
+from caig_rl.learning.engine_checkpoint import load_engine, save_engine
+from caig_rl.learning.preference.batching import MicroBatch, plan_steps
+from caig_rl.learning.preference.sequences import PairLosses, pair_batch, pair_losses
+from caig_rl.models.folders import resolve_model_folder
+from caig_rl.models.logprobs import AnswerBatch, AnswerLogProbs, answer_log_probs, batch_log_probs
+from caig_rl.models.policy import attach_lora, load_policy, merged_state_dict, reference_mode, save_policy_folder
+from caig_rl.models.prompting import chat_prompt
+from caig_rl.types import ImageArray, PreferencePair, Rollout
+
+
+@dataclass(frozen=True, slots=True)
+class RoundMetrics:
+    """What a round of training came to, over all ranks. Losses are means over pairs, in nats."""
+
+    rows: int
+    """Pairs trained on, each once an epoch."""
+    steps: int
+    """Optimiser steps taken."""
+    loss: float
+    dpo_loss: float
+    product_centric_loss: float
+    accuracy: float
+    """Share of pairs whose winner the implicit reward preferred, before each step; ties count half."""
+    kl: float
+    """KL(policy || reference) in nats an answer, on the round's winners and losers before its first step (k3 estimate: mean of r - 1 -
+    log r)."""
+    logprob_gap: float
+    """Mean absolute difference of sampling and learner log-prob, nats a token, before the first step: a fault where the policy that
+    sampled is the
+    one that learns, staleness where it is older."""
+    grad_norm: float
+    """Mean over steps, before clipping."""
+    lr: float
+    """Of the last step."""
+    seconds: float
+    """Wall time of this rank."""
+
+
+@dataclass(slots=True)
+class _PreparedMicroBatch:
+    plan: MicroBatch
+    batch: AnswerBatch
+    reference: torch.Tensor
+
+
+class PreferenceLearner:
+    """Holds policy, reference and optimiser of one rank. `init_group` comes first; every method is called on all ranks alike."""
+
+    def __init__(self, config: Config, rank: int, world_size: int, total_steps: int) -> None:
+        """Load the policy, attach the adapter (or the frozen copy), build the engine.
+
+        Args:
+            config: `policy.model`, `objective` and `learner` are read.
+            rank: 0 to world_size - 1.
+            world_size: ranks in the group.
+            total_steps: optimiser steps of the whole run, the length of the cosine.
+
+        Raises:
+            ModelFolderError: the policy's folder is refused.
+        """
+        learner, policy = config.learner, config.policy
+        self.config, self.rank, self.world_size, self.total_steps = config, rank, world_size, total_steps
+        self.step = 0
+        # The adapter's random half must be the same on all ranks and at every start.
+        torch.manual_seed(config.run.seed)
+        folder = resolve_model_folder(policy.model, "policy", policy.trust_remote_code)
+        base, self.processor = load_policy(folder, TORCH_DTYPES[learner.dtype], policy.trust_remote_code)
+        model: nn.Module = base
+        self._frozen: Any = None
+        if learner.finetune == "lora":
+            model = attach_lora(base, learner.lora_rank, learner.lora_alpha)
+        else:
+            self._frozen = build_frozen_engine(load_policy(folder, TORCH_DTYPES[learner.dtype], policy.trust_remote_code)[0], learner)
+        parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+        self.engine = build_engine(model, parameters, learner)
+
+    def train_round(
+        self,
+        pairs: Sequence[PreferencePair],
+        views: Sequence[ImageArray],
+        negative_rollouts: Sequence[Rollout | None] | None = None,
+    ) -> RoundMetrics:
+        """All of `train_steps`, which says what the arguments are."""
+        steps = self.train_steps(pairs, views, negative_rollouts)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                metrics: RoundMetrics = end.value
+                return metrics
+
+    def train_steps(
+        self,
+        pairs: Sequence[PreferencePair],
+        views: Sequence[ImageArray],
+        negative_rollouts: Sequence[Rollout | None] | None = None,
+    ) -> Generator[int, None, RoundMetrics]:
+        """Take ceil(len(pairs) / batch_size) * epochs optimiser steps. All ranks get all pairs, in order of admission id, and train their
+        share. Yields after each step's worth of preparation and after each optimiser step, so that who waits sees it move: steps taken.
+
+        Args:
+            pairs: the round's pairs.
+            views: `views[i]` is pair i's product as the policy saw it, (height, width, 3).
+            negative_rollouts: "pcpo_official" only, see `pair_batch`.
+
+        Raises:
+            ValueError: no pairs, lists of unequal length, or an official negative without its rollout.
+        """
+        started = time.perf_counter()
+        learner = self.config.learner
+        if len(views) != len(pairs):
+            raise ValueError(f"{len(views)} views for {len(pairs)} pairs")
+        if negative_rollouts is not None and len(negative_rollouts) != len(pairs):
+            raise ValueError(f"{len(negative_rollouts)} negative rollouts for {len(pairs)} pairs")
+        plan = plan_steps(len(pairs), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
+        before = torch.zeros(4, dtype=torch.float64)
+        prepared: list[list[_PreparedMicroBatch]] = []
+        for micro_batches in plan:
+            prepared.append([self._prepare(micro, pairs, views, negative_rollouts, before) for micro in micro_batches])
+            yield self.step
+        during, norms, lr = torch.zeros(4, dtype=torch.float64), [], 0.0
+        for _ in range(learner.epochs):
+            for step in prepared:
+                lr = learning_rate(self.step, self.total_steps, learner)
+                norms.append(self._take_step(step, lr, during))
+                yield self.step
+        tokens_gap, tokens, kl, answers = sum_over_ranks(before).tolist()
+        loss, dpo, product_centric, right = (sum_over_ranks(during) / (len(pairs) * learner.epochs)).tolist()
+        return RoundMetrics(
+            rows=len(pairs),
+            steps=len(norms),
+            loss=loss,
+            dpo_loss=dpo,
+            product_centric_loss=product_centric,
+            accuracy=right,
+            kl=kl / answers,
+            logprob_gap=tokens_gap / tokens,
+            grad_norm=sum(norms) / len(norms),
+            lr=lr,
+            seconds=time.perf_counter() - started,
+        )
+
+    def export_weights(self) -> dict[str, torch.Tensor]:
+        """The merged weights under the base checkpoint's names, CPU tensors in the learner's dtype; empty on ranks other than 0."""
+        weights = merged_state_dict(self.engine.module, gathered_copy)
+        return weights if self.rank == 0 else {}
+
+    def export_folder(self, folder: Path) -> None:
+        """Write the merged policy as a plain Hugging Face folder (by rank 0)."""
+        weights = self.export_weights()
+        if self.rank == 0:
+            save_policy_folder(self.engine.module, self.processor, weights, folder)
+
+    def save(self, folder: Path) -> None:
+        """Write a DeepSpeed checkpoint into `folder`: trained weights, optimiser, step count, random state."""
+        save_engine(self.engine, folder, self.rank, self._shape(), {"step": self.step})
+
+    def load(self, folder: Path) -> None:
+        """Go on from a checkpoint that `save` wrote at the same world size, ZeRO stage and kind of fine-tuning.
+
+        Raises:
+            CheckpointError: no checkpoint there, one cut short, or one of another shape.
+        """
+        self.step = int(load_engine(self.engine, folder, self._shape())["step"])
+
+    @torch.no_grad()
+    def token_log_probs(self, instruction: str, view: ImageArray, token_ids: Sequence[int]) -> tuple[float, ...]:
+        """Log-prob in nats of each token of an answer under the current policy, for the canary. `view` is (height, width, 3)."""
+        prompt = chat_prompt(self.processor, instruction)
+        result = answer_log_probs(self.engine.module, self.processor, [prompt], [view], [tuple(token_ids)])
+        return tuple(result.tokens[0].tolist())
+
+    def _shape(self) -> dict[str, Any]:
+        """What a checkpoint must agree in with the learner that loads it."""
+        learner = self.config.learner
+        rank = learner.lora_rank if learner.finetune == "lora" else None
+        return {"world_size": self.world_size, "zero_stage": learner.zero_stage, "dtype": learner.dtype, "lora_rank": rank}
+
+    def _prepare(
+        self,
+        micro: MicroBatch,
+        pairs: Sequence[PreferencePair],
+        views: Sequence[ImageArray],
+        negative_rollouts: Sequence[Rollout | None] | None,
+        before: torch.Tensor,
+    ) -> _PreparedMicroBatch:
+        """Encode once, ask the reference once, and add this micro-batch to `before` (4,): |gap|, tokens, KL, answers."""
+        rows = [pairs[index] for index in micro.rows]
+        rollouts = None if negative_rollouts is None else [negative_rollouts[index] for index in micro.rows]
+        batch = pair_batch(self.config, self.processor, rows, [views[index] for index in micro.rows], rollouts)
+        with torch.no_grad():
+            with reference_mode(self.engine.module) if self._frozen is None else nullcontext():
+                reference = batch_log_probs(self.engine.module if self._frozen is None else self._frozen, batch)
+            policy = batch_log_probs(self.engine.module, batch)
+        if micro.weight > 0.0:
+            before += _against_reference(policy, reference, rows)
+        return _PreparedMicroBatch(micro, batch, reference.sums)
+
+    def _take_step(self, micro_batches: Sequence[_PreparedMicroBatch], lr: float, during: torch.Tensor) -> float:
+        """One optimiser step at `lr`; adds (4,) loss, DPO loss, product-centric loss and right orders to `during`. Returns the gradient
+        norm."""
+        for index, prepared in enumerate(micro_batches):
+            with accumulation(self.engine, is_last=index == len(micro_batches) - 1):
+                policy = batch_log_probs(self.engine, prepared.batch)
+                losses = pair_losses(self.config, policy.sums, prepared.reference, policy.mask.sum(dim=1))
+                self.engine.backward(losses.total.sum() * prepared.plan.weight)
+            if prepared.plan.weight > 0.0:
+                during += _loss_sums(losses)
+        self.step += 1
+        return take_step(self.engine, lr)
+
+
+def _loss_sums(losses: PairLosses) -> torch.Tensor:
+    right = (losses.margins > 0).double() + 0.5 * (losses.margins == 0).double()
+    parts = (losses.total, losses.dpo, losses.product_centric, right)
+    return torch.stack([part.detach().double().sum().cpu() for part in parts])
+
+
+def _against_reference(policy: AnswerLogProbs, reference: AnswerLogProbs, pairs: Sequence[PreferencePair]) -> torch.Tensor:
+    """(4,) sums over winners and losers: |sampling - learner| log-probs, tokens, k3 estimate of the KL, answers."""
+    answers = 2 * len(pairs)
+    tokens, mask = policy.tokens[:answers].cpu(), policy.mask[:answers].cpu()
+    sampled = [pair.chosen.logprobs for pair in pairs] + [pair.rejected.logprobs for pair in pairs]
+    gap = sum(float((tokens[row, : len(values)] - torch.tensor(values)).abs().sum()) for row, values in enumerate(sampled))
+    log_ratio = (reference.tokens[:answers].cpu() - tokens).double()
+    kl = ((log_ratio.exp() - 1.0 - log_ratio) * mask).sum()
+    return torch.tensor([gap, float(mask.sum()), float(kl), float(answers)], dtype=torch.float64)

@@ -1,0 +1,46 @@
+"""`evaluation.json`: a finished run's two policies measured again, on more products than the run itself took the time for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.summary import CtrSummary, EvaluationSummary, RelevanceSummary, RunSummary
+
+EVALUATION_FILE = "evaluation.json"
+
+
+class MeasuredAgain(BaseModel):
+    """The comparison. `initial` and `final` hold every product's numbers, for who wants to compare runs product by product."""
+
+    model_config = ConfigDict(frozen=True)
+
+    rounds: int | None = None
+    """Rounds done by the final policy, which may be that of a run under way; None in files of earlier versions."""
+    products: int
+    prompts_per_product: int
+    ctr: CtrSummary
+    relevance: RelevanceSummary
+    initial: dict[str, Any]
+    final: dict[str, Any]
+
+
+def read_measured_again(folder: RunFolder) -> MeasuredAgain | None:
+    """None where nobody has measured again. Raises UserError where the file is damaged."""
+    if not folder.exists(EVALUATION_FILE):
+        return None
+    try:
+        return MeasuredAgain.model_validate_json(folder.read_text(EVALUATION_FILE))
+    except ValidationError as error:
+        raise folder.damaged(EVALUATION_FILE, error) from error
+
+
+def with_better_measurement(summary: RunSummary, again: MeasuredAgain | None) -> RunSummary:
+    """`summary` with the CTR and relevance of the measurement on more products, where that is of the policy the run ended with."""
+    own = summary.evaluation
+    if again is None or own is None or again.products <= own.products or again.rounds not in (None, summary.rounds):
+        return summary
+    evaluation = EvaluationSummary(products=again.products, prompts_per_product=again.prompts_per_product, held_out=own.held_out)
+    return summary.model_copy(update={"ctr": again.ctr, "relevance": again.relevance, "evaluation": evaluation})

@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from actors.checkpoints.compatibility import first_difference, run_fingerprint, weights_fingerprint
+from caig_rl.config.load import load_config
+from caig_rl.config.schema import Config
+from caig_rl.types import Product
+
+PRODUCTS = [Product(name, name, "mugs") for name in ("a", "b")]
+WRITTEN = json.loads(json.dumps(run_fingerprint(Config(), PRODUCTS, PRODUCTS[:1])))
+
+
+def test_the_same_run_has_no_difference() -> None:
+    assert first_difference(WRITTEN, run_fingerprint(Config(), PRODUCTS, PRODUCTS[:1])) == ""
+
+
+@pytest.mark.parametrize(
+    "override",
+    [
+        "world.seed=3",
+        "world.judge=false",
+        "reward.kind=random",
+        "renderer.steps=9",
+        "imaging.size=256",
+        "evaluation.products=7",
+        "evaluation.prompts_per_product=3",
+        "rollout.shard_size=4",
+        "rollout.max_staleness=1",
+        "policy.temperature=0.5",
+    ],
+)
+def test_a_run_that_would_go_on_otherwise_is_told_apart_by_key(override: str) -> None:
+    key = override.split("=")[0]
+    changed = run_fingerprint(load_config(None, [override]), PRODUCTS, PRODUCTS[:1])
+    assert f"{key}=" in first_difference(WRITTEN, changed)
+
+
+def test_other_products_are_told_apart() -> None:
+    assert "the products=" in first_difference(WRITTEN, run_fingerprint(Config(), PRODUCTS[::-1], PRODUCTS[:1]))
+    assert "the evaluation's products=" in first_difference(WRITTEN, run_fingerprint(Config(), PRODUCTS, PRODUCTS[1:]))
+
+
+def test_what_only_decides_how_it_runs_may_change() -> None:
+    elsewhere = load_config(
+        None,
+        [
+            "learner.world_size=2",
+            "rollout.rounds=9",
+            "objective=dpo",
+            "reward.judge.timeout_s=9",
+            "pools.renderer.workers=5",
+            "rollout.max_attempts=9",
+            "run.name=other",
+            "cluster.num_cpus=2",
+        ],
+    )
+    assert first_difference(WRITTEN, run_fingerprint(elsewhere, PRODUCTS, PRODUCTS[:1])) == ""
+
+
+def test_weights_can_be_measured_on_other_products() -> None:
+    assert first_difference(WRITTEN, weights_fingerprint(load_config(None, ["evaluation.products=96"]))) == ""

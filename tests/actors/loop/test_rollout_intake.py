@@ -1,0 +1,54 @@
+"""What becomes of a shard's admissions: a pair, or an outcome of the kind that fits."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any
+
+from actors.loop.preference_buffer import PreferenceBuffer
+from actors.loop.rollout_intake import RolloutIntake
+from actors.rollout.pipeline import RolledOut, ShardPoisoned
+from actors.rollout.pool_member import WorkerLost
+from actors.rollout.shard import Shard, make_shards
+from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
+from caig_rl.runs.ledger import Ledger
+from caig_rl.types import PolicyVersion, Product, RenderReport, Rollout, RolloutGroup
+
+PRODUCTS = [Product(name, name, "mugs") for name in "abc"]
+SHARD = make_shards(PRODUCTS, [1, 2, 3], 0, 0, shard_size=3)[0]
+V0 = PolicyVersion(0, 0)
+
+
+def _opened() -> tuple[RolloutIntake, Ledger]:
+    ledger = Ledger()
+    buffer = PreferenceBuffer(3, 0, ledger, lambda pairs: None)
+    intake = RolloutIntake(PRODUCTS, buffer, 0.0)
+    buffer.admit(SHARD.admissions)
+    intake.open_round(0)
+    return intake, ledger
+
+
+def rolled_out(shard: Shard, score: ScoreReply, refused: Mapping[int, str] = MappingProxyType({})) -> RolledOut:
+    """A shard with two answers a product."""
+    answers = tuple(Rollout(text, tuple(text.encode()), (-1.0,)) for text in "xy")
+    groups = tuple(None if index in refused else RolloutGroup(one, V0, "write", answers) for index, one in enumerate(shard.admissions))
+    reports = ((RenderReport(True), RenderReport(True)),) * len(groups)
+    views: Any = "views"
+    return RolledOut(shard, PolicyReply(groups, dict(refused), V0, 9), RenderReply(reports, 6, 0), score, views, views, 1)
+
+
+def test_a_product_without_a_reward_or_with_a_bad_text_fails_by_its_own_kind_and_the_others_are_paired() -> None:
+    intake, ledger = _opened()
+    scores = ScoreReply(((math.nan, math.nan), (math.nan, math.nan), (1.0, 2.0)), {0: "the reward model gave no finite score"})
+    assert intake.take_up(rolled_out(SHARD, scores, {1: "a control token"})) == 1
+    assert ledger.counts()["failed"] == {"no_reward": 1, "bad_text": 1}
+    assert [one.admission_id for one in ledger.open_admissions()] == [2]
+
+
+def test_a_poisoned_shard_fails_whole_as_poison_where_it_cost_workers() -> None:
+    intake, ledger = _opened()
+    intake.drop_shard(SHARD, ShardPoisoned(SHARD, "render", 2, WorkerLost("renderer-0 died")))
+    assert ledger.counts()["failed"] == {"poison": 3}
+    assert intake.totals[0].first_failure.startswith("a (poison): shard 0-2 failed 2 times")
