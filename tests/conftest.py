@@ -34,6 +34,9 @@ if shutil.which("nvidia-smi") is None:
 os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
 
 
+# Only now: what it imports reads the environment.
+from tests.finished_run import complete_run, made_up_ledger, run_folder, summary_values  # noqa: E402, F401  fixtures
+
 # Hypothesis would fail a test for taking longer than 200 ms, which a busy machine alone can bring about.
 hypothesis.settings.register_profile("untimed", deadline=None)
 hypothesis.settings.load_profile("untimed")

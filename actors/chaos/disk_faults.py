@@ -5,9 +5,10 @@ from __future__ import annotations
 import errno
 from typing import TYPE_CHECKING
 
+from actors.chaos.fault import InjectedFault, NoTarget
+
 if TYPE_CHECKING:
     from actors.loop.online_loop import OnlineLoop
-from actors.chaos.fault import InjectedFault, NoTarget
 
 
 def fill_disk(loop: OnlineLoop, draw: int) -> InjectedFault:

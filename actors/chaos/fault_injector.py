@@ -1,7 +1,7 @@
 """Breaks a run on purpose, by a seeded plan: to see that nothing is lost, on a cluster where that is welcome.
 
-`FaultInjector` carries out an `actors.chaos.fault_plan` beside a running loop, through the same handles that the loop itself holds, so it reaches
-workers on any node. It begins with the first round, takes only what is up, and writes into an `actors.chaos.fault_records` what became of it.
+`FaultInjector` carries out a `FaultPlan` beside a running loop, through the same handles that the loop itself holds, so it reaches workers
+on any node. It begins with the first round, takes only what is up, and records what became of it.
 """
 
 from __future__ import annotations
@@ -59,11 +59,11 @@ class FaultInjector:
         self.records.begin_life()
         await loop.rounds_begun.wait()
         try:
-            await asyncio.gather(self._strike_on(loop), self._look_on(loop))
+            await asyncio.gather(self._carry_out(loop), self._watch_outcomes(loop))
         finally:
             self.look(loop)
 
-    def fault(self, loop: OnlineLoop, fault: PlannedFault) -> None:
+    def inject(self, loop: OnlineLoop, fault: PlannedFault) -> None:
         """Break one thing. Raises NoTarget where there is nothing of the kind to break now."""
         if fault.kind is FaultKind.DRIVER:
             if not set(complete_steps(loop)) - self._steps_before:
@@ -71,8 +71,8 @@ class FaultInjector:
             self._add(loop, fault.kind, "the driver")
             self._end()
             return
-        struck = INJECTIONS[fault.kind](loop, fault.draw)
-        self._open.append((self._add(loop, fault.kind, struck.what), struck.outcome))
+        injected = INJECTIONS[fault.kind](loop, fault.draw)
+        self._open.append((self._add(loop, fault.kind, injected.what), injected.outcome))
 
     def look(self, loop: OnlineLoop) -> None:
         """See what became of the faults that nothing was seen of yet."""
@@ -86,24 +86,24 @@ class FaultInjector:
         loop.note(f"chaos: {kind}: {what}")
         return self.records.add(kind, what)
 
-    async def _strike_on(self, loop: OnlineLoop) -> None:
+    async def _carry_out(self, loop: OnlineLoop) -> None:
         for fault in self._plan.faults():
             await asyncio.sleep(fault.delay_s)
-            await self._strike_when_possible(loop, fault)
+            await self._inject_when_possible(loop, fault)
 
-    async def _strike_when_possible(self, loop: OnlineLoop, fault: PlannedFault) -> None:
+    async def _inject_when_possible(self, loop: OnlineLoop, fault: PlannedFault) -> None:
         """Wait for a victim that is up, but not longer than until the next fault is due."""
         limit = time.monotonic() + self._plan.every_s
         while True:
             try:
-                return self.fault(loop, fault)
+                return self.inject(loop, fault)
             except NoTarget as nothing:
                 if time.monotonic() >= limit:
                     self.records.missed(fault.kind, str(nothing))
                     return
             await asyncio.sleep(LOOK_S)
 
-    async def _look_on(self, loop: OnlineLoop) -> None:
+    async def _watch_outcomes(self, loop: OnlineLoop) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             self.look(loop)

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
-if TYPE_CHECKING:
-    from actors.loop.online_loop import OnlineLoop
 from actors.chaos.disk_faults import complete_steps
 from actors.chaos.fault import InjectedFault, NoTarget
+
+if TYPE_CHECKING:
+    from actors.loop.online_loop import OnlineLoop
 
 
 def kill_rank(loop: OnlineLoop, draw: int) -> InjectedFault:
     """A rank of the learner."""
-    return InjectedFault(_kill_rank(loop, draw), _re_formed(loop))
+    return InjectedFault(kill_drawn_rank(loop, draw), learner_re_formed(loop))
 
 
 def tear_weights(loop: OnlineLoop, draw: int) -> InjectedFault:
@@ -30,14 +31,15 @@ def tear_weights(loop: OnlineLoop, draw: int) -> InjectedFault:
     folder = Path(loop.store.url(complete[-1]), "learner")
     if not folder.is_dir():
         raise NoTarget(f"{folder} is on no local disk")
-    outcome, killed = _re_formed(loop), _kill_rank(loop, draw)
+    outcome, killed = learner_re_formed(loop), kill_drawn_rank(loop, draw)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     file = files[draw % len(files)]
     file.write_bytes(file.read_bytes()[:-1])
     return InjectedFault(f"{file.name} of checkpoint {complete[-1]} cut short, {killed}", outcome)
 
 
-def _kill_rank(loop: OnlineLoop, draw: int) -> str:
+def kill_drawn_rank(loop: OnlineLoop, draw: int) -> str:
+    """Kill the rank that the draw names, and say which it was. Raises NoTarget while the group is being formed."""
     learner = loop.learner_control.group
     ranks: Sequence[Any] = learner.handles()
     if not learner.ready_ranks:
@@ -47,13 +49,13 @@ def _kill_rank(loop: OnlineLoop, draw: int) -> str:
     return f"learner rank {index} of {len(ranks)} killed"
 
 
-def _re_formed(loop: OnlineLoop) -> Callable[[], str]:
-    fleet, learner = loop.record.fleet, loop.learner_control.group
-    assert fleet is not None
-    before = fleet.learner_restarts
+def learner_re_formed(loop: OnlineLoop) -> Callable[[], str]:
+    """An outcome: says so once the group was formed anew after this call."""
+    recoveries, learner = loop.learner_control.recoveries, loop.learner_control.group
+    before = recoveries.count
 
     def outcome() -> str:
         ranks = learner.ready_ranks
-        return f"learner formed anew with {ranks} rank(s)" if fleet.learner_restarts > before and ranks else ""
+        return f"learner formed anew with {ranks} rank(s)" if recoveries.count > before and ranks else ""
 
     return outcome

@@ -6,12 +6,12 @@ from typing import TYPE_CHECKING
 
 import ray
 
+from actors.chaos.fault import InjectedFault, NoTarget
+from actors.chaos.worker_faults import send_order
 from actors.chaos.worker_orders import kill_node
 
 if TYPE_CHECKING:
     from actors.loop.online_loop import OnlineLoop
-from actors.chaos.fault import InjectedFault, NoTarget
-from actors.chaos.worker_faults import _order
 
 HEAD_RESOURCE = "node:__internal_head__"
 
@@ -25,7 +25,7 @@ def kill_rollout_node(loop: OnlineLoop, draw: int) -> InjectedFault:
     if not victims:
         raise NoTarget("no node but the driver's and the head's holds workers that are up")
     node = victims[draw % len(victims)]
-    _order(held[node], kill_node)
+    send_order(held[node], kill_node)
 
     def outcome() -> str:
         is_whole = all(node not in pool.nodes() and len(pool.ready()) >= pool.size for pool in pools)

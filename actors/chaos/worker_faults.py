@@ -7,33 +7,33 @@ from typing import TYPE_CHECKING, Any
 
 import ray
 
+from actors.chaos.fault import InjectedFault, NoTarget
 from actors.chaos.fault_plan import POOLS
+from actors.chaos.learner_faults import learner_re_formed
 from actors.chaos.worker_orders import give_no_number, lose_an_object, never_finish
 
 if TYPE_CHECKING:
     from actors.loop.online_loop import OnlineLoop
-from actors.chaos.fault import InjectedFault, NoTarget
-from actors.chaos.learner_faults import _re_formed
 
 
 def kill_worker(loop: OnlineLoop, draw: int) -> InjectedFault:
     """A worker of a pool, at work or not."""
     pool, worker, handle = _worker(loop, draw)
     ray.kill(handle)
-    return InjectedFault(f"{worker} killed", lambda: _replaced(pool, worker))
+    return InjectedFault(f"{worker} killed", lambda: worker_replaced(pool, worker))
 
 
 def slow_worker(loop: OnlineLoop, draw: int) -> InjectedFault:
     """A worker takes its next call and never finishes it."""
     pool, worker, handle = _worker(loop, draw)
-    _order(handle, never_finish)
-    return InjectedFault(f"{worker} told to hang", lambda: _replaced(pool, worker))
+    send_order(handle, never_finish)
+    return InjectedFault(f"{worker} told to hang", lambda: worker_replaced(pool, worker))
 
 
 def no_number(loop: OnlineLoop, draw: int) -> InjectedFault:
     """A scorer's next batch holds a score that is no number."""
     worker, handle = _one_of(loop.pipeline.pools["scorer"].ready(), draw, "scorer")
-    _order(handle, give_no_number)
+    send_order(handle, give_no_number)
     before = _failed(loop)
 
     def outcome() -> str:
@@ -46,8 +46,8 @@ def no_number(loop: OnlineLoop, draw: int) -> InjectedFault:
 def lose_object(loop: OnlineLoop, draw: int) -> InjectedFault:
     """The next object that a worker asks for is gone."""
     pool, worker, handle = _worker(loop, draw)
-    _order(handle, lose_an_object)
-    shards, made_anew = loop.pipeline.issued_again, _re_formed(loop)
+    send_order(handle, lose_an_object)
+    shards, made_anew = loop.pipeline.issued_again, learner_re_formed(loop)
 
     def outcome() -> str:
         if loop.pipeline.issued_again > shards:
@@ -72,7 +72,8 @@ def _one_of(ready: Mapping[str, Any], draw: int, pool: str) -> tuple[str, Any]:
     return worker, ready[worker]
 
 
-def _replaced(pool: Any, worker: str) -> str:
+def worker_replaced(pool: Any, worker: str) -> str:
+    """An outcome: says so once the pool is whole without `worker`."""
     names = {name for name, _, _ in pool.workers()}
     return "replaced" if worker not in names and len(pool.ready()) >= pool.size else ""
 
@@ -83,5 +84,6 @@ def _failed(loop: OnlineLoop) -> int:
     return sum(failed.values())
 
 
-def _order(handle: Any, order: Callable[[Any], None]) -> None:
+def send_order(handle: Any, order: Callable[[Any], None]) -> None:
+    """Have a worker run `order` on itself, in place of its next call."""
     handle.__ray_call__.remote(order)

@@ -1,4 +1,4 @@
-"""Orders that make a worker misbehave, for `actors.chaos.fault`. They run inside the worker, so this module imports nothing that it lacks."""
+"""Orders that make a worker misbehave. They run inside the worker, so this module imports nothing that a worker lacks."""
 
 from __future__ import annotations
 

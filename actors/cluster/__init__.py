@@ -1,1 +1,3 @@
-"""TODO."""
+"""The Ray cluster that everything runs on: connecting to it, its token, its capacity, what Ray says of dead workers, and waiting for
+resources. It imports no other room. It must never know what runs on the cluster.
+"""

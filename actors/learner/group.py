@@ -114,7 +114,7 @@ class LearnerGroup:
         """Export the current weights as `version`. The refs belong to the caller and outlive the rank."""
         assert self._canary is not None, "start comes first"
         replies = [rank.export.options(num_returns=2).remote(self._canary) for rank in self._ranks]
-        answers = [_resolve(meta) for meta, _ in replies]
+        answers = [meta for meta, _ in replies]
         sha256, log_probs = (await from_all_ranks(answers, "export", self._pace("export")))[0]
         return PublishedWeights(version, sha256, self._canary, log_probs, (replies[0][1],))
 
@@ -140,7 +140,7 @@ class LearnerGroup:
             self._placement = None
 
     async def _call(self, method: str, *arguments: Any) -> list[Any]:
-        answers = [_resolve(getattr(rank, method).remote(*arguments)) for rank in self._ranks]
+        answers = [getattr(rank, method).remote(*arguments) for rank in self._ranks]
         return await from_all_ranks(answers, method, self._pace(method))
 
     def _pace(self, method: str) -> Pace:
@@ -164,7 +164,3 @@ async def _placed(placement: PlacementGroup, timeout_s: float) -> None:
 def group_sizes(world_size: int, batch_size: int) -> list[int]:
     """Sizes that a group of `world_size` may shrink to, falling: those that share a batch equally."""
     return [size for size in range(world_size, 0, -1) if batch_size % size == 0]
-
-
-async def _resolve(ref: ObjectRef) -> Any:
-    return await ref

@@ -14,8 +14,8 @@
                           be written by the weights now live
     `go_live`             each policy worker's current call, then its verified     the policy pool
                           sync
-    a policy worker       a publication that can be pulled, where the live one     `learner_control.while_waiting`, which forms the learner anew
-                          went away with the learner's node
+    a policy worker       a publication that can be pulled, where the live one     `LearnerControl.while_waiting`, which forms the learner
+                          went away with the learner's node                        anew
 
 The loop prints nothing and touches no pixels. With `max_staleness` s, round r is written by the weights that r - s rounds of learning made,
 whatever the timing; only a shard that is issued again after its prompts were written may be written by fresher ones.
@@ -27,7 +27,6 @@ import asyncio
 import logging
 import time
 from collections.abc import Callable, Collection, Coroutine
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -37,14 +36,20 @@ from ray.exceptions import RayError
 from actors.checkpoints.compatibility import run_fingerprint
 from actors.checkpoints.store import CheckpointStore, SavedState
 from actors.cluster.resource_wait import wait_with_notes
+from actors.evaluation.baseline import Baseline
 from actors.evaluation.held_out import Evaluation
+from actors.learner.group import LearnerGroup
 from actors.loop.checkpoint_writer import CheckpointWriter
 from actors.loop.learner_control import LearnerControl
+from actors.loop.learner_recovery import LearnerRecovery
 from actors.loop.loop_snapshot import observe, publish_loop
 from actors.loop.pair_journal import PairJournal
 from actors.loop.preflight import preflight
-from actors.loop.run_record import RunRecord
+from actors.loop.round_history import RoundHistory
+from actors.loop.round_training import RoundTraining
+from actors.loop.run_beginning import record_beginning
 from actors.loop.run_state import RunState
+from actors.loop.run_totals import RunTotals
 from actors.loop.stop_request import StopRequest
 from actors.loop.task_errors import cancelled, first_fault, one_line
 from actors.rollout.fleet import Fleet
@@ -52,6 +57,7 @@ from actors.rollout.pipeline import POISON, RolledOut, RolloutPipeline
 from actors.rollout.poison_isolation import roll_out_or_isolate
 from actors.rollout.shard import Shard
 from actors.rollout.short_tasks import judge_creatives
+from actors.telemetry.meters import RunMeters
 from actors.telemetry.progress import Progress, Silent
 from actors.telemetry.round_totals import RoundTotals
 from actors.telemetry.run_reporting import run_reporting
@@ -66,10 +72,11 @@ from caig_rl.learning.preference.learner import RoundMetrics
 from caig_rl.logs import about
 from caig_rl.runs.config_history import write_run_config
 from caig_rl.runs.driver_lock import LeaseLost, held
-from caig_rl.runs.events import DRIVER
+from caig_rl.runs.events import DRIVER, EventLog
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import write_gallery
 from caig_rl.runs.ledger import Ledger
+from caig_rl.runs.status import last_written_s
 from caig_rl.runs.summary import RunSummary, write_summary
 
 logger = logging.getLogger(__name__)
@@ -115,7 +122,7 @@ async def run(
     known = facts or RunFacts(simulated=judge is not None and judge.simulated)
     with held(run_folder), run_reporting(config, run_folder, progress or Silent()) as reporting:
         loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, reporting, stop or StopRequest())
-        watch = asyncio.create_task(loop.record.memory.watch())
+        watch = asyncio.create_task(loop.meters.memory.watch())
         metrics = asyncio.create_task(publish_loop(config, loop.observe, run_folder, reporting))
         try:
             summary = await loop.run(resume, beside)
@@ -146,19 +153,34 @@ class OnlineLoop:
     ) -> None:
         self._config, self._folder, self._progress, self._stop = config, folder, progress, stop
         self._source, self._judge = ray.put(source), None if judge is None else ray.put(judge)
-        self.record = RunRecord(config, facts, folder)
+        self._last_seen_s = last_written_s(folder)
+        self._events, self.meters, self._baseline, self._history = EventLog(folder), RunMeters(), Baseline(), RoundHistory(folder)
+        record_event = self._events.record_event
         self.run_state = RunState(config, source.products, Ledger(source.rejected), PairJournal(folder))
         self._evaluation = Evaluation(config, list(eval_source.products), ray.put(eval_source), self._judge, folder)
-        self.pipeline = RolloutPipeline(config, self.record.clock, self.record.throughput, progress, self.record.record_event)
-        self.record.fleet = Fleet(self.pipeline.pools, config.pools, progress.note)
+        self.pipeline = RolloutPipeline(config, self.meters.clock, self.meters.throughput, progress, record_event)
+        self.fleet = Fleet(self.pipeline.pools, config.pools, progress.note)
         self.store = CheckpointStore(folder, config.learner.keep_checkpoints)
+        group = LearnerGroup(config)
+        training = RoundTraining(config, self.run_state, group, folder, self._source)
+        recovery = LearnerRecovery(config, self.run_state, group, self.store, training, progress, record_event)
         self.learner_control = LearnerControl(
-            config, self.run_state, self.record, self.store, folder, self.pipeline, self._source, progress
+            config, self.run_state, group, training, recovery, self.store, self.pipeline, progress, self.meters.clock
+        )
+        self.totals = RunTotals(
+            config,
+            facts,
+            self._events,
+            self.meters,
+            self._history,
+            self._baseline,
+            self.pipeline,
+            self.fleet,
+            self.learner_control.recoveries,
         )
         self._fingerprint = run_fingerprint(config, source.products, self._evaluation.products)
-        extra = partial(self.record.extra, self.pipeline)
-        self._saver = CheckpointWriter(
-            self.store, self.run_state, self.learner_control, self._fingerprint, extra, progress.note, self.record.record_event
+        self._checkpoints = CheckpointWriter(
+            self.store, self.run_state, self.learner_control, self._fingerprint, self.totals.to_json, progress.note, record_event
         )
         self.note = progress.note
         self.rounds_begun = asyncio.Event()
@@ -169,11 +191,10 @@ class OnlineLoop:
 
     async def run(self, resume: bool, beside: Beside | None = None) -> RunSummary:
         """The whole run. Whatever ends it early, the folder says so."""
-        assert self.record.fleet is not None
         # Until its checkpoint is read, a resumed run has nothing to say that its folder does not say better.
         self._begun = not resume
         work, stop = asyncio.create_task(self._work(resume)), asyncio.create_task(self._stop.wait_for_now())
-        helpers = [asyncio.create_task(self.record.fleet.watch())]
+        helpers = [asyncio.create_task(self.fleet.watch())]
         if self._folder.lock is not None:
             helpers.append(asyncio.create_task(self._folder.lock.until_lost()))
         if beside is not None:
@@ -186,7 +207,7 @@ class OnlineLoop:
             for helper in helpers:
                 if helper.done():
                     helper.result()
-            await self._saver.round_under_way(is_measured=self.record.before is not None)
+            await self._checkpoints.round_under_way(is_measured=self._baseline.is_measured)
             return self._finish("stopped")
         except LeaseLost:
             await cancelled(work)
@@ -201,7 +222,7 @@ class OnlineLoop:
 
     def observe(self) -> Snapshot:
         """The loop at this moment, for the metrics."""
-        run_state, record, learner = self.run_state, self.record, self.learner_control.group
+        run_state, meters, learner = self.run_state, self.meters, self.learner_control.group
         return observe(
             rounds_planned=self._config.rollout.rounds,
             rounds_done=run_state.rounds_done,
@@ -210,53 +231,54 @@ class OnlineLoop:
             ranks=(learner.ready_ranks, learner.world_size),
             buffer=run_state.buffer,
             ledger=run_state.ledger,
-            clock=record.clock,
-            throughput=record.throughput,
-            memory=record.memory,
-            details=record.details,
-            fleet=None if record.fleet is None else record.fleet.summary(),
+            clock=meters.clock,
+            throughput=meters.throughput,
+            memory=meters.memory,
+            details=self._history.details,
+            fleet=self.totals.fleet_summary(),
         )
 
     async def close(self) -> None:
         """Stop all workers; the run folder stays as it is."""
         self.learner_control.group.close()
         await self.pipeline.close()
-        self.record.events.close()
+        self._events.close()
         self._folder.close()
 
     async def _work(self, resume: bool) -> RunSummary:
         """Start, measure, train, measure again."""
-        record = self.record
+        baseline = self._baseline
         self._progress.phase("starting", 0)
         state = self.store.newest(self._fingerprint, self._progress.note) if resume else None
         # Only now: a resume that does not fit must leave the run's own config as it is.
         rounds_done = 0 if state is None else state.rounds_done
         write_run_config(self._config, self._folder, rounds_done, self._progress.note)
-        record.tell_beginning(resume, None if state is None else rounds_done)
+        record_beginning(self._events, self._folder, self._last_seen_s, resume, None if state is None else rounds_done)
         if resume and state is None:
             self._progress.note("begins anew: the run was cut short before its first checkpoint")
         await self._start(state)
         self._begun = True
-        if record.before is None:
+        if not baseline.is_measured:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))
-            record.before = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "before"))
-            record.facts = replace(record.facts, ctr_ceilings=await self._evaluation.ceilings(self.pipeline))
-            await self._saver.checkpoint()
-        record.rewrite_metrics(self._folder)
+            baseline.initial = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "before"))
+            baseline.ctr_ceilings = await self._evaluation.ceilings(self.pipeline)
+            await self._checkpoints.checkpoint()
+        self._history.rewrite_file()
         write_summary(self._summary("running"), self._folder)
         await self._train_unwrapped()
         if self._is_stopping():
             return self._finish("stopped")
         self._progress.phase("measuring the final policy", len(self._evaluation.products))
         after = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "after"))
-        write_gallery(self._folder, self._evaluation.gallery(record.before, after))
+        assert baseline.initial is not None
+        write_gallery(self._folder, self._evaluation.gallery(baseline.initial, after))
         return self._finish("done", after)
 
     async def _start(self, state: SavedState | None) -> None:
         await asyncio.gather(self.learner_control.start(), *(pool.start() for pool in self.pipeline.pools.values()))
         if state is not None:
             self.run_state.restore(state)
-            self.record.restore(state.extra, self.pipeline)
+            self.totals.restore(state.extra)
         await self.learner_control.show(None if state is None else state.rounds_done)
         if state is not None:
             self._progress.note(f"resumed after round {state.rounds_done} from {self.store.url(state.rounds_done)}")
@@ -307,11 +329,11 @@ class OnlineLoop:
         for part, poisoned in found.failed:
             intake.drop_shard(part, poisoned)
             if poisoned.kind == POISON:
-                self.record.record_event(
+                self._events.record_event(
                     POISON, poisoned.stage, detail=f"{', '.join(one.product_id for one in part.products)}: {poisoned.reason}"
                 )
         if found.rolled is not None:
-            self.record.throughput.add(pairs=intake.take_up(found.rolled))
+            self.meters.throughput.add(pairs=intake.take_up(found.rolled))
             if self._judge is not None:
                 self._judging[number].append(group.create_task(self._judge_shard(notes, found.rolled)))
         written()
@@ -355,13 +377,12 @@ class OnlineLoop:
             self._write_round(number, metrics, seconds)
         rounds, learner = self._config.rollout.rounds, self._config.learner
         if self.run_state.rounds_done % learner.checkpoint_every == 0 or self.run_state.rounds_done == rounds or self._is_stopping():
-            await self._saver.checkpoint()
+            await self._checkpoints.checkpoint()
         write_summary(self._summary("running"), self._folder)
 
     def _write_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
         detail = round_detail(number, self.run_state.close_round(number), metrics, self.run_state.version, seconds)
-        self.record.details.append(detail)
-        self._folder.append_metrics(detail.model_dump(mode="json"))
+        self._history.add(detail)
         self._folder.write_ledger(self.run_state.ledger.to_table())
         self._progress.round_ended(detail)
 
@@ -369,9 +390,9 @@ class OnlineLoop:
         return self._stop.after_round and self.run_state.rounds_done < self._config.rollout.rounds
 
     def _finish(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
-        self.record.memory.sample()
+        self.meters.memory.sample()
         if self._begun:
-            self.record.record_event("ended", DRIVER, status, failure or "")
+            self._events.record_event("ended", DRIVER, status, failure or "")
         summary = self._summary(status, after, failure)
         if self._begun:
             write_summary(summary, self._folder)
@@ -379,7 +400,8 @@ class OnlineLoop:
         return summary
 
     def _summary(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
-        return self.record.summary(status, self.run_state, self.pipeline, after, failure)
+        live = self.learner_control.live
+        return self.totals.summary(status, self.run_state, None if live is None else live.sha256, after, failure)
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with self._changed:

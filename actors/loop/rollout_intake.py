@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from actors.loop.gate_counts import gate_counts
 from actors.loop.pair_selection import NoPair, select_pair
 from actors.loop.preference_buffer import PreferenceBuffer
 from actors.rollout.pipeline import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard
+from actors.rollout.worker_replies import RenderReply
 from actors.telemetry.round_totals import RoundTotals
+from caig_rl.runs.summary import CreativeCounts
 from caig_rl.types import Admission, Outcome, PreferencePair, Product
 
 logger = logging.getLogger(__name__)
@@ -90,3 +92,13 @@ class RolloutIntake:
             notes.failed += 1
             notes.first_failure = notes.first_failure or f"{admission.product_id} ({why.kind}): {why.message}"
         self._buffer.drop(admission, why, attempts=attempts)
+
+
+def gate_counts(render: RenderReply) -> CreativeCounts:
+    """What the usability gate said of one shard's creatives."""
+    reports = [report for row in render.reports for report in row]
+    return CreativeCounts(
+        painted=len(reports),
+        refused=dict(Counter(report.reason for report in reports if not report.usable)),
+        product_difference=max((report.product_difference for report in reports), default=None),
+    )

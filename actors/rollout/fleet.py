@@ -11,7 +11,7 @@ from actors.rollout.node_draining import draining_nodes
 from actors.rollout.pool_autoscaler import Autoscaler, Decision, Limits
 from actors.rollout.worker_pool import WorkerPool
 from caig_rl.config.schema import PoolsConfig
-from caig_rl.runs.summary import FleetSummary, Replay, ScalingStep
+from caig_rl.runs.summary import FleetSummary, ScalingStep
 
 
 class Fleet:
@@ -35,8 +35,6 @@ class Fleet:
         self._start = clock()
         self._earlier: dict[str, Any] = {"replaced": {}, "stuck": {}, "scaling": [], "seconds": 0.0}
         self.decisions: list[Decision] = []
-        self.learner_restarts = 0
-        self.replayed: list[Replay] = []
 
     async def watch(self) -> None:
         """Look after the pools until cancelled."""
@@ -57,7 +55,7 @@ class Fleet:
             await self._pools[decision.pool].resize(decision.after)
 
     def summary(self) -> FleetSummary:
-        """`fleet` of the run's summary, over all its resumes."""
+        """What became of the workers, over all resumes of the run."""
         earlier = self._earlier
         before = earlier["seconds"] - self._start
         steps = [
@@ -68,8 +66,6 @@ class Fleet:
             replaced={name: earlier["replaced"].get(name, 0) + pool.replaced for name, pool in self._pools.items()},
             stuck={name: earlier["stuck"].get(name, 0) + pool.stuck for name, pool in self._pools.items()},
             scaling=(*(ScalingStep.model_validate(one) for one in earlier["scaling"]), *steps),
-            learner_restarts=self.learner_restarts,
-            replayed=tuple(self.replayed),
         )
 
     def to_json(self) -> dict[str, Any]:
@@ -77,7 +73,5 @@ class Fleet:
         return self.summary().model_dump(mode="json") | {"seconds": self._earlier["seconds"] + self._clock() - self._start}
 
     def restore(self, content: dict[str, Any]) -> None:
-        """Go on counting from what `to_json` gave."""
+        """Go on counting from what `to_json` gave; other keys of `content` are left alone."""
         self._earlier = content
-        self.learner_restarts = content["learner_restarts"]
-        self.replayed = [Replay.model_validate(one) for one in content["replayed"]]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,6 +16,7 @@ from actors.cluster.resource_wait import wait_with_notes
 from actors.cluster.stall_deadline import Patience
 from actors.cluster.worker_death import first_line
 from actors.rollout.pool_member import WorkerLost
+from actors.rollout.publication import LivePublication
 from actors.rollout.shard import Shard
 from actors.rollout.short_tasks import load_products
 from actors.rollout.worker_pool import Reply, WorkerPool
@@ -80,10 +80,7 @@ class RolloutPipeline:
     ) -> None:
         config = with_absolute_root(config)
         self._config, self._clock, self._throughput, self._progress, self._record_event = config, clock, throughput, progress, record_event
-        self._published: PublishedWeights | None = None
-        self._superseded = asyncio.Event()
-        self.weights_lost = asyncio.Event()
-        """Set while policy workers wait for a next publication, because the one they are to hold went away with its node."""
+        self.publication = LivePublication()
         self.syncs, self.verified = 0, 0
         """Weight syncs asked of workers, and those that verified."""
         self.issued_again = 0
@@ -106,10 +103,7 @@ class RolloutPipeline:
         Raises:
             SyncError: a worker does not hold what was published.
         """
-        self._superseded.set()
-        self._superseded = asyncio.Event()
-        self._published = published
-        self.weights_lost.clear()
+        self.publication.replace(published)
         with self._clock.running("sync"):
             await self.policy.refresh()
 
@@ -170,7 +164,7 @@ class RolloutPipeline:
         ids = [product.product_id for product in shard.products]
         loaded, cutouts, views = load_products.remote(source, ids, self._config.policy.image_size)
         what = f"the products of shard {shard.name}, whose task needs {TASK_CPUS:g} CPU"
-        await wait_with_notes(_resolve(loaded), what, self._config.cluster.wait_note_s, self._progress.note)
+        await wait_with_notes(loaded, what, self._config.cluster.wait_note_s, self._progress.note)
         return cutouts, views
 
     async def _once(
@@ -205,21 +199,17 @@ class RolloutPipeline:
     async def _sync(self, handle: Any) -> None:
         """`prepare` of the policy pool: nothing to do before the first publication, which refreshes the pool anyway.
 
-        Weights that went away with the learner's node cannot be pulled by anyone: the worker waits for others, and `weights_lost` asks for
-        them.
+        Nobody can pull weights that went away with the learner's node: the worker reports it, and waits for the next publication.
         """
-        while (published := self._published) is not None:
-            superseded = self._superseded
+        while (published := self.publication.published) is not None:
             self.syncs += 1
             try:
-                report: SyncReport = await _resolve(handle.sync.remote(published))
+                report: SyncReport = await handle.sync.remote(published)
             except RayTaskError as error:
                 if not isinstance(error.cause, ObjectLostError):
                     raise
                 logger.warning("version %s cannot be pulled any more: %s", published.version, first_line(error.cause))
-                if not superseded.is_set():
-                    self.weights_lost.set()
-                await superseded.wait()
+                await self.publication.next_after_loss(published, first_line(error.cause))
                 continue
             verify_sync(report, published, self._config.policy.dtype)
             self.verified += 1
@@ -254,7 +244,3 @@ def _pool(
 def _spawner(worker: type, config: Config, pool: PoolConfig, environment: dict[str, str] | None = None) -> Callable[[], Any]:
     options = worker_options(pool, environment)
     return lambda: ray.remote(worker).options(**options).remote(config)
-
-
-async def _resolve(ref: ray.ObjectRef) -> Any:
-    return await ref

@@ -1,8 +1,8 @@
 """A pool of equal workers for one stage: brings them up, hands out work, replaces the dead and the stuck, grows and shrinks.
 
-Ray restarts none of them (`max_restarts=0`). What a worker may do is `actors.rollout.worker_health`'s to say: it takes no work before `prepare` has run on
-it for the pool's current generation (for the policy: before it holds verified current weights). A lost worker's call raises `WorkerLost`;
-the caller issues its shard again. A pool that shrinks, or whose nodes are about to go, lets its workers finish what they hold.
+Ray restarts none of them (`max_restarts=0`). `actors.rollout.worker_health` says what a worker may do: it takes no work before `prepare`
+has run on it for the pool's current generation (for the policy: before it holds verified current weights). A lost worker's call raises
+`WorkerLost`; the caller issues its shard again. A pool that shrinks, or leaves a node, lets its workers finish what they hold.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class WorkerPool:
         worker = await self._acquire()
         try:
             meta, payload = getattr(worker.handle, method).options(num_returns=2).remote(*arguments)
-            return Reply(await unless_gone(worker, _resolve(meta)), payload, worker.name)
+            return Reply(await unless_gone(worker, meta), payload, worker.name)
         except RayActorError as error:
             message = f"{worker.name} died during {method}: {first_line(error)}"
             node_gone = error.preempted or is_gone(worker.node)
@@ -234,7 +234,7 @@ class WorkerPool:
 
     async def _ask_whether_alive(self, worker: PoolMember) -> None:
         try:
-            await unless_gone(worker, _resolve(worker.handle.ready.remote()))
+            await unless_gone(worker, worker.handle.ready.remote())
         except RayActorError as error:
             await self._lose(worker, _reason(error), f"it died while idle: {first_line(error)}")
         except WorkerLost:
@@ -286,7 +286,7 @@ class WorkerPool:
     async def _await_ready(self, worker: PoolMember) -> None:
         started = self._clock()
         try:
-            worker.node = await asyncio.wait_for(unless_gone(worker, _resolve(worker.handle.ready.remote())), self._timeout_s)
+            worker.node = await asyncio.wait_for(unless_gone(worker, worker.handle.ready.remote()), self._timeout_s)
         except WorkerLost:
             return  # dismissed, or lost already
         except RayActorError as error:
@@ -374,10 +374,6 @@ class WorkerPool:
             f"Workers that have their share and still load need a higher cluster.start_timeout_s; for those that have none, "
             f"ask for less in pools.{self.name} or add nodes."
         )
-
-
-async def _resolve(ref: ray.ObjectRef) -> Any:
-    return await ref
 
 
 def _reason(error: RayActorError) -> str:

@@ -17,8 +17,10 @@ OnEpoch = Callable[[Mapping[str, object]], None]
 
 @contextmanager
 def epoch_progress(folder: Path, on_epoch: OnEpoch) -> Iterator[None]:
-    """Inside the block, and at its end once more, `on_epoch` is given the rows that come to `folder`'s `metrics.jsonl`. An epoch that is run
-    again after a loss is told again."""
+    """Inside the block, and at its end once more, `on_epoch` is given the rows that come to `folder`'s `metrics.jsonl`.
+
+    An epoch that is run again after a loss is given again.
+    """
     files = RunFolder(str(folder.parent), folder.name)
     seen = len(files.read_metrics())
 

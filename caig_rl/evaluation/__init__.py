@@ -1,1 +1,1 @@
-"""What a run achieved: statistics, the ledger of admissions, the run folder, the summary and the report."""
+"""What was achieved, as numbers: policies compared on the same products, reward models against the noise of their labels, A/B tests."""

@@ -76,7 +76,8 @@ NODE = (
         "node",
         "weights that went with the learner's node are made again",
         "actors/loop/learner_control.py",
-        '            if not await self._ends_with_weights(task):\n                raise LearnerLost(WEIGHTS_LOST, "node")\n',
+        "            if (lost := await self._weights_lost_before(task)) is not None:\n"
+        '                raise LearnerLost(str(lost), "node")\n',
         "            await task\n",
         "actors/loop/test_learner_control.py::test_weights_that_go_away_before_all_workers_pulled_them_are_made_again",
         limit_s=60,
@@ -84,7 +85,7 @@ NODE = (
     Removal(
         "node",
         "pictures that went with a rank's node are loaded again",
-        "actors/loop/learner_control.py",
+        "actors/loop/learner_recovery.py",
         "        run_state.intake.keep_views_of(())\n",
         "",
         "actors/loop/test_learner_control.py::test_pictures_that_may_have_gone_with_the_learners_node_are_loaded_again",

@@ -11,8 +11,8 @@ import torch
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.learning.engine import gathered_copy, init_group
+from caig_rl.learning.preference import learner as preference
 from caig_rl.learning.preference.learner import PreferenceLearner
-from caig_rl.learning.preference.learner import learner as preference
 from caig_rl.models.policy import merged_state_dict
 from caig_rl.sizing.architectures import LANGUAGE_MODELS
 from tests.learning.pairs import make_pairs

@@ -19,9 +19,9 @@ from caig_rl.evaluation import reward_judging
 from caig_rl.evaluation.reward_evaluation import evaluate_pairs
 from caig_rl.evaluation.reward_judging import judge_dataset, shared_agreement
 from caig_rl.imaging.views import save_png
+from caig_rl.models.reward import endpoint as reward_endpoint
 from caig_rl.models.reward.interface import RewardError
 from caig_rl.models.reward.judge import RewardJudge
-from caig_rl.models.reward.scorer import endpoint as reward_endpoint
 from caig_rl.reports.reward_report import render_reward_report, reward_headline, reward_json
 from caig_rl.types import Product
 from tests.models.fake_endpoint import Reply, brighter_side, picture_of, serve

@@ -1,1 +1,3 @@
-"""TODO."""
+"""Stage C, preference optimisation: the learner of one rank, the sequences of a pair, the product-centric negatives, and who trains on
+which pairs.
+"""

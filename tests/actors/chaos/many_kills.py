@@ -1,6 +1,6 @@
-"""`python -m tests.actors.chaos.many_kills FOLDER [KILLS]`: a run on three nodes that is struck KILLS times (200), with fake models.
+"""`python -m tests.actors.chaos.many_kills FOLDER [KILLS]`: a run on three nodes that is hit KILLS times (200), with fake models.
 
-Most strikes kill a worker, others a rank, an object or a whole rollout node, which another one replaces. It writes what it found to
+Most faults kill a worker, others a rank, an object or a whole rollout node, which another one replaces. It writes what it found to
 FOLDER/found.json: the run's summary, its lineage, and the actors and object store bytes before and after.
 """
 
@@ -63,32 +63,32 @@ def config_of(folder: Path) -> Config:
     )
 
 
-class Striker:
-    """Spreads a plan's strikes over the rounds, so that all of them fall into the run; puts a new node where one went."""
+class FaultSpreader:
+    """Spreads a plan's faults over the rounds, so that all of them fall into the run; puts a new node where one went."""
 
     def __init__(self, cluster: Cluster, kills: int) -> None:
         self._cluster, self._kills = cluster, kills
-        self.killer = FaultInjector(FaultPlan(7, 0.2, KINDS))
+        self.injector = FaultInjector(FaultPlan(7, 0.2, KINDS))
 
     async def run(self, loop: OnlineLoop) -> None:
-        """PlannedFault until all are done."""
-        for strike in self.killer._plan.strikes():
-            done = sum(self.killer.done.values())
+        """Inject until all are done."""
+        for fault in self.injector._plan.faults():
+            done = sum(self.injector.done.values())
             while loop.run_state.rounds_done < done * (ROUNDS - 1) // self._kills:
                 await asyncio.sleep(0.05)
-            await asyncio.sleep(strike.delay_s)
-            nodes = self.killer.done[FaultKind.NODE]
+            await asyncio.sleep(fault.delay_s)
+            nodes = self.injector.done[FaultKind.NODE]
             try:
-                self.killer.strike(loop, strike)
+                self.injector.inject(loop, fault)
             except NoTarget:
                 continue
-            if self.killer.done[FaultKind.NODE] > nodes:
+            if self.injector.done[FaultKind.NODE] > nodes:
                 await self._replace_the_dead_node()
-            if sum(self.killer.done.values()) == self._kills:
+            if sum(self.injector.done.values()) == self._kills:
                 await asyncio.Event().wait()
 
     async def _replace_the_dead_node(self) -> None:
-        """The order to die travels through a worker, which another strike may have hit: then nobody is replaced."""
+        """The order to die travels through a worker, which another fault may have hit: then nobody is replaced."""
         limit = time.monotonic() + ORDER_LIMIT_S
         while time.monotonic() < limit:
             await asyncio.sleep(0.2)
@@ -119,15 +119,15 @@ def settled(address: str, before: tuple[int, int]) -> tuple[int, int]:
 
 def strike_a_run(folder: Path, cluster: Cluster, kills: int) -> dict[str, Any]:
     """The run, and what is left of it in its folder."""
-    config, striker = config_of(folder), Striker(cluster, kills)
+    config, spreader = config_of(folder), FaultSpreader(cluster, kills)
     run_folder = RunFolder(str(folder), "struck")
     began = time.monotonic()
     ends = LightSource(40), LightSource(2, "held")
-    summary = asyncio.run(run(config, *ends, None, run_folder, beside=striker.run))
+    summary = asyncio.run(run(config, *ends, None, run_folder, beside=spreader.run))
     rows = [row for row in run_folder.read_table("ledger.parquet").to_pylist() if row["admission_id"] is not None]
     return {
         "seconds": time.monotonic() - began,
-        "struck": dict(striker.killer.done),
+        "struck": dict(spreader.injector.done),
         "summary": summary.model_dump(mode="json"),
         "trained": sorted(row["admission_id"] for row in rows if row["outcome"] == "trained"),
         "learned": sorted(json.loads((folder / f"struck/checkpoints/{ROUNDS}" / IDS_FILE).read_text())),
@@ -138,7 +138,7 @@ def strike_a_run(folder: Path, cluster: Cluster, kills: int) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Cluster up, strikes, leaks counted, cluster down."""
+    """Cluster up, faults, leaks counted, cluster down."""
     folder, kills = Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else 200
     use_fakes()
     system = FAST_DEATH_NOTICE | {"idle_worker_killing_time_threshold_ms": 300_000}

@@ -60,10 +60,9 @@ def _loop(store: CheckpointStore, pool: FakePool | None = None, ranks: tuple[Any
     notes = list[str]()
     return SimpleNamespace(
         store=store,
-        learner_control=SimpleNamespace(learner=learner),
+        learner_control=SimpleNamespace(group=learner, recoveries=SimpleNamespace(count=0)),
         pipeline=SimpleNamespace(pools=pools, issued_again=0),
         run_state=SimpleNamespace(rounds_planned=rounds, rounds_done=0, ledger=ledger),
-        record=SimpleNamespace(fleet=SimpleNamespace(learner_restarts=0)),
         rounds_begun=asyncio.Event(),
         notes=notes,
         note=notes.append,
@@ -79,7 +78,7 @@ def killed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     return victims
 
 
-def _killer(kinds: tuple[FaultKind, ...] = ALL, end: Callable[[], None] | None = None) -> FaultInjector:
+def _injector(kinds: tuple[FaultKind, ...] = ALL, end: Callable[[], None] | None = None) -> FaultInjector:
     return FaultInjector(FaultPlan(0, 1.0, kinds), end=end)
 
 
@@ -87,26 +86,26 @@ def _killer(kinds: tuple[FaultKind, ...] = ALL, end: Callable[[], None] | None =
 def test_where_there_is_nobody_to_break_nothing_is_counted_and_the_reason_is_kept(
     kind: FaultKind, tmp_path: Path, killed: list[Any]
 ) -> None:
-    killer, loop = FaultInjector(FaultPlan(0, 0.1, ALL)), _loop(make_store(str(tmp_path), ()))
+    injector, loop = FaultInjector(FaultPlan(0, 0.1, ALL)), _loop(make_store(str(tmp_path), ()))
     with pytest.raises(NoTarget):
-        killer.fault(loop, PlannedFault(0.0, kind, 0))
-    asyncio.run(killer._strike_when_possible(loop, PlannedFault(0.0, kind, 0)))
-    assert (sum(killer.done.values()), loop.notes, list(killer.records.misses)) == (0, [], [kind])
+        injector.inject(loop, PlannedFault(0.0, kind, 0))
+    asyncio.run(injector._strike_when_possible(loop, PlannedFault(0.0, kind, 0)))
+    assert (sum(injector.done.values()), loop.notes, list(injector.records.misses)) == (0, [], [kind])
 
 
 def test_nothing_is_broken_before_the_first_round_nor_before_a_victim_is_up(tmp_path: Path, killed: list[Any]) -> None:
     pool, actor = FakePool(), FakeActor()
-    loop, killer = _loop(make_store(str(tmp_path), ()), pool), FaultInjector(FaultPlan(0, 0.01, (FaultKind.WORKER,)))
+    loop, injector = _loop(make_store(str(tmp_path), ()), pool), FaultInjector(FaultPlan(0, 0.01, (FaultKind.WORKER,)))
 
     async def main() -> None:
         pool.actors = {"spot": actor}
-        running = asyncio.create_task(killer.run(loop))
+        running = asyncio.create_task(injector.run(loop))
         await asyncio.sleep(0.3)
         assert killed == []
         pool.actors = {}
         loop.rounds_begun.set()
         await asyncio.sleep(0.5)
-        assert killed == [] and "pool has no worker that is up" in killer.records.misses[FaultKind.WORKER]
+        assert killed == [] and "pool has no worker that is up" in injector.records.misses[FaultKind.WORKER]
         pool.actors = {"spot": actor}
         await asyncio.sleep(0.5)
         running.cancel()
@@ -116,24 +115,24 @@ def test_nothing_is_broken_before_the_first_round_nor_before_a_victim_is_up(tmp_
 
 
 def test_a_killed_worker_counts_as_replaced_once_it_is_gone_and_its_pool_is_whole(tmp_path: Path, killed: list[Any]) -> None:
-    pool, killer = FakePool(spot=FakeActor()), _killer()
+    pool, injector = FakePool(spot=FakeActor()), _injector()
     loop = _loop(make_store(str(tmp_path), ()), pool)
-    killer.fault(loop, PlannedFault(0.0, FaultKind.WORKER, 0))
+    injector.inject(loop, PlannedFault(0.0, FaultKind.WORKER, 0))
     for actors, outcome in (({"spot": FakeActor()}, ""), ({}, ""), ({"spot-2": FakeActor()}, "replaced")):
         pool.actors = actors
-        killer.look(loop)
-        assert killer.records.faults[0].outcome == outcome
+        injector.look(loop)
+        assert injector.records.faults[0].outcome == outcome
     assert len(loop.notes) == 2 and "replaced after" in loop.notes[1]
 
 
 def test_a_killed_rank_counts_as_re_formed_once_the_learner_is(tmp_path: Path, killed: list[Any]) -> None:
-    killer, loop = _killer(), _loop(make_store(str(tmp_path), ()), ranks=(FakeActor(),))
-    killer.fault(loop, PlannedFault(0.0, FaultKind.RANK, 0))
-    killer.look(loop)
-    assert killer.records.faults[0].outcome == ""
-    loop.record.fleet.learner_restarts = 1
-    killer.look(loop)
-    assert killer.records.faults[0].outcome == "learner formed anew with 1 rank(s)"
+    injector, loop = _injector(), _loop(make_store(str(tmp_path), ()), ranks=(FakeActor(),))
+    injector.inject(loop, PlannedFault(0.0, FaultKind.RANK, 0))
+    injector.look(loop)
+    assert injector.records.faults[0].outcome == ""
+    loop.learner_control.recoveries.count = 1
+    injector.look(loop)
+    assert injector.records.faults[0].outcome == "learner formed anew with 1 rank(s)"
 
 
 @pytest.mark.parametrize(
@@ -141,29 +140,29 @@ def test_a_killed_rank_counts_as_re_formed_once_the_learner_is(tmp_path: Path, k
     [(FaultKind.SLOW, never_finish), (FaultKind.NAN, give_no_number), (FaultKind.OBJECT, lose_an_object)],
 )
 def test_a_worker_is_told_what_to_do_wrong(kind: FaultKind, order: Any, tmp_path: Path, killed: list[Any]) -> None:
-    actor, killer = FakeActor(), _killer()
+    actor, injector = FakeActor(), _injector()
     loop = _loop(make_store(str(tmp_path), ()), FakePool(spot=actor))
-    killer.fault(loop, PlannedFault(0.0, kind, 3))
+    injector.inject(loop, PlannedFault(0.0, kind, 3))
     assert actor.told == [order] and killed == []
-    assert killer.done == {kind: 1} and len(loop.notes) == 1
+    assert injector.done == {kind: 1} and len(loop.notes) == 1
 
 
 def test_workers_and_ranks_are_killed(tmp_path: Path, killed: list[Any]) -> None:
-    actor, rank, killer = FakeActor(), FakeActor(), _killer()
+    actor, rank, injector = FakeActor(), FakeActor(), _injector()
     loop = _loop(make_store(str(tmp_path), ()), FakePool(spot=actor), (rank,))
     for kind in (FaultKind.WORKER, FaultKind.RANK):
-        killer.fault(loop, PlannedFault(0.0, kind, 3))
+        injector.inject(loop, PlannedFault(0.0, kind, 3))
     assert killed == [actor, rank]
 
 
 def test_a_rollout_node_is_killed_and_never_the_drivers_or_the_heads(tmp_path: Path, killed: list[Any]) -> None:
-    head, spot, killer = FakeActor(), FakeActor(), _killer()
+    head, spot, injector = FakeActor(), FakeActor(), _injector()
     store = make_store(str(tmp_path), ())
     for draw in range(4):
-        killer.fault(_loop(store, FakePool(head=head, spot=spot)), PlannedFault(0.0, FaultKind.NODE, draw))
+        injector.fault(_loop(store, FakePool(head=head, spot=spot)), PlannedFault(0.0, FaultKind.NODE, draw))
     assert (head.told, spot.told) == ([], [kill_node] * 4)
     with pytest.raises(NoTarget, match="no node but the driver's and the head's"):
-        killer.fault(_loop(store, FakePool(head=head)), PlannedFault(0.0, FaultKind.NODE, 0))
+        injector.fault(_loop(store, FakePool(head=head)), PlannedFault(0.0, FaultKind.NODE, 0))
     assert head.told == []
 
 
@@ -191,30 +190,30 @@ def test_a_lost_object_is_lost_once_and_looks_like_one_that_went_with_its_node(m
 
 def test_the_driver_is_killed_only_once_it_has_written_a_checkpoint_of_its_own(tmp_path: Path) -> None:
     ends = list[str]()
-    killer = _killer((FaultKind.DRIVER,), lambda: ends.append("killed"))
+    injector = _injector((FaultKind.DRIVER,), lambda: ends.append("killed"))
     store = make_store(str(tmp_path), (1,))
     fault = PlannedFault(0.0, FaultKind.DRIVER, 0)
 
     async def main() -> None:
-        running = asyncio.create_task(FaultInjector.run(killer, _loop(store)))
+        running = asyncio.create_task(FaultInjector.run(injector, _loop(store)))
         await asyncio.sleep(0)
         running.cancel()
 
     asyncio.run(main())
     with pytest.raises(NoTarget, match="no checkpoint was written"):
-        killer.fault(_loop(store), fault)
+        injector.fault(_loop(store), fault)
     assert ends == []
-    killer.fault(_loop(make_store(str(tmp_path), (2,))), fault)
+    injector.fault(_loop(make_store(str(tmp_path), (2,))), fault)
     assert ends == ["killed"]
 
 
 def test_a_disk_is_full_once_and_never_for_the_runs_result(tmp_path: Path) -> None:
-    killer, store = _killer(), make_store(str(tmp_path), (1,))
-    killer.fault(_loop(store, rounds=2), PlannedFault(0.0, FaultKind.DISK, 0))
+    injector, store = _injector(), make_store(str(tmp_path), (1,))
+    injector.fault(_loop(store, rounds=2), PlannedFault(0.0, FaultKind.DISK, 0))
     with pytest.raises(OSError, match="No space left"):
         store.update(_state(1), MARKS)
     store.update(_state(1), MARKS)
-    killer.fault(_loop(store, rounds=1), PlannedFault(0.0, FaultKind.DISK, 0))
+    injector.fault(_loop(store, rounds=1), PlannedFault(0.0, FaultKind.DISK, 0))
     store.update(_state(1), MARKS)
 
 
@@ -223,7 +222,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_r
     store = make_store(str(tmp_path), (1,))
 
     def saver_after(rounds: int) -> CheckpointWriter:
-        _killer().fault(_loop(store, rounds=9), PlannedFault(0.0, FaultKind.DISK, 0))
+        _injector().fault(_loop(store, rounds=9), PlannedFault(0.0, FaultKind.DISK, 0))
         run_state: Any = SimpleNamespace(rounds_done=rounds, rounds_planned=3, state=lambda extra: _state(rounds))
         learner_control: Any = SimpleNamespace(save=_save_learner)
         return CheckpointWriter(store, run_state, learner_control, MARKS, dict, notes.append)
@@ -237,13 +236,13 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_r
 
 
 def test_a_torn_weight_file_is_passed_over_and_an_older_checkpoint_is_always_left(tmp_path: Path, killed: list[Any]) -> None:
-    store, killer, ranks = make_store(str(tmp_path), (1, 2)), _killer(), (FakeActor(),)
-    killer.fault(_loop(store, ranks=ranks), PlannedFault(0.0, FaultKind.TORN, 5))
-    assert "of checkpoint 2 cut short" in killer.records.faults[0].victim and killed == list(ranks)
+    store, injector, ranks = make_store(str(tmp_path), (1, 2)), _injector(), (FakeActor(),)
+    injector.fault(_loop(store, ranks=ranks), PlannedFault(0.0, FaultKind.TORN, 5))
+    assert "of checkpoint 2 cut short" in injector.records.faults[0].victim and killed == list(ranks)
     state = store.newest(MARKS, lambda text: None)
     assert state is not None and state.rounds_done == 1
     with pytest.raises(NoTarget, match="1 complete checkpoints"):
-        killer.fault(_loop(make_store(str(tmp_path / "one"), (1,)), ranks=ranks), PlannedFault(0.0, FaultKind.TORN, 5))
+        injector.fault(_loop(make_store(str(tmp_path / "one"), (1,)), ranks=ranks), PlannedFault(0.0, FaultKind.TORN, 5))
 
 
 @pytest.mark.slow
@@ -257,14 +256,14 @@ def test_a_run_under_fire_ends_with_every_admission_accounted_for(cluster: None,
             "recovery": tiny_config.recovery.model_copy(update={"stall_s": 20.0, "learner_restarts": 9}),
         }
     )
-    killer = FaultInjector(FaultPlan(5, 5.0, tuple(kind for kind in ALL if kind not in (FaultKind.NODE, FaultKind.DRIVER))))
+    injector = FaultInjector(FaultPlan(5, 5.0, tuple(kind for kind in ALL if kind not in (FaultKind.NODE, FaultKind.DRIVER))))
     folder = RunFolder(config.run.root, "under-fire")
-    summary = asyncio.run(run(config, FakeSource(9), FakeSource(5, "held"), BrightnessJudge(), folder, beside=killer.run))
+    summary = asyncio.run(run(config, FakeSource(9), FakeSource(5, "held"), BrightnessJudge(), folder, beside=injector.run))
     products = summary.products
     assert summary.status == "done" and products.in_flight == 0
     assert products.admitted == 6 * rounds == products.trained + products.tied + products.expired + sum(products.failed.values())
     trained = [folder.read_table(f"pairs/round-{number:05d}.parquet").num_rows for number in range(rounds)]
     assert sum(trained) == products.trained + products.expired
     assert summary.sync.verified <= summary.sync.count
-    assert sum(killer.done.values()) >= 3, "the run was over before anything broke"
+    assert sum(injector.done.values()) >= 3, "the run was over before anything broke"
     assert summary.fleet is not None and sum(summary.fleet.replaced.values()) + summary.fleet.learner_restarts > 0

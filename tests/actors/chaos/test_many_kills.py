@@ -1,4 +1,4 @@
-"""Two hundred strikes in one run: it ends, nothing is lost, nothing is left."""
+"""Two hundred faults in one run: it ends, nothing is lost, nothing is left."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 from rich.console import Console
 
 from actors.checkpoints.resume import find_run_to_resume
-from actors.launch.train import train as launch
+from actors.launch import train as launch
 from actors.loop.online_loop import OnlineLoop
 from actors.loop.preflight import preflight, preflight_of_dry_run
 from actors.loop.stop_request import StopRequest
@@ -102,7 +102,7 @@ def test_a_loop_that_loses_its_folder_ends_and_writes_nothing() -> None:
     loop._stop, loop._begun = StopRequest(), True
     loop._folder = RunFolder("memory://lost", "run")
     loop._folder.lock = Lost()
-    loop.record = SimpleNamespace(fleet=SimpleNamespace(watch=for_ever))  # type: ignore[assignment]
+    loop.fleet = SimpleNamespace(watch=for_ever)  # type: ignore[assignment]
     loop._work = for_ever  # type: ignore[assignment, method-assign]
     with pytest.raises(LeaseLost):
         asyncio.run(loop.run(resume=False))

@@ -2,7 +2,7 @@
 
 import pytest
 
-from actors.cluster.connect import ray_log_filter as ray_noise
+from actors.cluster import ray_log_filter as ray_noise
 
 
 def test_harmless_messages_are_left_out_and_all_others_come_through(monkeypatch: pytest.MonkeyPatch):

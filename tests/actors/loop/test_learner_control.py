@@ -1,4 +1,4 @@
-"""The learner_control with a learner that is a list of admission ids: what it has learned from, in order, shows in its weights."""
+"""The control of a learner that is a list of admission ids: what it has learned from, in order, shows in its weights."""
 
 from __future__ import annotations
 
@@ -12,18 +12,20 @@ import pytest
 
 from actors.checkpoints.store import CheckpointStore
 from actors.learner.rank_health import LearnerLost
-from actors.loop.learner_control import LearnerControl, LearnerError
+from actors.loop.learner_control import LearnerControl
+from actors.loop.learner_recovery import LearnerError, LearnerRecovery
 from actors.loop.pair_journal import PairJournal
-from actors.loop.run_record import RunRecord
+from actors.loop.round_training import RoundTraining
 from actors.loop.run_state import RunState
-from actors.rollout.fleet import Fleet
+from actors.rollout.publication import LivePublication
 from actors.telemetry.progress import Silent
-from actors.telemetry.summary_builder import RunFacts
+from actors.telemetry.stage_times import StageClock
 from actors.weights.published import Canary, PublishedWeights
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.runs.events import EventLog
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
 from caig_rl.types import PolicyVersion
@@ -79,17 +81,16 @@ class FakePipeline:
     """Workers that pull at once; the publications named in `lost` go away before they can."""
 
     def __init__(self, lost: tuple[PolicyVersion, ...] = ()) -> None:
-        self.weights_lost, self.live, self._lost = asyncio.Event(), list[PolicyVersion](), lost
+        self.publication, self.live, self._lost = LivePublication(), list[PolicyVersion](), lost
 
     async def go_live(self, published: PublishedWeights) -> None:
-        self.weights_lost.clear()
+        self.publication.replace(published)
         if published.version in self._lost:
-            self.weights_lost.set()
-            await asyncio.Event().wait()
+            await self.publication.next_after_loss(published, "lost in a test")
         self.live.append(published.version)
 
 
-class BlindTeacher(LearnerControl):
+class BlindTraining(RoundTraining):
     """Without pictures, which only a real learner looks at."""
 
     def _views(self, pairs: Any) -> Any:
@@ -103,17 +104,17 @@ class Run:
     """What the rows of every shard are kept in."""
 
     def __init__(
-        self, root: Path, learner: FakeLearner, pipeline: FakePipeline, *settings: str, learner_control: type[BlindTeacher] = BlindTeacher
+        self, root: Path, learner: FakeLearner, pipeline: FakePipeline, *settings: str, training: type[RoundTraining] = BlindTraining
     ) -> None:
         self.config: Config = load_config(None, [*SIZES, *settings])
         self.folder = RunFolder(str(root), "run")
         self.run_state = RunState(self.config, PRODUCTS, Ledger(), PairJournal(self.folder))
-        record = RunRecord(self.config, RunFacts(), self.folder)
-        self.fleet = record.fleet = Fleet({}, self.config.pools, lambda text: None)
-        self.store = CheckpointStore(self.folder, 5)
-        parts: Any = (self.config, self.run_state, record, self.store, self.folder, pipeline, None, Silent())
-        self.learner_control = learner_control(*parts)
-        self.learner = self.learner_control.group = learner  # type: ignore[assignment]
+        self.store, self.events, self.learner = CheckpointStore(self.folder, 5), EventLog(self.folder), learner
+        shared: Any = (self.config, self.run_state, learner)
+        self.training = training(*shared, self.folder, None)
+        recovery = LearnerRecovery(*shared, self.store, self.training, Silent(), self.events.record_event)
+        self.learner_control = LearnerControl(*shared, self.training, recovery, self.store, pipeline, Silent(), StageClock())  # type: ignore[arg-type]
+        self.recoveries = recovery.recoveries
 
     async def checkpoint(self) -> None:
         await self.store.save(lambda: self.run_state.state({}), {}, self.learner_control.save)
@@ -143,7 +144,7 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def _no_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.loop.learner_control.ray.put", lambda value: value)
+    monkeypatch.setattr("actors.loop.round_training.ray.put", lambda value: value)
 
 
 def _column(run: Run, name: str) -> list[Any]:
@@ -181,7 +182,7 @@ def test_rounds_trained_since_the_checkpoint_are_marked_and_replayed_and_each_pa
     assert _column(run, "learned") == ["0.1"] * 4 + ["1.2"] * 4 + ["1.3"] * 4
     assert _column(run, "rolled_back") == [[]] * 4 + [["0.2"]] * 4 + [[]] * 4
     assert [str(version) for version in pipeline.live] == ["0.0", "0.1", "0.2", "1.2", "1.3"]
-    assert [(one.incarnation, one.round, one.pairs) for one in run.fleet.replayed] == [(1, 1, 4)]
+    assert [(one.incarnation, one.round, one.pairs) for one in run.recoveries.replayed] == [(1, 1, 4)]
     run.check_lineage()
 
 
@@ -240,7 +241,7 @@ def test_weights_that_go_away_before_all_workers_pulled_them_are_made_again(tmp_
 
     asyncio.run(main())
     assert [str(version) for version in pipeline.live] == ["0.0", "1.0", "1.1"]
-    assert run.learner.weights == list(range(4)) and run.fleet.learner_restarts == 1
+    assert run.learner.weights == list(range(4)) and run.recoveries.count == 1
     run.check_lineage()
 
 
@@ -305,7 +306,7 @@ def test_a_resumed_run_that_loses_its_learner_at_once_goes_on_from_the_same_chec
 
     asyncio.run(main())
     assert [str(version) for version in pipeline.live] == ["2.1", "2.2"]
-    assert again.learner.weights == list(range(8)) and again.fleet.replayed == []
+    assert again.learner.weights == list(range(8)) and again.recoveries.replayed == []
     again.check_lineage()
 
 
@@ -328,12 +329,12 @@ def test_pictures_that_may_have_gone_with_the_learners_node_are_loaded_again(tmp
     """A group formed anew would be lost again by the same pictures, as often as it may be."""
     asked = list[Any]()
 
-    class SeeingTeacher(BlindTeacher):
+    class SeeingTraining(BlindTraining):
         def _views(self, pairs: Any) -> Any:
             asked.append(self._run_state.intake.views_of(pairs))
             return [], []
 
-    run = Run(tmp_path, FakeLearner(lost_at=(1,)), FakePipeline(), learner_control=SeeingTeacher)
+    run = Run(tmp_path, FakeLearner(lost_at=(1,)), FakePipeline(), training=SeeingTraining)
     run.pictures = "pictures that a rank's node holds"
 
     async def main() -> None:

@@ -1,4 +1,4 @@
-"""`python -m tests.actors.rollout.autoscaled FOLDER`: a run on a cluster that grows by Ray's autoscaler with its fake node provider; fake models.
+"""`python -m tests.actors.rollout.autoscaled FOLDER`: a run that grows by Ray's autoscaler (its fake node provider); fake models.
 
 Each renderer worker needs a node of its own. Painting is slow in the first rounds, so the pool grows to its most and nodes appear; later
 the learner is the slow stage, so the pool shrinks and nodes go. It writes the trace to FOLDER/trace.json, and the report has the decisions.

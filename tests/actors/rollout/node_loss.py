@@ -1,4 +1,4 @@
-"""`python -m tests.actors.rollout.node_loss FOLDER`: a tiny run on a cluster of nodes, undisturbed, losing its rollout node, losing its learner's.
+"""`python -m tests.actors.rollout.node_loss FOLDER`: a tiny run on several nodes: whole, without its rollout node, without its learner's.
 
 A program of its own, because a test session has one cluster. It writes the three summaries to FOLDER/summaries.json.
 """

@@ -147,10 +147,10 @@ def test_a_worker_that_cannot_pull_what_is_live_asks_for_others_and_waits_for_th
     async def main() -> None:
         await pipeline.go_live(_published(1))
         syncing = asyncio.create_task(pipeline._sync(puller))
-        await pipeline.weights_lost.wait()
+        assert (await pipeline.publication.when_lost()).version == PolicyVersion(0, 1)
         assert not syncing.done()
         await pipeline.go_live(_published(2))
-        assert not pipeline.weights_lost.is_set()
+        assert not pipeline.publication.is_lost
         await syncing
 
     asyncio.run(main())
@@ -168,7 +168,7 @@ def test_weights_that_cannot_be_loaded_are_the_runs_end() -> None:
 
     with pytest.raises(RayTaskError):
         asyncio.run(main())
-    assert not pipeline.weights_lost.is_set()
+    assert not pipeline.publication.is_lost
 
 
 def test_a_worker_that_loaded_other_bytes_than_were_published_is_the_runs_end() -> None:

@@ -1,4 +1,4 @@
-"""A training job on a cluster whose CPUs others hold, for test_train_job.py: `python -m tests.actors.train_jobs.crowded_job ADDRESS FOLDER`."""
+"""A training job on a cluster whose CPUs others hold, for test_job.py: `python -m tests.actors.train_jobs.crowded_job ADDRESS FOLDER`."""
 
 from __future__ import annotations
 

@@ -1,0 +1,65 @@
+"""One round of pairs becomes optimiser steps on the learner group: its Arrow batch, the products' pictures, the negatives."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import ray
+
+from actors.learner.group import LearnerGroup
+from actors.loop.pair_selection import official_negatives
+from actors.loop.run_state import RunState
+from actors.rollout.short_tasks import load_products
+from caig_rl.config.schema import Config
+from caig_rl.data.pair_table import pairs_from_table, pairs_to_table
+from caig_rl.errors import CheckpointError
+from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.runs.folder import RunFolder
+from caig_rl.types import PreferencePair
+
+
+class RoundTraining:
+    """Gives rounds to the learner group, from memory or from the journal."""
+
+    def __init__(self, config: Config, run_state: RunState, group: LearnerGroup, folder: RunFolder, source: ray.ObjectRef) -> None:
+        """`folder` holds the journal; `source` refers to the ProductSource."""
+        self._config, self._run_state, self._group, self._folder, self._source = config, run_state, group, folder, source
+
+    async def train(self, pairs: Sequence[PreferencePair]) -> RoundMetrics:
+        """Optimiser steps over `pairs`, in order of admission. Raises LearnerLost."""
+        negatives, rows = None, list(pairs)
+        if self._config.objective == "pcpo_official":
+            rows, negatives = official_negatives(rows, self._run_state.by_id)
+        blocks, places = self._views(rows)
+        return await self._group.train(ray.put(pairs_to_table(rows)), blocks, places, negatives)
+
+    def journalled(self, number: int, admission_ids: Sequence[int]) -> list[PreferencePair]:
+        """The pairs of these admissions of round `number`, in their order, from the journal.
+
+        Raises:
+            CheckpointError: the journal lacks one of them.
+        """
+        name = f"pairs/round-{number:05d}.parquet"
+        rows = pairs_from_table(self._folder.read_table(name)) if self._folder.exists(name) else []
+        found = {pair.admission.admission_id: pair for pair in rows}
+        missing = [one for one in admission_ids if one not in found]
+        if missing:
+            raise CheckpointError(
+                f"{self._folder.path(name)} lacks {len(missing)} pairs that are to be trained again, the first of admission {missing[0]}. "
+                "Put the file back and go on by --resume, or start anew under another run.name."
+            )
+        return [found[one] for one in admission_ids]
+
+    def _views(self, pairs: Sequence[PreferencePair]) -> tuple[list[ray.ObjectRef], list[tuple[int, int]]]:
+        """The blocks with the products' pictures, as the policy saw them, and for each pair its (block, row)."""
+        kept = self._run_state.intake.views_of(pairs)
+        if kept is not None:
+            return kept
+        # Rolled out in another life, or lost with a node: loaded again, they have the same pixels.
+        size = self._config.rollout.shard_size
+        blocks, places = [], []
+        for start in range(0, len(pairs), size):
+            ids = [pair.admission.product_id for pair in pairs[start : start + size]]
+            blocks.append(load_products.remote(self._source, ids, self._config.policy.image_size)[2])
+            places += [(len(blocks) - 1, row) for row in range(len(ids))]
+        return blocks, places
