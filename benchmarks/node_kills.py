@@ -129,11 +129,11 @@ class Saboteur:
                 self.kills.pop()
 
     async def _until_killed(self, fault: tuple[str, Any]) -> None:
-        name, strike = fault
+        name, inject = fault
         assert self.loop is not None
         while True:
             try:
-                broken = strike(self.loop, len(self.kills))
+                broken = inject(self.loop, len(self.kills))
                 break
             except NoTarget:
                 await asyncio.sleep(1.0)

@@ -117,7 +117,7 @@ def settled(address: str, before: tuple[int, int]) -> tuple[int, int]:
     return now
 
 
-def strike_a_run(folder: Path, cluster: Cluster, kills: int) -> dict[str, Any]:
+def hit_a_run(folder: Path, cluster: Cluster, kills: int) -> dict[str, Any]:
     """The run, and what is left of it in its folder."""
     config, spreader = config_of(folder), FaultSpreader(cluster, kills)
     run_folder = RunFolder(str(folder), "struck")
@@ -148,7 +148,7 @@ def main() -> None:
     try:
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
         before = alive_actors(), object_bytes(cluster.address)
-        found = strike_a_run(folder, cluster, kills)
+        found = hit_a_run(folder, cluster, kills)
         found |= {"before": before, "after": settled(cluster.address, before)}
         (folder / RESULT).write_text(json.dumps(found, indent=1))
     finally:

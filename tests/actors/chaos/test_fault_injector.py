@@ -89,7 +89,7 @@ def test_where_there_is_nobody_to_break_nothing_is_counted_and_the_reason_is_kep
     injector, loop = FaultInjector(FaultPlan(0, 0.1, ALL)), _loop(make_store(str(tmp_path), ()))
     with pytest.raises(NoTarget):
         injector.inject(loop, PlannedFault(0.0, kind, 0))
-    asyncio.run(injector._strike_when_possible(loop, PlannedFault(0.0, kind, 0)))
+    asyncio.run(injector._inject_when_possible(loop, PlannedFault(0.0, kind, 0)))
     assert (sum(injector.done.values()), loop.notes, list(injector.records.misses)) == (0, [], [kind])
 
 

@@ -16,17 +16,17 @@ ALL = tuple(FaultKind)
 WORKER, RANK, DRIVER, SLOW = FaultKind.WORKER, FaultKind.RANK, FaultKind.DRIVER, FaultKind.SLOW
 
 
-def _strikes(seed: int, life: int = 0) -> list[PlannedFault]:
+def _planned(seed: int, life: int = 0) -> list[PlannedFault]:
     return list(islice(FaultPlan(seed, 30.0, ALL, life).faults(), 400))
 
 
 def test_seed_and_life_decide_what_breaks_and_when() -> None:
-    assert _strikes(3) == _strikes(3) != _strikes(4)
-    assert _strikes(3) != _strikes(3, life=1)
+    assert _planned(3) == _planned(3) != _planned(4)
+    assert _planned(3) != _planned(3, life=1)
 
 
 def test_faults_come_as_often_as_asked_and_of_every_kind() -> None:
-    planned = _strikes(0)
+    planned = _planned(0)
     assert sum(fault.delay_s for fault in planned) / len(planned) == pytest.approx(30.0, rel=0.15)
     assert set(Counter(fault.kind for fault in planned)) == set(ALL)
 
