@@ -84,7 +84,7 @@ def test_a_test_runs_over_the_copy_and_notices_what_was_removed_from_it(tmp_path
     """One removal whole, the cheapest; and what it looks like where the test does not notice, or is not there."""
     copy_packages(tmp_path)
     check_origin(tmp_path)
-    removal = next(one for one in REMOVALS if one.file == "actors/loop/preference_buffer.py")
+    removal = next(one for one in REMOVALS if one.file == "actors/loop/state/preference_buffer.py")
     assert run_tests(tmp_path, [removal.test], 60, 120)[removal.test] == Verdict("passes")
     assert without(tmp_path, removal, 60).word == "fails"
     assert (tmp_path / removal.file).read_text() == (REPOSITORY / removal.file).read_text()

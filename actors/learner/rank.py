@@ -14,7 +14,8 @@ import ray
 from ray import ObjectRef
 
 from actors.telemetry.worker_log import begin_worker_log
-from actors.weights.packing import pack, weights_digest
+from actors.weights.digest import weights_digest
+from actors.weights.packing import pack
 from actors.weights.published import Canary, PackedTensor
 from actors.weights.verification import CANARY_ANSWER, CANARY_INSTRUCTION, canary_view
 from caig_rl.config.schema import Config

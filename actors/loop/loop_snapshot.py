@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from functools import partial
 
-from actors.loop.preference_buffer import PreferenceBuffer
+from actors.loop.state.preference_buffer import PreferenceBuffer
 from actors.rollout.pipeline import RolloutPipeline
 from actors.rollout.worker_health import WorkerState
 from actors.rollout.worker_pool import WorkerPool

@@ -30,34 +30,20 @@ from collections.abc import Callable, Collection, Coroutine
 from functools import partial
 from typing import Any
 
-import ray
 from ray.exceptions import RayError
 
-from actors.checkpoints.compatibility import run_fingerprint
-from actors.checkpoints.store import CheckpointStore, SavedState
+from actors.checkpoints.store import SavedState
 from actors.cluster.resource_wait import wait_with_notes
-from actors.evaluation.baseline import Baseline
-from actors.evaluation.held_out import Evaluation
-from actors.learner.group import LearnerGroup
-from actors.loop.checkpoint_writer import CheckpointWriter
-from actors.loop.learner_control import LearnerControl
-from actors.loop.learner_recovery import LearnerRecovery
+from actors.loop.loop_parts import LoopInputs, build_parts
 from actors.loop.loop_snapshot import observe, publish_loop
-from actors.loop.pair_journal import PairJournal
 from actors.loop.preflight import preflight
-from actors.loop.round_history import RoundHistory
-from actors.loop.round_training import RoundTraining
 from actors.loop.run_beginning import record_beginning
-from actors.loop.run_state import RunState
-from actors.loop.run_totals import RunTotals
 from actors.loop.stop_request import StopRequest
 from actors.loop.task_errors import cancelled, first_fault, one_line
-from actors.rollout.fleet import Fleet
-from actors.rollout.pipeline import POISON, RolledOut, RolloutPipeline
+from actors.rollout.pipeline import POISON, RolledOut
 from actors.rollout.poison_isolation import roll_out_or_isolate
 from actors.rollout.shard import Shard
 from actors.rollout.short_tasks import judge_creatives
-from actors.telemetry.meters import RunMeters
 from actors.telemetry.progress import Progress, Silent
 from actors.telemetry.round_totals import RoundTotals
 from actors.telemetry.run_reporting import run_reporting
@@ -72,10 +58,9 @@ from caig_rl.learning.preference.learner import RoundMetrics
 from caig_rl.logs import about
 from caig_rl.runs.config_history import write_run_config
 from caig_rl.runs.driver_lock import LeaseLost, held
-from caig_rl.runs.events import DRIVER, EventLog
+from caig_rl.runs.events import DRIVER
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import write_gallery
-from caig_rl.runs.ledger import Ledger
 from caig_rl.runs.status import last_written_s
 from caig_rl.runs.summary import RunSummary, write_summary
 
@@ -121,7 +106,7 @@ async def run(
     preflight(config, source, run_folder, resume=resume, asked=asked)
     known = facts or RunFacts(simulated=judge is not None and judge.simulated)
     with held(run_folder), run_reporting(config, run_folder, progress or Silent()) as reporting:
-        loop = OnlineLoop(config, source, eval_source, judge, run_folder, known, reporting, stop or StopRequest())
+        loop = OnlineLoop(config, LoopInputs(source, eval_source, judge, known), run_folder, reporting, stop or StopRequest())
         watch = asyncio.create_task(loop.meters.memory.watch())
         metrics = asyncio.create_task(publish_loop(config, loop.observe, run_folder, reporting))
         try:
@@ -140,48 +125,15 @@ Beside = Callable[["OnlineLoop"], Coroutine[Any, Any, None]]
 class OnlineLoop:
     """The controller of one run."""
 
-    def __init__(
-        self,
-        config: Config,
-        source: ProductSource,
-        eval_source: ProductSource,
-        judge: Judge | None,
-        folder: RunFolder,
-        facts: RunFacts,
-        progress: Progress,
-        stop: StopRequest,
-    ) -> None:
+    def __init__(self, config: Config, inputs: LoopInputs, folder: RunFolder, progress: Progress, stop: StopRequest) -> None:
         self._config, self._folder, self._progress, self._stop = config, folder, progress, stop
-        self._source, self._judge = ray.put(source), None if judge is None else ray.put(judge)
         self._last_seen_s = last_written_s(folder)
-        self._events, self.meters, self._baseline, self._history = EventLog(folder), RunMeters(), Baseline(), RoundHistory(folder)
-        record_event = self._events.record_event
-        self.run_state = RunState(config, source.products, Ledger(source.rejected), PairJournal(folder))
-        self._evaluation = Evaluation(config, list(eval_source.products), ray.put(eval_source), self._judge, folder)
-        self.pipeline = RolloutPipeline(config, self.meters.clock, self.meters.throughput, progress, record_event)
-        self.fleet = Fleet(self.pipeline.pools, config.pools, progress.note)
-        self.store = CheckpointStore(folder, config.learner.keep_checkpoints)
-        group = LearnerGroup(config)
-        training = RoundTraining(config, self.run_state, group, folder, self._source)
-        recovery = LearnerRecovery(config, self.run_state, group, self.store, training, progress, record_event)
-        self.learner_control = LearnerControl(
-            config, self.run_state, group, training, recovery, self.store, self.pipeline, progress, self.meters.clock
-        )
-        self.totals = RunTotals(
-            config,
-            facts,
-            self._events,
-            self.meters,
-            self._history,
-            self._baseline,
-            self.pipeline,
-            self.fleet,
-            self.learner_control.recoveries,
-        )
-        self._fingerprint = run_fingerprint(config, source.products, self._evaluation.products)
-        self._checkpoints = CheckpointWriter(
-            self.store, self.run_state, self.learner_control, self._fingerprint, self.totals.to_json, progress.note, record_event
-        )
+        parts = build_parts(config, inputs, folder, progress)
+        self._source, self._judge, self._events, self._evaluation = parts.source, parts.judge, parts.events, parts.evaluation
+        self.run_state, self.pipeline, self.fleet, self.store = parts.run_state, parts.pipeline, parts.fleet, parts.store
+        self.learner_control, self.totals, self._checkpoints = parts.learner_control, parts.totals, parts.checkpoints
+        self.meters, self._history, self._baseline = parts.totals.meters, parts.totals.history, parts.totals.baseline
+        self._fingerprint = parts.fingerprint
         self.note = progress.note
         self.rounds_begun = asyncio.Event()
         """Set once all workers are up and the first round of this life begins."""

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from actors.evaluation.baseline import Baseline
-from actors.loop.learner_recovery import Recoveries
+from actors.loop.learning.learner_recovery import Recoveries
 from actors.loop.round_history import RoundHistory
-from actors.loop.run_state import RunState
+from actors.loop.state.run_state import RunState
 from actors.rollout.fleet import Fleet
 from actors.rollout.pipeline import RolloutPipeline
 from actors.telemetry.meters import RunMeters

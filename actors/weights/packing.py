@@ -1,8 +1,7 @@
-"""Tensors as bytes for the object store, and the hash of all of them."""
+"""Tensors as bytes for the object store, and back."""
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -33,13 +32,3 @@ def unpack(packed: Mapping[str, PackedTensor]) -> dict[str, torch.Tensor]:
         name: torch.from_numpy(tensor.data.copy()).view(getattr(torch, tensor.dtype)).reshape(tensor.shape)
         for name, tensor in packed.items()
     }
-
-
-def weights_digest(packed: Mapping[str, PackedTensor]) -> str:
-    """SHA-256 over names, types, shapes and bytes, in order of name."""
-    digest = hashlib.sha256()
-    for name in sorted(packed):
-        tensor = packed[name]
-        digest.update(f"{name} {tensor.dtype} {tensor.shape}\n".encode())
-        digest.update(tensor.data.tobytes())
-    return digest.hexdigest()

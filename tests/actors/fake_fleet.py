@@ -166,7 +166,7 @@ def use_fakes(renderer: type = FakeRenderer, rank: type = FakeRank) -> None:
     import actors.rollout.pipeline
 
     actors.rollout.pipeline.PolicyWorker, actors.rollout.pipeline.ScorerWorker = FakePolicy, FakeScorer  # type: ignore[assignment, misc]
-    actors.rollout.pipeline.RendererWorker, actors.learner.rank.LearnerRank = renderer, rank  # type: ignore[assignment, misc]
+    actors.rollout.pipeline.RendererWorker, actors.learner.group.LearnerRank = renderer, rank  # type: ignore[assignment, misc]
 
 
 def versions_are_current(rows: Sequence[dict[str, Any]]) -> bool:

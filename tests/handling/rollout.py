@@ -75,20 +75,20 @@ NODE = (
     Removal(
         "node",
         "weights that went with the learner's node are made again",
-        "actors/loop/learner_control.py",
+        "actors/loop/learning/learner_control.py",
         "            if (lost := await self._weights_lost_before(task)) is not None:\n"
         '                raise LearnerLost(str(lost), "node")\n',
         "            await task\n",
-        "actors/loop/test_learner_control.py::test_weights_that_go_away_before_all_workers_pulled_them_are_made_again",
+        "actors/loop/learning/test_learner_control.py::test_weights_that_go_away_before_all_workers_pulled_them_are_made_again",
         limit_s=60,
     ),
     Removal(
         "node",
         "pictures that went with a rank's node are loaded again",
-        "actors/loop/learner_recovery.py",
+        "actors/loop/learning/learner_recovery.py",
         "        run_state.intake.keep_views_of(())\n",
         "",
-        "actors/loop/test_learner_control.py::test_pictures_that_may_have_gone_with_the_learners_node_are_loaded_again",
+        "actors/loop/learning/test_learner_control.py::test_pictures_that_may_have_gone_with_the_learners_node_are_loaded_again",
     ),
     Removal(
         "node",
@@ -191,10 +191,10 @@ NAN = (
     Removal(
         "nan",
         "the product fails by its own kind",
-        "actors/loop/rollout_intake.py",
+        "actors/loop/state/rollout_intake.py",
         "        if index in rolled.score.failed:\n",
         "        if False:\n",
-        "actors/loop/test_rollout_intake.py::test_a_product_without_a_reward_or_with_a_bad_text_fails_by_its_own_kind_and_the_others_are_paired",
+        "actors/loop/state/test_rollout_intake.py::test_a_product_without_a_reward_or_with_a_bad_text_fails_by_its_own_kind_and_the_others_are_paired",
     ),
 )
 
@@ -229,7 +229,7 @@ POISON = (
         "actors/rollout/pipeline.py",
         'POISON if isinstance(cause, WorkerLost) else f"{stage}_failed"',
         'f"{stage}_failed"',
-        "actors/loop/test_rollout_intake.py::test_a_poisoned_shard_fails_whole_as_poison_where_it_cost_workers",
+        "actors/loop/state/test_rollout_intake.py::test_a_poisoned_shard_fails_whole_as_poison_where_it_cost_workers",
     ),
 )
 

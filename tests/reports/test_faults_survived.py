@@ -21,19 +21,19 @@ def eventful(folder: RunFolder) -> EventLog:
     """A worker, the learner and the driver lost, and a product that kills."""
     time = [0.0]
     log = EventLog(folder, lambda: time[0])
-    log.tell("began", "driver")
+    log.record_event("began", "driver")
     time[0] = 60.0
-    log.tell("lost", "renderer", "died", "renderer-0: <b>killed</b>")
-    log.tell("issued_again", "render", detail="shard 0-8")
-    log.tell("replaced", "renderer", seconds=9.0)
-    log.tell("lost", "renderer", "hung", "renderer-1: made no progress")
+    log.record_event("lost", "renderer", "died", "renderer-0: <b>killed</b>")
+    log.record_event("issued_again", "render", detail="shard 0-8")
+    log.record_event("replaced", "renderer", seconds=9.0)
+    log.record_event("lost", "renderer", "hung", "renderer-1: made no progress")
     time[0] = 120.0
-    log.tell("lost", "learner", "died", "the learner lost a rank")
-    log.tell("regrouped", "learner", seconds=31.0, numbers={"world_size": 1, "rounds": 2, "pairs": 118})
-    log.tell("poison", "render", detail="p6: it kills")
+    log.record_event("lost", "learner", "died", "the learner lost a rank")
+    log.record_event("regrouped", "learner", seconds=31.0, numbers={"world_size": 1, "rounds": 2, "pairs": 118})
+    log.record_event("poison", "render", detail="p6: it kills")
     time[0] = 1000.0
-    log.tell("resumed", "driver", "died", seconds=800.0, numbers={"checkpoint": 3, "rounds": 1})
-    log.tell("ended", "driver", "done")
+    log.record_event("resumed", "driver", "died", seconds=800.0, numbers={"checkpoint": 3, "rounds": 1})
+    log.record_event("ended", "driver", "done")
     log.close()
     return log
 
@@ -45,7 +45,7 @@ def test_events_outlive_their_driver_and_a_line_cut_short_is_left_out_and_mended
     file.write_bytes(file.read_bytes()[:-5])
     again = EventLog(run_folder, lambda: 2000.0)
     assert again.events == before[:-1]
-    again.tell("ended", "driver", "stopped")
+    again.record_event("ended", "driver", "stopped")
     again.close()
     assert read_events(run_folder) == [*before[:-1], again.events[-1]]
 
@@ -63,8 +63,8 @@ def test_a_full_disk_costs_the_run_nothing_and_the_record_is_whole_once_there_is
 
     full.insert(0, False)
     monkeypatch.setattr(run_folder, "write_bytes", maybe)
-    log.tell("began", "driver")
-    log.tell("lost", "policy", "died")
+    log.record_event("began", "driver")
+    log.record_event("lost", "policy", "died")
     log.close()
     assert [event.kind for event in read_events(run_folder)] == ["began", "lost"]
 
@@ -78,12 +78,12 @@ def test_a_driver_that_lost_its_folder_appends_nothing(run_folder: RunFolder) ->
             self.check()
 
     log = EventLog(run_folder)
-    log.tell("began", "driver")
+    log.record_event("began", "driver")
     log.close()
     again = EventLog(run_folder)
-    again.tell("resumed", "driver", "died")
+    again.record_event("resumed", "driver", "died")
     again._thread.submit(lambda: setattr(run_folder, "lock", Lost()))
-    again.tell("ended", "driver", "failed")
+    again.record_event("ended", "driver", "failed")
     again.close()
     assert [event.kind for event in read_events(run_folder)] == ["began", "resumed"]
 
@@ -111,8 +111,8 @@ def test_the_report_tells_of_all_of_it_and_escapes_what_was_said(complete_run: R
 
 def test_a_run_to_which_nothing_happened_says_so_in_one_line(run_folder: RunFolder, summary_values: Callable[..., dict[str, Any]]) -> None:
     log = EventLog(run_folder)
-    log.tell("began", "driver")
-    log.tell("ended", "driver", "done")
+    log.record_event("began", "driver")
+    log.record_event("ended", "driver", "done")
     log.close()
     section = survived_section(RunSummary.model_validate(summary_values()), log.events)
     assert section.quiet.startswith("Nothing happened:") and section.quiet.endswith("from beginning to end.") and not section.svg

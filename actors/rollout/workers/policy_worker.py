@@ -14,7 +14,8 @@ from actors.rollout.shard import Shard, Stream
 from actors.rollout.worker_replies import PolicyReply
 from actors.rollout.workers.shard_log import logged
 from actors.telemetry.worker_log import begin_worker_log
-from actors.weights.packing import unpack, weights_digest
+from actors.weights.digest import weights_digest
+from actors.weights.packing import unpack
 from actors.weights.published import Canary, PublishedWeights, SyncReport
 from caig_rl.config.schema import Config
 from caig_rl.data.instructions import Task, instruction

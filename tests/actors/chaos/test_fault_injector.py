@@ -73,7 +73,7 @@ def _loop(store: CheckpointStore, pool: FakePool | None = None, ranks: tuple[Any
 def killed(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Actors that Ray was told to kill; the driver and Ray's head are on one node."""
     victims = list[Any]()
-    monkeypatch.setattr("actors.chaos.fault.ray.kill", victims.append)
+    monkeypatch.setattr("ray.kill", victims.append)
     monkeypatch.setattr("actors.chaos.node_faults.nodes_to_spare", lambda: {"head"})
     return victims
 

@@ -10,11 +10,11 @@ from typing import Any
 from actors.checkpoints.compatibility import run_fingerprint
 from actors.checkpoints.store import CheckpointStore, SavedState
 from actors.evaluation.baseline import Baseline
-from actors.loop.learner_recovery import Recoveries
-from actors.loop.pair_journal import PairJournal
+from actors.loop.learning.learner_recovery import Recoveries
 from actors.loop.round_history import RoundHistory
-from actors.loop.run_state import RunState
 from actors.loop.run_totals import RunTotals
+from actors.loop.state.pair_journal import PairJournal
+from actors.loop.state.run_state import RunState
 from actors.rollout.fleet import Fleet
 from actors.telemetry.meters import RunMeters
 from actors.telemetry.summary_builder import RunFacts

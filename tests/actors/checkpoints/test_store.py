@@ -15,7 +15,7 @@ from caig_rl.errors import CheckpointError
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
 from caig_rl.types import Admission, PolicyVersion
-from tests.actors.loop.test_preference_buffer import make_pair_of
+from tests.actors.loop.state.test_preference_buffer import make_pair_of
 
 MARKS = {"objective": "pcpo", "world.seed": 0}
 

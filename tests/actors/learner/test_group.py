@@ -121,7 +121,7 @@ def test_a_checkpoint_of_one_rank_goes_on_with_two(cluster: None, config: Config
 
 def test_a_frozen_rank_is_lost_and_the_group_formed_anew(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped, not killed: Ray has no word of it, and only its steps fail to come."""
-    monkeypatch.setattr("actors.learner.rank.LearnerRank", FakeRank)
+    monkeypatch.setattr("actors.learner.group.LearnerRank", FakeRank)
     config = Config.model_validate({"learner": {"num_cpus": 0.2}, "recovery": {"learner_stall_s": 3.0}})
     table = pa.table({"admission_id": [4, 5], "round": [0, 0]})
 

@@ -1,7 +1,7 @@
 """What is seen of a loop: its real parts, not started."""
 
 from actors.loop.loop_snapshot import observe
-from actors.loop.preference_buffer import PreferenceBuffer
+from actors.loop.state.preference_buffer import PreferenceBuffer
 from actors.rollout.pipeline import RolloutPipeline
 from actors.telemetry.live_file import live_json
 from actors.telemetry.memory import MemoryMeter

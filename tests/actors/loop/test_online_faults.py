@@ -20,8 +20,8 @@ from actors.telemetry.round_totals import RoundTotals
 from actors.telemetry.throughput import Throughput
 from caig_rl.config.schema import Config
 from tests.actors.checkpoints.test_store import MARKS, _state, make_store
-from tests.actors.loop.test_rollout_intake import rolled_out
-from tests.actors.loop.test_run_state import _open_next, _run_state
+from tests.actors.loop.state.test_rollout_intake import rolled_out
+from tests.actors.loop.state.test_run_state import _open_next, _run_state
 
 LOST = RayTaskError("judge_creatives", "traceback", ObjectLostError("0" * 56, "", ""))
 
@@ -78,8 +78,9 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
 
     parts = {
         "pipeline": SimpleNamespace(rollout=rollout),
-        "record": SimpleNamespace(throughput=Throughput(), record_event=record_event),
-        "book": run_state,
+        "meters": SimpleNamespace(throughput=Throughput()),
+        "_events": SimpleNamespace(record_event=record_event),
+        "run_state": run_state,
     }
     loop: Any = SimpleNamespace(**parts, _source=None, _config=Config(), _judge=None, _notify=notify)
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from actors.loop.admission import ProductCursor, admit_round
+from actors.loop.state.admission import ProductCursor, admit_round
 from actors.rollout.shard import Shard, Stream, derived_seed, evaluation_shards, regroup
 from caig_rl.types import Product
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import json
 
-from actors.loop.rollout_intake import gate_counts
+from actors.loop.state.rollout_intake import gate_counts
 from actors.rollout.worker_replies import RenderReply
 from actors.telemetry.round_totals import RoundTotals
 from caig_rl.runs.summary import CreativeCounts

@@ -32,7 +32,7 @@ def main(address: str, folder: Path) -> None:
     files = TrainingFiles(folder, {"train": 4, "validation": 4}, {"train": "", "validation": ""}, is_reused=False)
     job = TrainJob(never, TrainJobConfig(), folder / "model", files, {}, seed=0)
     try:
-        run_train_job(job, ClusterConfig(address=address, start_timeout_s=START_TIMEOUT_S, wait_note_s=1.0), tell=print)
+        run_train_job(job, ClusterConfig(address=address, start_timeout_s=START_TIMEOUT_S, wait_note_s=1.0), on_epoch=print)
     except CapacityError as error:
         sys.stderr.write(f"refused: {error}\n")
         sys.exit(3)

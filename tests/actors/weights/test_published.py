@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from actors.weights.packing import pack, unpack, weights_digest
+from actors.weights.digest import weights_digest
+from actors.weights.packing import pack, unpack
 from actors.weights.published import Canary, PublishedWeights, SyncReport
 from actors.weights.verification import SyncError, canary_view, verify_publication, verify_sync
 from caig_rl.types import PolicyVersion

@@ -17,7 +17,8 @@ from transformers import AutoProcessor
 from actors.cluster.connect import worker_options
 from actors.rollout.shard import make_shards
 from actors.rollout.workers.policy_worker import PolicyWorker
-from actors.weights.packing import pack, weights_digest
+from actors.weights.digest import weights_digest
+from actors.weights.packing import pack
 from actors.weights.published import Canary, PublishedWeights
 from actors.weights.verification import CANARY_ANSWER, SyncError, canary_view, verify_sync
 from caig_rl.config.schema import Config

@@ -12,11 +12,11 @@ import pytest
 
 from actors.checkpoints.store import CheckpointStore
 from actors.learner.rank_health import LearnerLost
-from actors.loop.learner_control import LearnerControl
-from actors.loop.learner_recovery import LearnerError, LearnerRecovery
-from actors.loop.pair_journal import PairJournal
-from actors.loop.round_training import RoundTraining
-from actors.loop.run_state import RunState
+from actors.loop.learning.learner_control import LearnerControl
+from actors.loop.learning.learner_recovery import LearnerError, LearnerRecovery
+from actors.loop.learning.round_training import RoundTraining
+from actors.loop.state.pair_journal import PairJournal
+from actors.loop.state.run_state import RunState
 from actors.rollout.publication import LivePublication
 from actors.telemetry.progress import Silent
 from actors.telemetry.stage_times import StageClock
@@ -29,7 +29,7 @@ from caig_rl.runs.events import EventLog
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
 from caig_rl.types import PolicyVersion
-from tests.actors.loop.test_run_state import PRODUCTS, make_pair_of
+from tests.actors.loop.state.test_run_state import PRODUCTS, make_pair_of
 
 SIZES = ["rollout.rounds=3", "rollout.products_per_round=4", "rollout.shard_size=2", "learner.world_size=1"]
 
@@ -144,7 +144,7 @@ class Run:
 
 @pytest.fixture(autouse=True)
 def _no_object_store(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("actors.loop.round_training.ray.put", lambda value: value)
+    monkeypatch.setattr("actors.loop.learning.round_training.ray.put", lambda value: value)
 
 
 def _column(run: Run, name: str) -> list[Any]:
@@ -258,9 +258,8 @@ def test_a_worker_that_finds_the_live_weights_gone_between_two_rounds_gets_other
     run = Run(tmp_path, FakeLearner(), pipeline)
 
     async def rollouts() -> str:
-        pipeline.weights_lost.set()
-        while len(pipeline.live) < 3:
-            await asyncio.sleep(0)
+        assert pipeline.publication.published is not None
+        await pipeline.publication.next_after_loss(pipeline.publication.published, "its node died")
         return "rolled out"
 
     async def main() -> str:

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any
 
-from actors.loop.preference_buffer import PreferenceBuffer
-from actors.loop.rollout_intake import RolloutIntake
+from actors.loop.state.preference_buffer import PreferenceBuffer
+from actors.loop.state.rollout_intake import RolloutIntake
 from actors.rollout.pipeline import RolledOut, ShardPoisoned
 from actors.rollout.pool_member import WorkerLost
 from actors.rollout.shard import Shard, make_shards

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from actors.checkpoints.store import SavedState
-from actors.loop.admission import ProductCursor, admit_round
-from actors.loop.pair_journal import PairJournal
-from actors.loop.preference_buffer import PreferenceBuffer, num_slots
-from actors.loop.rollout_intake import RolloutIntake
-from actors.loop.version_lineage import Lineage
+from actors.loop.state.admission import ProductCursor, admit_round
+from actors.loop.state.pair_journal import PairJournal
+from actors.loop.state.preference_buffer import PreferenceBuffer, num_slots
+from actors.loop.state.rollout_intake import RolloutIntake
+from actors.loop.state.version_lineage import Lineage
 from actors.rollout.shard import Shard, regroup
 from actors.telemetry.round_totals import RoundTotals
 from caig_rl.config.schema import Config

@@ -18,8 +18,8 @@ from typing import Any
 from actors.checkpoints.store import CheckpointStore
 from actors.learner.group import LearnerGroup
 from actors.learner.rank_health import LearnerLost
-from actors.loop.round_training import RoundTraining
-from actors.loop.run_state import RunState
+from actors.loop.learning.round_training import RoundTraining
+from actors.loop.state.run_state import RunState
 from actors.telemetry.progress import Progress
 from actors.weights.published import PublishedWeights
 from caig_rl.config.schema import Config

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
-from actors.loop.pair_selection import NoPair
+from actors.loop.state.pair_selection import NoPair
 from caig_rl.runs.ledger import Ledger
 from caig_rl.types import Admission, Outcome, PolicyVersion, PreferencePair
 

@@ -12,9 +12,9 @@ from typing import Any, TypeVar
 from actors.checkpoints.store import CheckpointStore
 from actors.learner.group import LearnerGroup
 from actors.learner.rank_health import LearnerLost
-from actors.loop.learner_recovery import LearnerRecovery, Recoveries
-from actors.loop.round_training import RoundTraining
-from actors.loop.run_state import RunState
+from actors.loop.learning.learner_recovery import LearnerRecovery, Recoveries
+from actors.loop.learning.round_training import RoundTraining
+from actors.loop.state.run_state import RunState
 from actors.loop.task_errors import cancelled
 from actors.rollout.pipeline import RolloutPipeline
 from actors.rollout.publication import WeightsLost

@@ -4,8 +4,8 @@ from dataclasses import replace
 
 import pytest
 
-from actors.loop.pair_selection import NoPair
-from actors.loop.preference_buffer import PreferenceBuffer, num_slots
+from actors.loop.state.pair_selection import NoPair
+from actors.loop.state.preference_buffer import PreferenceBuffer, num_slots
 from caig_rl.runs.ledger import Ledger
 from caig_rl.types import Admission, NegativeKind, Outcome, PolicyVersion, PreferencePair, Rollout
 

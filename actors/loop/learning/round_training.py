@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import ray
 
 from actors.learner.group import LearnerGroup
-from actors.loop.pair_selection import official_negatives
-from actors.loop.run_state import RunState
+from actors.loop.state.pair_selection import official_negatives
+from actors.loop.state.run_state import RunState
 from actors.rollout.short_tasks import load_products
 from caig_rl.config.schema import Config
 from caig_rl.data.pair_table import pairs_from_table, pairs_to_table

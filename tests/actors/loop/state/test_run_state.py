@@ -5,15 +5,15 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from actors.loop.pair_journal import PairJournal
-from actors.loop.pair_selection import NoPair
-from actors.loop.run_state import RunState
+from actors.loop.state.pair_journal import PairJournal
+from actors.loop.state.pair_selection import NoPair
+from actors.loop.state.run_state import RunState
 from actors.rollout.shard import Shard
 from caig_rl.config.load import load_config
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
 from caig_rl.types import Judgement, Outcome, PolicyVersion, Product
-from tests.actors.loop.test_preference_buffer import V0, make_pair_of
+from tests.actors.loop.state.test_preference_buffer import V0, make_pair_of
 
 PRODUCTS = [Product(f"p{i}", f"title {i}", "mugs") for i in range(10)]
 TIE = NoPair(Outcome.TIED)

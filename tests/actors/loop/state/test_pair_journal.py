@@ -7,11 +7,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from actors.loop.pair_journal import PairJournal
+from actors.loop.state.pair_journal import PairJournal
 from caig_rl.data.pair_table import pairs_from_table, pairs_to_table
 from caig_rl.runs.folder import RunFolder
 from caig_rl.types import Admission, NegativeKind, PolicyVersion
-from tests.actors.loop.test_preference_buffer import make_pair_of
+from tests.actors.loop.state.test_preference_buffer import make_pair_of
 
 PAIR = make_pair_of(Admission(3, 1, "mug", 2**61 + 1), PolicyVersion(1, 2))
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from actors.loop.pair_selection import NoPair, official_negatives, select_pair
+from actors.loop.state.pair_selection import NoPair, official_negatives, select_pair
 from caig_rl.types import Admission, NegativeKind, Outcome, PolicyVersion, PreferencePair, Product, Rollout, RolloutGroup
 
 PRODUCTS = [Product("mug", "red mug", "kitchen"), Product("hose", "long hose", "garden")]

@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from actors.loop.version_lineage import Lineage
+from actors.loop.state.version_lineage import Lineage
 from caig_rl.types import PolicyVersion
 
 

@@ -7,8 +7,8 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from actors.loop.pair_selection import NoPair, select_pair
-from actors.loop.preference_buffer import PreferenceBuffer
+from actors.loop.state.pair_selection import NoPair, select_pair
+from actors.loop.state.preference_buffer import PreferenceBuffer
 from actors.rollout.pipeline import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard
 from actors.rollout.worker_replies import RenderReply

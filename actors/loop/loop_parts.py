@@ -1,0 +1,89 @@
+"""The parts of one run, built from its configuration: who owns what, and who is given whom. Nothing starts here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import ray
+
+from actors.checkpoints.compatibility import run_fingerprint
+from actors.checkpoints.store import CheckpointStore
+from actors.evaluation.baseline import Baseline
+from actors.evaluation.held_out import Evaluation
+from actors.learner.group import LearnerGroup
+from actors.loop.checkpoint_writer import CheckpointWriter
+from actors.loop.learning.learner_control import LearnerControl
+from actors.loop.learning.learner_recovery import LearnerRecovery
+from actors.loop.learning.round_training import RoundTraining
+from actors.loop.round_history import RoundHistory
+from actors.loop.run_totals import RunTotals
+from actors.loop.state.pair_journal import PairJournal
+from actors.loop.state.run_state import RunState
+from actors.rollout.fleet import Fleet
+from actors.rollout.pipeline import RolloutPipeline
+from actors.telemetry.meters import RunMeters
+from actors.telemetry.progress import Progress
+from actors.telemetry.summary_builder import RunFacts
+from caig_rl.config.schema import Config
+from caig_rl.interfaces import Judge, ProductSource
+from caig_rl.runs.events import EventLog
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.ledger import Ledger
+
+
+@dataclass(frozen=True, slots=True)
+class LoopInputs:
+    """What a run is given."""
+
+    source: ProductSource
+    """Products to train on."""
+    eval_source: ProductSource
+    """Products to measure initial and final policy on."""
+    judge: Judge | None
+    """The traffic that says how often creatives are really clicked; None: `ctr` is null."""
+    facts: RunFacts
+    """What only the caller knows, for the summary."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoopParts:
+    """One of each; references between them are fixed for the life of the driver."""
+
+    source: ray.ObjectRef
+    judge: ray.ObjectRef | None
+    events: EventLog
+    run_state: RunState
+    evaluation: Evaluation
+    pipeline: RolloutPipeline
+    fleet: Fleet
+    store: CheckpointStore
+    learner_control: LearnerControl
+    totals: RunTotals
+    checkpoints: CheckpointWriter
+    fingerprint: dict[str, object]
+
+
+def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress: Progress) -> LoopParts:
+    """All parts of a run in `folder`. Ray must be connected.
+
+    Raises:
+        UserError: the record of events is damaged.
+    """
+    source, judge = ray.put(inputs.source), None if inputs.judge is None else ray.put(inputs.judge)
+    events, meters = EventLog(folder), RunMeters()
+    record_event = events.record_event
+    run_state = RunState(config, inputs.source.products, Ledger(inputs.source.rejected), PairJournal(folder))
+    evaluation = Evaluation(config, list(inputs.eval_source.products), ray.put(inputs.eval_source), judge, folder)
+    pipeline = RolloutPipeline(config, meters.clock, meters.throughput, progress, record_event)
+    fleet = Fleet(pipeline.pools, config.pools, progress.note)
+    store, group = CheckpointStore(folder, config.learner.keep_checkpoints), LearnerGroup(config)
+    training = RoundTraining(config, run_state, group, folder, source)
+    recovery = LearnerRecovery(config, run_state, group, store, training, progress, record_event)
+    learner_control = LearnerControl(config, run_state, group, training, recovery, store, pipeline, progress, meters.clock)
+    history, baseline = RoundHistory(folder), Baseline()
+    totals = RunTotals(config, inputs.facts, events, meters, history, baseline, pipeline, fleet, recovery.recoveries)
+    fingerprint = run_fingerprint(config, inputs.source.products, evaluation.products)
+    checkpoints = CheckpointWriter(store, run_state, learner_control, fingerprint, totals.to_json, progress.note, record_event)
+    return LoopParts(
+        source, judge, events, run_state, evaluation, pipeline, fleet, store, learner_control, totals, checkpoints, fingerprint
+    )
