@@ -159,10 +159,10 @@ def test_a_rollout_node_is_killed_and_never_the_drivers_or_the_heads(tmp_path: P
     head, spot, injector = FakeActor(), FakeActor(), _injector()
     store = make_store(str(tmp_path), ())
     for draw in range(4):
-        injector.fault(_loop(store, FakePool(head=head, spot=spot)), PlannedFault(0.0, FaultKind.NODE, draw))
+        injector.inject(_loop(store, FakePool(head=head, spot=spot)), PlannedFault(0.0, FaultKind.NODE, draw))
     assert (head.told, spot.told) == ([], [kill_node] * 4)
     with pytest.raises(NoTarget, match="no node but the driver's and the head's"):
-        injector.fault(_loop(store, FakePool(head=head)), PlannedFault(0.0, FaultKind.NODE, 0))
+        injector.inject(_loop(store, FakePool(head=head)), PlannedFault(0.0, FaultKind.NODE, 0))
     assert head.told == []
 
 
@@ -201,19 +201,19 @@ def test_the_driver_is_killed_only_once_it_has_written_a_checkpoint_of_its_own(t
 
     asyncio.run(main())
     with pytest.raises(NoTarget, match="no checkpoint was written"):
-        injector.fault(_loop(store), fault)
+        injector.inject(_loop(store), fault)
     assert ends == []
-    injector.fault(_loop(make_store(str(tmp_path), (2,))), fault)
+    injector.inject(_loop(make_store(str(tmp_path), (2,))), fault)
     assert ends == ["killed"]
 
 
 def test_a_disk_is_full_once_and_never_for_the_runs_result(tmp_path: Path) -> None:
     injector, store = _injector(), make_store(str(tmp_path), (1,))
-    injector.fault(_loop(store, rounds=2), PlannedFault(0.0, FaultKind.DISK, 0))
+    injector.inject(_loop(store, rounds=2), PlannedFault(0.0, FaultKind.DISK, 0))
     with pytest.raises(OSError, match="No space left"):
         store.update(_state(1), MARKS)
     store.update(_state(1), MARKS)
-    injector.fault(_loop(store, rounds=1), PlannedFault(0.0, FaultKind.DISK, 0))
+    injector.inject(_loop(store, rounds=1), PlannedFault(0.0, FaultKind.DISK, 0))
     store.update(_state(1), MARKS)
 
 
@@ -222,7 +222,7 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_r
     store = make_store(str(tmp_path), (1,))
 
     def saver_after(rounds: int) -> CheckpointWriter:
-        _injector().fault(_loop(store, rounds=9), PlannedFault(0.0, FaultKind.DISK, 0))
+        _injector().inject(_loop(store, rounds=9), PlannedFault(0.0, FaultKind.DISK, 0))
         run_state: Any = SimpleNamespace(rounds_done=rounds, rounds_planned=3, state=lambda extra: _state(rounds))
         learner_control: Any = SimpleNamespace(save=_save_learner)
         return CheckpointWriter(store, run_state, learner_control, MARKS, dict, notes.append)
@@ -237,12 +237,12 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_r
 
 def test_a_torn_weight_file_is_passed_over_and_an_older_checkpoint_is_always_left(tmp_path: Path, killed: list[Any]) -> None:
     store, injector, ranks = make_store(str(tmp_path), (1, 2)), _injector(), (FakeActor(),)
-    injector.fault(_loop(store, ranks=ranks), PlannedFault(0.0, FaultKind.TORN, 5))
+    injector.inject(_loop(store, ranks=ranks), PlannedFault(0.0, FaultKind.TORN, 5))
     assert "of checkpoint 2 cut short" in injector.records.faults[0].victim and killed == list(ranks)
     state = store.newest(MARKS, lambda text: None)
     assert state is not None and state.rounds_done == 1
     with pytest.raises(NoTarget, match="1 complete checkpoints"):
-        injector.fault(_loop(make_store(str(tmp_path / "one"), (1,)), ranks=ranks), PlannedFault(0.0, FaultKind.TORN, 5))
+        injector.inject(_loop(make_store(str(tmp_path / "one"), (1,)), ranks=ranks), PlannedFault(0.0, FaultKind.TORN, 5))
 
 
 @pytest.mark.slow
