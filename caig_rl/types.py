@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from math import isnan
 
 import numpy as np
 import numpy.typing as npt
@@ -136,25 +137,54 @@ class RenderReport:
 
 
 @dataclass(frozen=True, slots=True)
-class PreferencePair:
-    """One preference, with all that is needed to replay it."""
+class PreferenceGroup:
+    """The K scored answers of one admission, with all that is needed to learn from them again. At least two are usable."""
 
     admission: Admission
     version: PolicyVersion
     instruction: str
-    chosen: Rollout
-    rejected: Rollout
-    chosen_score: float
-    rejected_score: float
-    """Reward-model scores in log-odds of a click (the side-by-side judge: log-odds of winning)."""
+    candidates: tuple[Rollout, ...]
+    """K answers, in the order in which they were painted."""
+    scores: tuple[float, ...]
+    """K scores in log-odds of a click (the side-by-side judge: log-odds of winning); NaN where the gate refused the creative."""
     negative: NegativeKind
     negative_seed: int
     """Seed of the patch mask."""
     negative_product_id: str = ""
     negative_instruction: str = ""
     """The instruction about the other product, same wording; empty for a masked image."""
-    scores: tuple[float, ...] = field(default=())
-    """All K scores, candidate order; NaN where the gate refused the creative."""
+    shaped: tuple[float, ...] = field(default=())
+    """K shaped rewards, what the objective learns from; NaN where not usable. Empty before shaping: then the scores count."""
+
+    @property
+    def rewards(self) -> tuple[float, ...]:
+        """K rewards that count: shaped ones where there are any. NaN where not usable."""
+        return self.shaped or self.scores
+
+    @property
+    def usable(self) -> tuple[int, ...]:
+        """Indices of the candidates that passed the usability gate."""
+        return tuple(index for index, score in enumerate(self.scores) if not isnan(score))
+
+    @property
+    def best(self) -> int:
+        """Index of the usable candidate of highest reward, the first of equals."""
+        return max(self.usable, key=lambda index: (self.rewards[index], -index))
+
+    @property
+    def worst(self) -> int:
+        """Index of the usable candidate of lowest reward, the first of equals."""
+        return min(self.usable, key=lambda index: (self.rewards[index], index))
+
+    @property
+    def chosen(self) -> Rollout:
+        """The best candidate's answer."""
+        return self.candidates[self.best]
+
+    @property
+    def rejected(self) -> Rollout:
+        """The worst usable candidate's answer."""
+        return self.candidates[self.worst]
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,11 +23,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from actors.checkpoints.compatibility import first_difference
-from caig_rl.data.pair_table import pairs_from_table, pairs_to_table
+from caig_rl.data.group_table import groups_from_table, groups_to_table
 from caig_rl.errors import CheckpointError
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
-from caig_rl.types import Admission, PolicyVersion, PreferencePair
+from caig_rl.types import Admission, PolicyVersion, PreferenceGroup
 
 logger = logging.getLogger(__name__)
 
@@ -46,7 +46,7 @@ class SavedState:
     next_admission_id: int
     cursor_position: int
     in_flight: tuple[Admission, ...]
-    ready: tuple[PreferencePair, ...]
+    ready: tuple[PreferenceGroup, ...]
     ledger: Ledger
     extra: dict[str, Any]
     """JSON: counters, rounds' details, the initial evaluation."""
@@ -164,7 +164,7 @@ class CheckpointStore:
             self.before_seal(step)
         content = {
             f"state-{number}/run.json": json.dumps(_state_json(state, fingerprint), indent=1, allow_nan=False).encode(),
-            f"state-{number}/pairs.parquet": _parquet(pairs_to_table(state.ready)),
+            f"state-{number}/pairs.parquet": _parquet(groups_to_table(state.ready)),
             f"state-{number}/ledger.parquet": _parquet(state.ledger.to_table()),
         }
         for name, data in content.items():
@@ -197,7 +197,7 @@ class CheckpointStore:
         difference = first_difference(content["config"], wanted)
         if difference:
             raise CheckpointError(f"{self.url(step)} {difference}. Give it the run's own value, or start anew under another run.name.")
-        ready = pairs_from_table(pq.read_table(pa.BufferReader(self._fs.cat_file(f"{root}/pairs.parquet"))))
+        ready = groups_from_table(pq.read_table(pa.BufferReader(self._fs.cat_file(f"{root}/pairs.parquet"))))
         ledger = Ledger.from_table(pq.read_table(pa.BufferReader(self._fs.cat_file(f"{root}/ledger.parquet"))))
         return SavedState(
             rounds_done=content["rounds_done"],

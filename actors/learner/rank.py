@@ -19,7 +19,7 @@ from actors.weights.packing import pack
 from actors.weights.published import Canary, PackedTensor
 from actors.weights.verification import CANARY_ANSWER, CANARY_INSTRUCTION, canary_view
 from caig_rl.config.schema import Config
-from caig_rl.data.pair_table import pairs_from_table
+from caig_rl.data.group_table import groups_from_table
 from caig_rl.learning.engine import free_port, init_group
 from caig_rl.learning.preference.learner import PreferenceLearner, RoundMetrics
 from caig_rl.learning.regroup import load_at_any_size
@@ -65,7 +65,7 @@ class LearnerRank:
         """One round over the pairs of `table`: a count of steps as they are taken, and last the round's metrics."""
         blocks: list[np.ndarray] = ray.get(list(view_blocks))
         views = [blocks[block][index] for block, index in view_index]
-        pairs = pairs_from_table(table)
+        pairs = groups_from_table(table)
         with about(round=pairs[0].admission.round, admissions=[pair.admission.admission_id for pair in pairs]):
             metrics = yield from self._ranked.train_steps(pairs, views, negative_rollouts)
             logger.info("train: %d pairs, %d steps in %.2f s", metrics.rows, metrics.steps, metrics.seconds)

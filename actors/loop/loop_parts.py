@@ -14,10 +14,11 @@ from actors.learner.group import LearnerGroup
 from actors.loop.checkpoint_writer import CheckpointWriter
 from actors.loop.learning.learner_control import LearnerControl
 from actors.loop.learning.learner_recovery import LearnerRecovery
+from actors.loop.learning.prompt_learning import PromptLearning
 from actors.loop.learning.round_training import RoundTraining
 from actors.loop.round_history import RoundHistory
 from actors.loop.run_totals import RunTotals
-from actors.loop.state.pair_journal import PairJournal
+from actors.loop.state.group_journal import GroupJournal
 from actors.loop.state.run_state import RunState
 from actors.rollout.fleet import Fleet
 from actors.rollout.pipeline import RolloutPipeline
@@ -72,14 +73,15 @@ def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress:
     source, judge = ray.put(inputs.source), None if inputs.judge is None else ray.put(inputs.judge)
     events, meters = EventLog(folder), RunMeters()
     record_event = events.record_event
-    run_state = RunState(config, inputs.source.products, Ledger(inputs.source.rejected), PairJournal(folder))
+    run_state = RunState(config, inputs.source.products, Ledger(inputs.source.rejected), GroupJournal(folder))
     evaluation = Evaluation(config, list(inputs.eval_source.products), ray.put(inputs.eval_source), judge, folder)
     pipeline = RolloutPipeline(config, meters.clock, meters.throughput, progress, record_event)
     fleet = Fleet(pipeline.pools, config.pools, progress.note)
     store, group = CheckpointStore(folder, config.learner.keep_checkpoints), LearnerGroup(config)
     training = RoundTraining(config, run_state, group, folder, source)
     recovery = LearnerRecovery(config, run_state, group, store, training, progress, record_event)
-    learner_control = LearnerControl(config, run_state, group, training, recovery, store, pipeline, progress, meters.clock)
+    prompts = PromptLearning(config, inputs.source.products, progress.note)
+    learner_control = LearnerControl(config, run_state, group, training, recovery, prompts, store, pipeline, progress, meters.clock)
     history, baseline = RoundHistory(folder), Baseline()
     totals = RunTotals(config, inputs.facts, events, meters, history, baseline, pipeline, fleet, recovery.recoveries)
     fingerprint = run_fingerprint(config, inputs.source.products, evaluation.products)

@@ -230,6 +230,7 @@ class OnlineLoop:
         await asyncio.gather(self.learner_control.start(), *(pool.start() for pool in self.pipeline.pools.values()))
         if state is not None:
             self.run_state.restore(state)
+            self.learner_control.restore_prompt_model()
             self.totals.restore(state.extra)
         await self.learner_control.show(None if state is None else state.rounds_done)
         if state is not None:
@@ -276,7 +277,14 @@ class OnlineLoop:
             self.run_state.written(number, shard)
             group.create_task(self._notify())
 
-        rollout = partial(self.pipeline.rollout, source=self._source, candidates=self._config.rollout.candidates, written=written)
+        prompts = self.learner_control.prompts
+        rollout = partial(
+            self.pipeline.rollout,
+            source=self._source,
+            candidates=prompts.settings.written,
+            written=written,
+            screened=prompts.screened if prompts.settings.screens else None,
+        )
         found = await roll_out_or_isolate(rollout, shard)
         for part, poisoned in found.failed:
             intake.drop_shard(part, poisoned)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -37,6 +38,7 @@ from caig_rl.runs.events import RecordEvent, no_event
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
+Screened = Callable[[Shard, PolicyReply], PolicyReply]
 
 
 POISON: Final = "poison"
@@ -108,7 +110,13 @@ class RolloutPipeline:
             await self.policy.refresh()
 
     async def rollout(
-        self, shard: Shard, source: ray.ObjectRef, candidates: int, written: Callable[[], None] = lambda: None, score_all: bool = False
+        self,
+        shard: Shard,
+        source: ray.ObjectRef,
+        candidates: int,
+        written: Callable[[], None] = lambda: None,
+        score_all: bool = False,
+        screened: Screened | None = None,
     ) -> RolledOut:
         """Take `shard` through all stages, issuing it again, whole, when a worker or an object is lost or a stage raises.
 
@@ -118,12 +126,13 @@ class RolloutPipeline:
             candidates: prompts a product.
             written: called when the prompts of this shard are there (again, when it is issued again).
             score_all: score the creatives that the usability gate refuses, too (evaluation).
+            screened: keeps of each product's prompts those that are to be painted; None: all are.
 
         Raises:
             ShardPoisoned: it failed `rollout.max_attempts` times; losses to a node that went away do not count.
             PoolError, SyncError: a pool is beyond repair.
         """
-        return await self._issue(shard, partial(self._once, shard, source, candidates, written, score_all))
+        return await self._issue(shard, partial(self._once, shard, source, candidates, written, score_all, screened))
 
     async def paint(self, shard: Shard, source: ray.ObjectRef, prompts: list[list[str]]) -> ray.ObjectRef:
         """Paint given prompts, a list for each product of `shard`, without a policy. Returns the creatives' ref, as in `RolledOut`.
@@ -174,6 +183,7 @@ class RolloutPipeline:
         candidates: int,
         written: Callable[[], None],
         score_all: bool,
+        screened: Screened | None,
         place: _Place,
         attempt: int,
     ) -> RolledOut:
@@ -181,8 +191,13 @@ class RolloutPipeline:
         policy = await self._stage("policy", self.policy, place, "rollout", shard, [views], candidates)
         prompts: PolicyReply = policy.meta
         self._throughput.add(tokens=prompts.tokens)
+        texts = policy.payload
+        if screened is not None:
+            # The draw of a model's posterior takes milliseconds a product, which the event loop has not to spare.
+            prompts = await asyncio.to_thread(screened, shard, prompts)
+            texts = ray.put(prompts.texts())
         written()
-        render = await self._stage("render", self.renderer, place, "render", shard, [cutouts], [policy.payload])
+        render = await self._stage("render", self.renderer, place, "render", shard, [cutouts], [texts])
         pictures: RenderReply = render.meta
         self._throughput.add(images=pictures.images)
         usable = [[report.usable or score_all for report in reports] for reports in pictures.reports]

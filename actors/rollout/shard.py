@@ -25,6 +25,7 @@ class Stream(IntEnum):
     REWARD = 4
     CURSOR = 5
     EVALUATION = 6
+    SCREENING = 7
 
 
 def derived_seed(stream: Stream, *parts: int) -> int:

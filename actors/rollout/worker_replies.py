@@ -19,6 +19,10 @@ class PolicyReply:
     tokens: int
     """Sampled tokens."""
 
+    def texts(self) -> list[list[str]]:
+        """The prompts, as in the payload."""
+        return [[] if group is None else [rollout.text for rollout in group.rollouts] for group in self.groups]
+
 
 @dataclass(frozen=True, slots=True)
 class RenderReply:

@@ -133,13 +133,29 @@ class RolloutConfig(_Section):
     rounds: int = Field(6, ge=1)
     products_per_round: int = Field(64, ge=1)
     candidates: int = Field(4, ge=2)
-    """Prompts per product, K."""
+    """Prompts per product that are painted and scored, K."""
+    written: int | None = Field(None, ge=2)
+    """Prompts per product that are written, M: `prompt_model.screening` says which K of them are painted. Empty: as many as are painted."""
     shard_size: int = Field(8, ge=1)
     """Products per shard, the unit of rollout."""
     max_staleness: Literal[0, 1] = 0
     """Versions a rollout may be behind. 0: strictly on policy. 1: rollout and learning overlap."""
     max_attempts: int = Field(2, ge=1)
     """A shard that fails or loses its worker this often fails its products."""
+
+
+class PromptModelConfig(_Section):
+    """A small Bayesian model of (product, prompt) -> reward that learns from all scored creatives of the run. Empty keys: on for objective
+    "pcpo", off for the others."""
+
+    screening: Literal["first", "best", "thompson"] | None = None
+    """Which of the written prompts are painted: as written, the best by the model's mean, or by one draw of its posterior."""
+    model_share: float | None = Field(None, ge=0.0, le=1.0)
+    """Share of a creative's reward that the model's prediction replaces: it averages over all creatives like it."""
+    product_share: float | None = Field(None, ge=0.0, le=1.0)
+    """Share of what a prompt is worth to any product that is taken off its reward, so that the product is what decides."""
+    min_correlation: float = Field(0.1, ge=-1.0, le=1.0)
+    """Held-out correlation with the reward below which the model is not asked: the run goes on without it, and says so."""
 
 
 class PoolConfig(_Section):
@@ -205,15 +221,21 @@ class LearnerConfig(_Section):
     """Learning rate at the end of the cosine, as a share of `lr`."""
     weight_decay: float = Field(0.0, ge=0.0)
     adam_eps: float = Field(1e-8, gt=0.0)
-    """Epsilon of AdamW. Far above the gradients (1.0), steps are proportional to them, as in momentum SGD at lr / adam_eps: for runs of few
-    steps, where Adam's even steps let weights of small gradient follow noise."""
+    """Epsilon of AdamW."""
     grad_clip: float = Field(1.0, gt=0.0)
     batch_size: int = Field(16, ge=1)
-    """Pairs per optimiser step, over all ranks."""
+    """Products (groups of candidates) per optimiser step, over all ranks."""
     micro_batch_size: int = Field(16, ge=1)
-    """Pairs per forward pass and rank."""
+    """Products per forward pass and rank; each brings its candidates."""
     epochs: int = Field(1, ge=1)
-    """Passes over a round's pairs."""
+    """Passes over a round's groups."""
+    sharpness: float = Field(14.0, gt=0.0)
+    """How sharply rewards weigh candidates, per log-odds of a click: one over the temperature of "pcpo" and "listwise", the scale of the
+    labels of "cdpo", of the targets of "rebel" and of the advantages of "policy_gradient"."""
+    clip_low: float = Field(0.2, gt=0.0, lt=1.0)
+    """"policy_gradient": how far below 1 the probability ratio counts."""
+    clip_high: float = Field(0.28, gt=0.0)
+    """"policy_gradient": how far above 1 the probability ratio counts."""
     beta: float = Field(0.5, gt=0.0)
     """Temperature of L_DPO."""
     beta_pc: float = Field(0.5, gt=0.0)
@@ -222,6 +244,10 @@ class LearnerConfig(_Section):
     """w in L = L_DPO + w * L_PCPO."""
     nll_weight: float = Field(0.0, ge=0.0)
     """Weight of -log pi(winner) / tokens beside it, which keeps the winner itself likely (iterative RPO). 0: the paper's loss."""
+    kl_weight: float = Field(0.0, ge=0.0)
+    """Weight of the divergence from the reference, and the least that `kl_bound` leaves of it."""
+    kl_bound: float | None = Field(12.0, gt=0.0)
+    """KL(policy || reference) in nats an answer beyond which the divergence is weighed, the more the longer. Empty: no bound."""
     checkpoint_every: int = Field(1, ge=1)
     """Rounds between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
@@ -295,8 +321,9 @@ class RecoveryConfig(_Section):
 class Config(_Section):
     """The whole configuration of a run."""
 
-    objective: Literal["pcpo", "dpo", "pcpo_official"] = "pcpo"
-    """Loss of the learner. "pcpo_official" swaps the answer with the text, as the paper's code does: for reproduction only."""
+    objective: Literal["pcpo", "pcpo_paper", "pcpo_official", "dpo", "cdpo", "listwise", "ipo", "rebel", "policy_gradient", "sft"] = "pcpo"
+    """What the learner optimises. "pcpo": product-centric by reward, over all candidates. "pcpo_paper": the paper's loss. "pcpo_official"
+    swaps the answer with the text, as the paper's code does: for reproduction only. "dpo": clicks alone."""
     run: RunConfig = RunConfig()
     catalog: CatalogConfig = CatalogConfig()
     clicks: ClicksConfig = ClicksConfig()
@@ -307,6 +334,7 @@ class Config(_Section):
     renderer: RendererConfig = RendererConfig()
     reward: RewardConfig = RewardConfig()
     rollout: RolloutConfig = RolloutConfig()
+    prompt_model: PromptModelConfig = PromptModelConfig()
     pools: PoolsConfig = PoolsConfig()
     learner: LearnerConfig = LearnerConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
@@ -315,6 +343,15 @@ class Config(_Section):
     serve: ServeConfig = ServeConfig()
     logs: LogsConfig = LogsConfig()
     tracking: TrackingConfig = TrackingConfig()
+
+    @model_validator(mode="after")
+    def _no_more_is_painted_than_written(self) -> Config:
+        if self.rollout.written is not None and self.rollout.written < self.rollout.candidates:
+            raise ValueError(
+                f"rollout.written ({self.rollout.written}) is less than rollout.candidates ({self.rollout.candidates}): "
+                "as many prompts must be written as are painted"
+            )
+        return self
 
     @model_validator(mode="after")
     def _events_are_no_arms(self) -> Config:

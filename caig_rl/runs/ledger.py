@@ -145,6 +145,13 @@ class Ledger:
             for entry in self._trained()
         }
 
+    def trained_by_round(self) -> dict[int, list[int]]:
+        """Ids of the trained admissions by the round that trained them, rising."""
+        rounds: dict[int, list[int]] = {}
+        for admission_id, (number, _) in sorted(self.learned().items()):
+            rounds.setdefault(number, []).append(admission_id)
+        return rounds
+
     def counts(self) -> dict[str, int | dict[str, int]]:
         """`products` of the summary. `admitted` counts the admissions that ended, `in_flight` those that have not."""
         ended = [entry for entry in self._entries.values() if entry.outcome is not None]

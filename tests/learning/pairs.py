@@ -1,4 +1,4 @@
-"""Made-up preference pairs over the tiny policy's vocabulary, and a learner's config for it."""
+"""Made-up preference groups over the tiny policy's vocabulary, and a learner's config for it."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from caig_rl.config.schema import Config
-from caig_rl.types import Admission, ImageArray, NegativeKind, PolicyVersion, PreferencePair, Rollout
+from caig_rl.types import Admission, ImageArray, NegativeKind, PolicyVersion, PreferenceGroup, Rollout
 from tests.tiny import random_picture
 
 
@@ -16,20 +16,18 @@ def make_rollout(seed: int, length: int) -> Rollout:
     return Rollout("made up", tuple(int(token) for token in ids), (-5.0,) * length)
 
 
-def make_pairs(count: int) -> list[PreferencePair]:
+def make_pairs(count: int) -> list[PreferenceGroup]:
     """Pairs of unequal answer lengths; even ones have another product's text as negative, odd ones a masked picture."""
     pairs = []
     for index in range(count):
         is_text = index % 2 == 0
         pairs.append(
-            PreferencePair(
+            PreferenceGroup(
                 admission=Admission(index, 0, f"p{index}", index),
                 version=PolicyVersion(0, 0),
                 instruction=f"background for mug {index}",
-                chosen=make_rollout(index, 4 + index % 3),
-                rejected=make_rollout(100 + index, 3 + index % 4),
-                chosen_score=1.0,
-                rejected_score=0.0,
+                candidates=(make_rollout(index, 4 + index % 3), make_rollout(100 + index, 3 + index % 4)),
+                scores=(1.0, 0.0),
                 negative=NegativeKind.OTHER_TEXT if is_text else NegativeKind.MASKED_IMAGE,
                 negative_seed=index,
                 negative_product_id="other" if is_text else "",
@@ -43,7 +41,7 @@ def make_views(count: int) -> list[ImageArray]:
     return [random_picture(1000 + index) for index in range(count)]
 
 
-def make_config(folder: Path, objective: str = "pcpo", **learner: object) -> Config:
+def make_config(folder: Path, objective: str = "pcpo_paper", **learner: object) -> Config:
     settings: dict[str, object] = {
         "batch_size": 4,
         "micro_batch_size": 2,

@@ -12,7 +12,8 @@ from transformers import ProcessorMixin
 
 from caig_rl.config.schema import Config
 from caig_rl.imaging.masking import mask_patches
-from caig_rl.learning.preference.sequences import pair_batch, pair_losses
+from caig_rl.learning.preference.losses import group_losses
+from caig_rl.learning.preference.sequences import group_batch
 from caig_rl.models.logprobs import batch_log_probs
 from caig_rl.models.policy import attach_lora, load_policy, reference_mode
 from caig_rl.models.prompting import chat_prompt
@@ -55,7 +56,7 @@ def naive_loss(model: PeftModel, processor: ProcessorMixin, config: Config) -> t
             reference = [log_prob(model, processor, *sequence) for sequence in sequences]
         winner, loser, negative = (log_prob(model, processor, *row) - ref for row, ref in zip(sequences, reference, strict=True))
         total = total - torch.log(torch.sigmoid(config.learner.beta * (winner - loser)))
-        if config.objective == "pcpo":
+        if config.objective == "pcpo_paper":
             total = total - config.learner.pc_weight * torch.log(torch.sigmoid(config.learner.beta_pc * (winner - negative)))
         likelihood = log_prob(model, processor, *sequences[0]) / len(pair.chosen.token_ids)
         total = total - config.learner.nll_weight * likelihood
@@ -67,15 +68,14 @@ def gradients(model: PeftModel, loss: torch.Tensor) -> torch.Tensor:
     return torch.cat([gradient.flatten() for gradient in torch.autograd.grad(loss, parameters)])
 
 
-@pytest.mark.parametrize(("objective", "nll_weight"), [("dpo", 0.0), ("pcpo", 0.0), ("pcpo", 0.7)])
+@pytest.mark.parametrize(("objective", "nll_weight"), [("dpo", 0.0), ("pcpo_paper", 0.0), ("pcpo_paper", 0.7)])
 def test_loss_and_gradients_equal_the_naive_recomputation(tmp_path: Path, objective: str, nll_weight: float) -> None:
     model, processor = make_policy(tmp_path)
     config = make_config(tmp_path, objective, beta=0.4, beta_pc=0.6, pc_weight=0.8, nll_weight=nll_weight)
-    batch = pair_batch(config, processor, PAIRS, VIEWS, None)
+    batch = group_batch(config, processor, PAIRS, VIEWS, None)
     with torch.no_grad(), reference_mode(model):
-        reference = batch_log_probs(model, batch).sums
-    policy = batch_log_probs(model, batch)
-    loss = pair_losses(config, policy.sums, reference, policy.mask.sum(dim=1)).total.mean()
+        reference = batch_log_probs(model, batch.answers).sums
+    loss = group_losses(config, batch.scored(batch_log_probs(model, batch.answers), reference), 0.0).total.mean()
     expected = naive_loss(model, processor, config)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     assert abs(loss.item() - 0.6931) > 0.01

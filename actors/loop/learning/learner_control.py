@@ -13,6 +13,7 @@ from actors.checkpoints.store import CheckpointStore
 from actors.learner.group import LearnerGroup
 from actors.learner.rank_health import LearnerLost
 from actors.loop.learning.learner_recovery import LearnerRecovery, Recoveries
+from actors.loop.learning.prompt_learning import PromptLearning
 from actors.loop.learning.round_training import RoundTraining
 from actors.loop.state.run_state import RunState
 from actors.loop.task_errors import cancelled
@@ -24,7 +25,7 @@ from actors.weights.published import PublishedWeights
 from actors.weights.verification import verify_publication
 from caig_rl.config.schema import Config
 from caig_rl.learning.preference.learner import RoundMetrics
-from caig_rl.types import PreferencePair
+from caig_rl.types import PreferenceGroup
 
 T = TypeVar("T")
 
@@ -39,6 +40,7 @@ class LearnerControl:
         group: LearnerGroup,
         training: RoundTraining,
         recovery: LearnerRecovery,
+        prompts: PromptLearning,
         store: CheckpointStore,
         pipeline: RolloutPipeline,
         progress: Progress,
@@ -46,7 +48,7 @@ class LearnerControl:
     ) -> None:
         """`clock` times the stages "learn" and "sync"."""
         self._config, self._run_state, self.group, self._training, self._recovery = config, run_state, group, training, recovery
-        self._store, self._pipeline, self._progress, self._clock = store, pipeline, progress, clock
+        self.prompts, self._store, self._pipeline, self._progress, self._clock = prompts, store, pipeline, progress, clock
         self.live: PublishedWeights | None = None
         """The weights that policy workers hold."""
         self._total_steps = ceil(run_state.round_size / config.learner.batch_size) * config.learner.epochs * config.rollout.rounds
@@ -75,6 +77,18 @@ class LearnerControl:
                 form = self.group.start_again
         if lost_at is not None:
             self._recovery.record_regrouped(lost_at)
+
+    def restore_prompt_model(self) -> None:
+        """After the run's state was restored: the prompt model learns again from the rounds done.
+
+        Raises:
+            CheckpointError: the journal lacks groups of them.
+        """
+        trained = self._run_state.ledger.trained_by_round()
+        rounds_done = self._run_state.rounds_done
+        if self.prompts.is_used:
+            rounds = [(number, self._training.journalled(number, trained[number])) for number in sorted(trained) if number < rounds_done]
+            self.prompts.restore(rounds, rounds_done)
 
     async def show(self, step: int | None = None) -> None:
         """The weights of checkpoint `step` (None: those of the model's folder) go live as the run's current version.
@@ -136,10 +150,12 @@ class LearnerControl:
                 # Shares of ranks that the new group does not have would be taken for its own.
                 await asyncio.to_thread(self._store.discard, self._run_state.rounds_done)
 
-    async def _learn(self, number: int, pairs: list[PreferencePair], prompts_written: Callable[[], Awaitable[None]]) -> RoundMetrics:
+    async def _learn(self, number: int, pairs: list[PreferenceGroup], prompts_written: Callable[[], Awaitable[None]]) -> RoundMetrics:
         self.has_moved = True
         with self._clock.running("learn"):
-            metrics = await self._training.train(pairs)
+            groups = await asyncio.to_thread(self.prompts.learn, number, pairs)
+            self._run_state.keep_shaped(groups)
+            metrics = await self._training.train(groups)
         self._progress.advanced("learn", len(pairs))
         version = replace(self._run_state.version, number=number + 1)
         with self._clock.running("sync"):

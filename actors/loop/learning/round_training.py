@@ -7,15 +7,15 @@ from collections.abc import Sequence
 import ray
 
 from actors.learner.group import LearnerGroup
-from actors.loop.state.pair_selection import official_negatives
+from actors.loop.state.group_selection import official_negatives
 from actors.loop.state.run_state import RunState
 from actors.rollout.short_tasks import load_products
 from caig_rl.config.schema import Config
-from caig_rl.data.pair_table import pairs_from_table, pairs_to_table
+from caig_rl.data.group_table import groups_from_table, groups_to_table
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.preference.learner import RoundMetrics
 from caig_rl.runs.folder import RunFolder
-from caig_rl.types import PreferencePair
+from caig_rl.types import PreferenceGroup
 
 
 class RoundTraining:
@@ -25,22 +25,22 @@ class RoundTraining:
         """`folder` holds the journal; `source` refers to the ProductSource."""
         self._config, self._run_state, self._group, self._folder, self._source = config, run_state, group, folder, source
 
-    async def train(self, pairs: Sequence[PreferencePair]) -> RoundMetrics:
+    async def train(self, pairs: Sequence[PreferenceGroup]) -> RoundMetrics:
         """Optimiser steps over `pairs`, in order of admission. Raises LearnerLost."""
         negatives, rows = None, list(pairs)
         if self._config.objective == "pcpo_official":
             rows, negatives = official_negatives(rows, self._run_state.by_id)
         blocks, places = self._views(rows)
-        return await self._group.train(ray.put(pairs_to_table(rows)), blocks, places, negatives)
+        return await self._group.train(ray.put(groups_to_table(rows)), blocks, places, negatives)
 
-    def journalled(self, number: int, admission_ids: Sequence[int]) -> list[PreferencePair]:
+    def journalled(self, number: int, admission_ids: Sequence[int]) -> list[PreferenceGroup]:
         """The pairs of these admissions of round `number`, in their order, from the journal.
 
         Raises:
             CheckpointError: the journal lacks one of them.
         """
         name = f"pairs/round-{number:05d}.parquet"
-        rows = pairs_from_table(self._folder.read_table(name)) if self._folder.exists(name) else []
+        rows = groups_from_table(self._folder.read_table(name)) if self._folder.exists(name) else []
         found = {pair.admission.admission_id: pair for pair in rows}
         missing = [one for one in admission_ids if one not in found]
         if missing:
@@ -50,7 +50,7 @@ class RoundTraining:
             )
         return [found[one] for one in admission_ids]
 
-    def _views(self, pairs: Sequence[PreferencePair]) -> tuple[list[ray.ObjectRef], list[tuple[int, int]]]:
+    def _views(self, pairs: Sequence[PreferenceGroup]) -> tuple[list[ray.ObjectRef], list[tuple[int, int]]]:
         """The blocks with the products' pictures, as the policy saw them, and for each pair its (block, row)."""
         kept = self._run_state.intake.views_of(pairs)
         if kept is not None:

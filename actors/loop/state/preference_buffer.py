@@ -12,9 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from enum import Enum, auto
 
-from actors.loop.state.pair_selection import NoPair
+from actors.loop.state.group_selection import NoGroup
 from caig_rl.runs.ledger import Ledger
-from caig_rl.types import Admission, Outcome, PolicyVersion, PreferencePair
+from caig_rl.types import Admission, Outcome, PolicyVersion, PreferenceGroup
 
 
 class State(Enum):
@@ -33,13 +33,13 @@ def num_slots(products_per_round: int, max_staleness: int) -> int:
 class PreferenceBuffer:
     """Admissions under way, and the pairs that wait for the learner."""
 
-    def __init__(self, slots: int, max_staleness: int, ledger: Ledger, journal: Callable[[Sequence[PreferencePair]], None]) -> None:
+    def __init__(self, slots: int, max_staleness: int, ledger: Ledger, journal: Callable[[Sequence[PreferenceGroup]], None]) -> None:
         """`journal` is given the pairs as they arrive, before anything can be trained on them."""
         self.slots, self.max_staleness = slots, max_staleness
         self._ledger, self._journal = ledger, journal
         self._states: dict[int, State] = {}
         self._admissions: dict[int, Admission] = {}
-        self._pairs: dict[int, PreferencePair] = {}
+        self._pairs: dict[int, PreferenceGroup] = {}
         self._issues: dict[int, tuple[int, str]] = {}
 
     @property
@@ -59,7 +59,7 @@ class PreferenceBuffer:
             self._ledger.admit(admission)
             self._hold(admission, State.IN_FLIGHT)
 
-    def add_pairs(self, pairs: Sequence[PreferencePair], attempts: int = 1, worker: str = "") -> None:
+    def add_pairs(self, pairs: Sequence[PreferenceGroup], attempts: int = 1, worker: str = "") -> None:
         """A shard's pairs arrived, after its `attempts`-th issue; policy worker `worker` wrote the prompts."""
         self._journal(pairs)
         for pair in pairs:
@@ -67,7 +67,7 @@ class PreferenceBuffer:
             assert self._states.get(key) is State.IN_FLIGHT, f"a pair for admission {key}, which is {self._states.get(key)}"
             self._states[key], self._pairs[key], self._issues[key] = State.READY, pair, (attempts, worker)
 
-    def drop(self, admission: Admission, why: NoPair, *, version: PolicyVersion | None = None, attempts: int = 1) -> None:
+    def drop(self, admission: Admission, why: NoGroup, *, version: PolicyVersion | None = None, attempts: int = 1) -> None:
         """An admission ended without a pair: its slot is free again."""
         assert self._states.get(admission.admission_id) is State.IN_FLIGHT, f"admission {admission.admission_id} is not in flight"
         self._ledger.finish(admission.admission_id, why.outcome, why.kind, message=why.message, version=version, attempts=attempts)
@@ -79,12 +79,12 @@ class PreferenceBuffer:
 
     def take_round(
         self, round_number: int, current: PolicyVersion, survives: Callable[[PolicyVersion], bool] = lambda version: True
-    ) -> list[PreferencePair]:
+    ) -> list[PreferenceGroup]:
         """The round's pairs for the learner, in order of admission id; taking them again gives the same.
 
         Pairs more than `max_staleness` versions behind `current` expire, and so do those whose version no longer `survives`.
         """
-        taken: list[PreferencePair] = []
+        taken: list[PreferenceGroup] = []
         for key in sorted(self._pairs):
             pair = self._pairs[key]
             if pair.admission.round != round_number:
@@ -117,11 +117,11 @@ class PreferenceBuffer:
         """Admissions whose rollout is under way, by id: a checkpoint keeps them, a resumed run issues them again."""
         return [self._admissions[key] for key in sorted(self._states) if self._states[key] is State.IN_FLIGHT]
 
-    def ready(self) -> list[PreferencePair]:
+    def ready(self) -> list[PreferenceGroup]:
         """Pairs that are in no live weights yet, by admission id: waiting for the learner, or being trained on."""
         return [self._pairs[key] for key in sorted(self._states) if self._states[key] is not State.IN_FLIGHT]
 
-    def restore(self, in_flight: Sequence[Admission], ready: Sequence[PreferencePair]) -> None:
+    def restore(self, in_flight: Sequence[Admission], ready: Sequence[PreferenceGroup]) -> None:
         """Take up a checkpoint's admissions, which its ledger holds open already. Their pairs were journalled before."""
         assert not self._states and len(in_flight) + len(ready) <= self.slots
         for admission in in_flight:

@@ -7,14 +7,14 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
-from actors.loop.state.pair_selection import NoPair, select_pair
+from actors.loop.state.group_selection import NoGroup, select_group
 from actors.loop.state.preference_buffer import PreferenceBuffer
 from actors.rollout.pipeline import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard
 from actors.rollout.worker_replies import RenderReply
 from actors.telemetry.round_totals import RoundTotals
 from caig_rl.runs.summary import CreativeCounts
-from caig_rl.types import Admission, Outcome, PreferencePair, Product
+from caig_rl.types import Admission, Outcome, PreferenceGroup, Product
 
 logger = logging.getLogger(__name__)
 
@@ -35,10 +35,10 @@ class RolloutIntake:
     def take_up(self, rolled: RolledOut) -> int:
         """Pairs into the buffer, everything else to its outcome. Returns the number of pairs."""
         notes = self.totals[rolled.shard.admissions[0].round]
-        pairs: list[PreferencePair] = []
+        pairs: list[PreferenceGroup] = []
         for index in range(len(rolled.shard.admissions)):
             made = self._outcome(rolled, index, notes)
-            if isinstance(made, PreferencePair):
+            if isinstance(made, PreferenceGroup):
                 pairs.append(made)
                 self._views[made.admission.admission_id] = (rolled.views, index)
             else:
@@ -53,9 +53,9 @@ class RolloutIntake:
         """All products of a poisoned shard failed: kind "poison", or named for the stage where it last did."""
         logger.error("%s", poisoned)
         for admission in shard.admissions:
-            self._drop(admission, NoPair(Outcome.FAILED, poisoned.kind, str(poisoned)), poisoned.attempts)
+            self._drop(admission, NoGroup(Outcome.FAILED, poisoned.kind, str(poisoned)), poisoned.attempts)
 
-    def views_of(self, pairs: Sequence[PreferencePair]) -> tuple[list[Any], list[tuple[int, int]]] | None:
+    def views_of(self, pairs: Sequence[PreferenceGroup]) -> tuple[list[Any], list[tuple[int, int]]] | None:
         """The blocks' references, each once, and for each pair (block, row). None where the picture of one is not at hand."""
         places = [self._views.get(pair.admission.admission_id) for pair in pairs]
         found = [place for place in places if place is not None]
@@ -65,24 +65,24 @@ class RolloutIntake:
         index = [(blocks.setdefault(ref, len(blocks)), row) for ref, row in found]
         return list(blocks), index
 
-    def keep_views_of(self, pairs: Sequence[PreferencePair]) -> None:
+    def keep_views_of(self, pairs: Sequence[PreferenceGroup]) -> None:
         """Forget the pictures of all others, which are not needed any more, or are lost."""
         wanted = {pair.admission.admission_id for pair in pairs}
         self._views = {key: place for key, place in self._views.items() if key in wanted}
 
-    def _outcome(self, rolled: RolledOut, index: int, notes: RoundTotals) -> PreferencePair | NoPair:
+    def _outcome(self, rolled: RolledOut, index: int, notes: RoundTotals) -> PreferenceGroup | NoGroup:
         group = rolled.policy.groups[index]
         if group is None:
-            return NoPair(Outcome.FAILED, "bad_text", rolled.policy.refused[index])
+            return NoGroup(Outcome.FAILED, "bad_text", rolled.policy.refused[index])
         notes.prompts += [rollout.text for rollout in group.rollouts]
         if index in rolled.score.failed:
-            return NoPair(Outcome.FAILED, "no_reward", rolled.score.failed[index])
+            return NoGroup(Outcome.FAILED, "no_reward", rolled.score.failed[index])
         scores = rolled.score.scores[index]
         notes.scores += scores
         reasons = [report.reason for report in rolled.render.reports[index]]
-        return select_pair(group, scores, reasons, rolled.shard.products[index], self._products, self._margin)
+        return select_group(group, scores, reasons, rolled.shard.products[index], self._products, self._margin)
 
-    def _drop(self, admission: Admission, why: NoPair, attempts: int) -> None:
+    def _drop(self, admission: Admission, why: NoGroup, attempts: int) -> None:
         notes = self.totals[admission.round]
         if why.outcome is Outcome.TIED:
             notes.tied += 1

@@ -7,7 +7,7 @@ from typing import Any
 
 from actors.checkpoints.store import SavedState
 from actors.loop.state.admission import ProductCursor, admit_round
-from actors.loop.state.pair_journal import PairJournal
+from actors.loop.state.group_journal import GroupJournal
 from actors.loop.state.preference_buffer import PreferenceBuffer, num_slots
 from actors.loop.state.rollout_intake import RolloutIntake
 from actors.loop.state.version_lineage import Lineage
@@ -15,13 +15,13 @@ from actors.rollout.shard import Shard, regroup
 from actors.telemetry.round_totals import RoundTotals
 from caig_rl.config.schema import Config
 from caig_rl.runs.ledger import Ledger
-from caig_rl.types import PolicyVersion, PreferencePair, Product
+from caig_rl.types import PolicyVersion, PreferenceGroup, Product
 
 
 class RunState:
     """Where the run is: rounds, version, cursor, buffer and ledger."""
 
-    def __init__(self, config: Config, products: Sequence[Product], ledger: Ledger, journal: PairJournal) -> None:
+    def __init__(self, config: Config, products: Sequence[Product], ledger: Ledger, journal: GroupJournal) -> None:
         """`products`: all training products, in their fixed order."""
         self._config, self.products, self._journal = config, list(products), journal
         self.by_id = {product.product_id: product for product in self.products}
@@ -69,9 +69,14 @@ class RunState:
         """The shard's prompts are there, or never will be."""
         self._unwritten[number].discard(shard.name)
 
-    def take_pairs(self, number: int) -> list[PreferencePair]:
+    def take_pairs(self, number: int) -> list[PreferenceGroup]:
         """What round `number` has to teach; the rest of it has its outcome. Taking it again gives the same, less what has expired since."""
         return self.buffer.take_round(number, self.version, self.lineage.survives)
+
+    def keep_shaped(self, groups: Sequence[PreferenceGroup]) -> None:
+        """The journal keeps the rewards that the round is learned with, so that it can be learned again with the same."""
+        if any(group.shaped for group in groups):
+            self._journal(groups)
 
     def next_incarnation(self) -> int:
         """A number for the learner that is being formed anew, also where the one before it was lost again before it was of any use."""

@@ -25,46 +25,49 @@ from caig_rl.learning.engine import (
 )
 from caig_rl.learning.engine_checkpoint import load_engine, save_engine
 from caig_rl.learning.preference.batching import MicroBatch, plan_steps
-from caig_rl.learning.preference.sequences import PairLosses, pair_batch, pair_losses
+from caig_rl.learning.preference.kl_control import adapted_kl_weight
+from caig_rl.learning.preference.losses import GroupLosses, group_losses
+from caig_rl.learning.preference.sequences import GroupBatch, group_batch
 from caig_rl.models.folders import resolve_model_folder
-from caig_rl.models.logprobs import AnswerBatch, AnswerLogProbs, answer_log_probs, batch_log_probs
+from caig_rl.models.logprobs import AnswerLogProbs, answer_log_probs, batch_log_probs
 from caig_rl.models.policy import attach_lora, load_policy, merged_state_dict, reference_mode, save_policy_folder
 from caig_rl.models.prompting import chat_prompt
-from caig_rl.types import ImageArray, PreferencePair, Rollout
+from caig_rl.types import ImageArray, PreferenceGroup, Rollout
 
 
 @dataclass(frozen=True, slots=True)
 class RoundMetrics:
-    """What a round of training came to, over all ranks. Losses are means over pairs, in nats."""
+    """What a round of training came to, over all ranks. Losses are means over groups, in nats."""
 
     rows: int
-    """Pairs trained on, each once an epoch."""
+    """Groups trained on, each once an epoch."""
     steps: int
     """Optimiser steps taken."""
     loss: float
     dpo_loss: float
+    """The objective's own term, whatever its name."""
     product_centric_loss: float
     accuracy: float
-    """Share of pairs whose winner the implicit reward preferred, before each step; ties count half."""
+    """Share of groups whose best candidate the implicit reward preferred to the worst, before each step; ties count half."""
     kl: float
-    """KL(policy || reference) in nats an answer, on the round's winners and losers before its first step (k3 estimate: mean of r - 1 -
-    log r)."""
+    """KL(policy || reference) in nats an answer, on the round's answers before its first step (k3 estimate: mean of r - 1 - log r)."""
     logprob_gap: float
     """Mean absolute difference of sampling and learner log-prob, nats a token, before the first step: a fault where the policy that
-    sampled is the
-    one that learns, staleness where it is older."""
+    sampled is the one that learns, staleness where it is older."""
     grad_norm: float
     """Mean over steps, before clipping."""
     lr: float
     """Of the last step."""
     seconds: float
     """Wall time of this rank."""
+    kl_weight: float = 0.0
+    """Weight of the divergence term during the round."""
 
 
 @dataclass(slots=True)
 class _PreparedMicroBatch:
     plan: MicroBatch
-    batch: AnswerBatch
+    batch: GroupBatch
     reference: torch.Tensor
 
 
@@ -85,7 +88,7 @@ class PreferenceLearner:
         """
         learner, policy = config.learner, config.policy
         self.config, self.rank, self.world_size, self.total_steps = config, rank, world_size, total_steps
-        self.step = 0
+        self.step, self.kl_weight = 0, learner.kl_weight
         # The adapter's random half must be the same on all ranks and at every start.
         torch.manual_seed(config.run.seed)
         folder = resolve_model_folder(policy.model, "policy", policy.trust_remote_code)
@@ -101,12 +104,12 @@ class PreferenceLearner:
 
     def train_round(
         self,
-        pairs: Sequence[PreferencePair],
+        groups: Sequence[PreferenceGroup],
         views: Sequence[ImageArray],
         negative_rollouts: Sequence[Rollout | None] | None = None,
     ) -> RoundMetrics:
         """All of `train_steps`, which says what the arguments are."""
-        steps = self.train_steps(pairs, views, negative_rollouts)
+        steps = self.train_steps(groups, views, negative_rollouts)
         while True:
             try:
                 next(steps)
@@ -116,43 +119,44 @@ class PreferenceLearner:
 
     def train_steps(
         self,
-        pairs: Sequence[PreferencePair],
+        groups: Sequence[PreferenceGroup],
         views: Sequence[ImageArray],
         negative_rollouts: Sequence[Rollout | None] | None = None,
     ) -> Generator[int, None, RoundMetrics]:
-        """Take ceil(len(pairs) / batch_size) * epochs optimiser steps. All ranks get all pairs, in order of admission id, and train their
+        """Take ceil(len(groups) / batch_size) * epochs optimiser steps. All ranks get all groups, in order of admission id, and train their
         share. Yields after each step's worth of preparation and after each optimiser step, so that who waits sees it move: steps taken.
 
         Args:
-            pairs: the round's pairs.
-            views: `views[i]` is pair i's product as the policy saw it, (height, width, 3).
-            negative_rollouts: "pcpo_official" only, see `pair_batch`.
+            groups: the round's groups.
+            views: `views[i]` is group i's product as the policy saw it, (height, width, 3).
+            negative_rollouts: "pcpo_official" only, see `group_batch`.
 
         Raises:
-            ValueError: no pairs, lists of unequal length, or an official negative without its rollout.
+            ValueError: no groups, lists of unequal length, or an official negative without its rollout.
         """
         started = time.perf_counter()
         learner = self.config.learner
-        if len(views) != len(pairs):
-            raise ValueError(f"{len(views)} views for {len(pairs)} pairs")
-        if negative_rollouts is not None and len(negative_rollouts) != len(pairs):
-            raise ValueError(f"{len(negative_rollouts)} negative rollouts for {len(pairs)} pairs")
-        plan = plan_steps(len(pairs), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
+        if len(views) != len(groups):
+            raise ValueError(f"{len(views)} views for {len(groups)} groups")
+        if negative_rollouts is not None and len(negative_rollouts) != len(groups):
+            raise ValueError(f"{len(negative_rollouts)} negative rollouts for {len(groups)} groups")
+        plan = plan_steps(len(groups), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
         before = torch.zeros(4, dtype=torch.float64)
         prepared: list[list[_PreparedMicroBatch]] = []
         for micro_batches in plan:
-            prepared.append([self._prepare(micro, pairs, views, negative_rollouts, before) for micro in micro_batches])
+            prepared.append([self._prepare(micro, groups, views, negative_rollouts, before) for micro in micro_batches])
             yield self.step
+        tokens_gap, tokens, kl, answers = sum_over_ranks(before).tolist()
+        self.kl_weight = adapted_kl_weight(self.kl_weight, kl / answers, learner.kl_bound, learner.kl_weight)
         during, norms, lr = torch.zeros(4, dtype=torch.float64), [], 0.0
         for _ in range(learner.epochs):
             for step in prepared:
                 lr = learning_rate(self.step, self.total_steps, learner)
                 norms.append(self._take_step(step, lr, during))
                 yield self.step
-        tokens_gap, tokens, kl, answers = sum_over_ranks(before).tolist()
-        loss, dpo, product_centric, right = (sum_over_ranks(during) / (len(pairs) * learner.epochs)).tolist()
+        loss, dpo, product_centric, right = (sum_over_ranks(during) / (len(groups) * learner.epochs)).tolist()
         return RoundMetrics(
-            rows=len(pairs),
+            rows=len(groups),
             steps=len(norms),
             loss=loss,
             dpo_loss=dpo,
@@ -163,6 +167,7 @@ class PreferenceLearner:
             grad_norm=sum(norms) / len(norms),
             lr=lr,
             seconds=time.perf_counter() - started,
+            kl_weight=self.kl_weight,
         )
 
     def export_weights(self) -> dict[str, torch.Tensor]:
@@ -178,7 +183,7 @@ class PreferenceLearner:
 
     def save(self, folder: Path) -> None:
         """Write a DeepSpeed checkpoint into `folder`: trained weights, optimiser, step count, random state."""
-        save_engine(self.engine, folder, self.rank, self._shape(), {"step": self.step})
+        save_engine(self.engine, folder, self.rank, self._shape(), {"step": self.step, "kl_weight": self.kl_weight})
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint that `save` wrote at the same world size, ZeRO stage and kind of fine-tuning.
@@ -186,7 +191,9 @@ class PreferenceLearner:
         Raises:
             CheckpointError: no checkpoint there, one cut short, or one of another shape.
         """
-        self.step = int(load_engine(self.engine, folder, self._shape())["step"])
+        content = load_engine(self.engine, folder, self._shape())
+        # Checkpoints of earlier versions know of no such weight.
+        self.step, self.kl_weight = int(content["step"]), float(content.get("kl_weight", self.config.learner.kl_weight))
 
     @torch.no_grad()
     def token_log_probs(self, instruction: str, view: ImageArray, token_ids: Sequence[int]) -> tuple[float, ...]:
@@ -204,30 +211,30 @@ class PreferenceLearner:
     def _prepare(
         self,
         micro: MicroBatch,
-        pairs: Sequence[PreferencePair],
+        groups: Sequence[PreferenceGroup],
         views: Sequence[ImageArray],
         negative_rollouts: Sequence[Rollout | None] | None,
         before: torch.Tensor,
     ) -> _PreparedMicroBatch:
         """Encode once, ask the reference once, and add this micro-batch to `before` (4,): |gap|, tokens, KL, answers."""
-        rows = [pairs[index] for index in micro.rows]
+        rows = [groups[index] for index in micro.rows]
         rollouts = None if negative_rollouts is None else [negative_rollouts[index] for index in micro.rows]
-        batch = pair_batch(self.config, self.processor, rows, [views[index] for index in micro.rows], rollouts)
+        batch = group_batch(self.config, self.processor, rows, [views[index] for index in micro.rows], rollouts)
         with torch.no_grad():
             with reference_mode(self.engine.module) if self._frozen is None else nullcontext():
-                reference = batch_log_probs(self.engine.module if self._frozen is None else self._frozen, batch)
-            policy = batch_log_probs(self.engine.module, batch)
+                reference = batch_log_probs(self.engine.module if self._frozen is None else self._frozen, batch.answers)
+            policy = batch_log_probs(self.engine.module, batch.answers)
         if micro.weight > 0.0:
-            before += _against_reference(policy, reference, rows)
+            before += _against_reference(policy, reference, batch.rollouts)
         return _PreparedMicroBatch(micro, batch, reference.sums)
 
     def _take_step(self, micro_batches: Sequence[_PreparedMicroBatch], lr: float, during: torch.Tensor) -> float:
-        """One optimiser step at `lr`; adds (4,) loss, DPO loss, product-centric loss and right orders to `during`. Returns the gradient
+        """One optimiser step at `lr`; adds (4,) loss, own term, product-centric loss and right orders to `during`. Returns the gradient
         norm."""
         for index, prepared in enumerate(micro_batches):
             with accumulation(self.engine, is_last=index == len(micro_batches) - 1):
-                policy = batch_log_probs(self.engine, prepared.batch)
-                losses = pair_losses(self.config, policy.sums, prepared.reference, policy.mask.sum(dim=1))
+                policy = batch_log_probs(self.engine, prepared.batch.answers)
+                losses = group_losses(self.config, prepared.batch.scored(policy, prepared.reference), self.kl_weight)
                 self.engine.backward(losses.total.sum() * prepared.plan.weight)
             if prepared.plan.weight > 0.0:
                 during += _loss_sums(losses)
@@ -235,17 +242,17 @@ class PreferenceLearner:
         return take_step(self.engine, lr)
 
 
-def _loss_sums(losses: PairLosses) -> torch.Tensor:
+def _loss_sums(losses: GroupLosses) -> torch.Tensor:
     right = (losses.margins > 0).double() + 0.5 * (losses.margins == 0).double()
-    parts = (losses.total, losses.dpo, losses.product_centric, right)
+    parts = (losses.total, losses.main, losses.product_centric, right)
     return torch.stack([part.detach().double().sum().cpu() for part in parts])
 
 
-def _against_reference(policy: AnswerLogProbs, reference: AnswerLogProbs, pairs: Sequence[PreferencePair]) -> torch.Tensor:
-    """(4,) sums over winners and losers: |sampling - learner| log-probs, tokens, k3 estimate of the KL, answers."""
-    answers = 2 * len(pairs)
+def _against_reference(policy: AnswerLogProbs, reference: AnswerLogProbs, rollouts: Sequence[Rollout]) -> torch.Tensor:
+    """(4,) sums over the sampled answers: |sampling - learner| log-probs, tokens, k3 estimate of the KL, answers."""
+    answers = len(rollouts)
     tokens, mask = policy.tokens[:answers].cpu(), policy.mask[:answers].cpu()
-    sampled = [pair.chosen.logprobs for pair in pairs] + [pair.rejected.logprobs for pair in pairs]
+    sampled = [rollout.logprobs for rollout in rollouts]
     gap = sum(float((tokens[row, : len(values)] - torch.tensor(values)).abs().sum()) for row, values in enumerate(sampled))
     log_ratio = (reference.tokens[:answers].cpu() - tokens).double()
     kl = ((log_ratio.exp() - 1.0 - log_ratio) * mask).sum()

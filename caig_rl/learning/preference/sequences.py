@@ -1,4 +1,4 @@
-"""The sequences of a preference pair: winner, loser and, for the product-centric term, the negative."""
+"""The sequences that preference groups are learned from: their answers and, for the product-centric term, the negatives."""
 
 from __future__ import annotations
 
@@ -10,97 +10,119 @@ from transformers import ProcessorMixin
 
 from caig_rl.config.schema import Config
 from caig_rl.imaging.masking import mask_patches
-from caig_rl.models.logprobs import AnswerBatch, collate_answers
+from caig_rl.models.logprobs import AnswerBatch, AnswerLogProbs, collate_answers
 from caig_rl.models.prompting import chat_prompt, encode_prompts
-from caig_rl.objectives.dpo import dpo_loss
-from caig_rl.objectives.nll import winner_nll
-from caig_rl.objectives.pcpo import product_centric_loss
-from caig_rl.objectives.pcpo_official import official_product_centric_loss
-from caig_rl.types import ImageArray, NegativeKind, PreferencePair, Rollout
+from caig_rl.objectives.groups import ScoredGroups
+from caig_rl.objectives.registry import OBJECTIVES
+from caig_rl.types import ImageArray, NegativeKind, PreferenceGroup, Rollout
 
 Sequence3 = tuple[str, ImageArray, tuple[int, ...]]
 """Instruction, picture (height, width, 3), answer token ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class PairLosses:
-    """Losses of B pairs, (B,) each, in nats."""
+@dataclass(frozen=True, slots=True, eq=False)
+class GroupBatch:
+    """G groups in one collated batch: the answers group by group, then G negatives where the objective has them."""
 
-    total: torch.Tensor
-    """L_DPO + w * L_PCPO, and the winner's likelihood by its weight."""
-    dpo: torch.Tensor
-    product_centric: torch.Tensor
-    """L_PCPO without its weight; zeros where the objective has none."""
-    margins: torch.Tensor
-    """beta * [(log pi - log ref)(y_w) - (log pi - log ref)(y_l)], the implicit reward's preference for the winner."""
+    answers: AnswerBatch
+    """S sequences."""
+    rollouts: tuple[Rollout, ...]
+    """The answers as they were sampled, in the batch's order, without the negatives."""
+    rows: torch.Tensor
+    """(G, K) int64: the sequence of each candidate; 0 where `usable` is False."""
+    usable: torch.Tensor
+    """(G, K) bool: False where a group has fewer candidates than the largest."""
+    rewards: torch.Tensor
+    """(G, K) float64, log-odds."""
+    has_negatives: bool
+
+    def scored(self, policy: AnswerLogProbs, reference: torch.Tensor) -> ScoredGroups:
+        """What the objective sees. `reference`: (S,) summed log-probs under the reference, without gradient."""
+        rows, usable = self.rows.to(policy.sums.device), self.usable.to(policy.sums.device)
+        sampled = torch.tensor([sum(rollout.logprobs) for rollout in self.rollouts]).to(policy.sums)
+        num_groups = len(rows)
+        return ScoredGroups(
+            log_probs=policy.sums[rows],
+            reference=reference[rows],
+            behaviour=sampled[rows],
+            rewards=self.rewards.to(policy.sums),
+            usable=usable,
+            num_tokens=policy.mask.sum(dim=1)[rows],
+            negative_log_probs=policy.sums[-num_groups:] if self.has_negatives else None,
+            negative_reference=reference[-num_groups:] if self.has_negatives else None,
+        )
 
 
 def has_negatives(config: Config) -> bool:
     """Whether the objective reads the product-centric negative."""
-    return config.objective != "dpo" and config.learner.pc_weight > 0.0
+    return OBJECTIVES[config.objective].has_negative and config.learner.pc_weight > 0.0
 
 
-def pair_batch(
+def learned_candidates(config: Config, group: PreferenceGroup) -> tuple[int, ...]:
+    """Indices of the candidates that the objective runs through the policy."""
+    candidates = OBJECTIVES[config.objective].candidates
+    if candidates == "all":
+        return group.usable
+    return (group.best,) if candidates == "best" else (group.best, group.worst)
+
+
+def group_batch(
     config: Config,
     processor: ProcessorMixin,
-    pairs: Sequence[PreferencePair],
+    groups: Sequence[PreferenceGroup],
     views: Sequence[ImageArray],
     negative_rollouts: Sequence[Rollout | None] | None,
-) -> AnswerBatch:
-    """One collated batch of B winners, then B losers, then B negatives (where the objective has them).
+) -> GroupBatch:
+    """Collate what the objective needs of G groups.
 
     Args:
         config: the objective and its weights.
         processor: the policy's.
-        pairs: B pairs.
-        views: B pictures of the pairs' products, as the policy saw them, (height, width, 3).
-        negative_rollouts: "pcpo_official" only: the other product's own winner, for each pair whose negative is another product's text.
+        groups: G groups.
+        views: G pictures of the groups' products, as the policy saw them, (height, width, 3).
+        negative_rollouts: "pcpo_official" only: the other product's own winner, for each group whose negative is another product's text.
 
     Raises:
         ValueError: "pcpo_official" without the other product's winner.
     """
-    rows: list[Sequence3] = [(pair.instruction, view, pair.chosen.token_ids) for pair, view in zip(pairs, views, strict=True)]
-    rows += [(pair.instruction, view, pair.rejected.token_ids) for pair, view in zip(pairs, views, strict=True)]
+    learned = [learned_candidates(config, group) for group in groups]
+    rows = [
+        (group.instruction, view, group.candidates[index].token_ids)
+        for group, view, indices in zip(groups, views, learned, strict=True)
+        for index in indices
+    ]
     if has_negatives(config):
-        rollouts = negative_rollouts if negative_rollouts is not None else [None] * len(pairs)
-        rows += [negative_sequence(config, *row) for row in zip(pairs, views, rollouts, strict=True)]
+        others = negative_rollouts if negative_rollouts is not None else [None] * len(groups)
+        rows += [negative_sequence(config, *row) for row in zip(groups, views, others, strict=True)]
     encoded = encode_prompts(processor, [chat_prompt(processor, row[0]) for row in rows], [row[1] for row in rows])
-    return collate_answers(encoded, [row[2] for row in rows], processor)
+    answers = collate_answers(encoded, [row[2] for row in rows], processor)
+    rollouts = tuple(group.candidates[index] for group, indices in zip(groups, learned, strict=True) for index in indices)
+    return GroupBatch(answers, rollouts, *_table(groups, learned), has_negatives(config))
 
 
-def negative_sequence(config: Config, pair: PreferencePair, view: ImageArray, negative_rollout: Rollout | None) -> Sequence3:
-    """x~ of one pair with the answer it is judged by: y_w, except where "pcpo_official" swaps the answer along with the text."""
-    if pair.negative is NegativeKind.MASKED_IMAGE:
-        return pair.instruction, mask_patches(view, pair.negative_seed), pair.chosen.token_ids
+def negative_sequence(config: Config, group: PreferenceGroup, view: ImageArray, negative_rollout: Rollout | None) -> Sequence3:
+    """x~ of one group with the answer it is judged by: y_w, except where "pcpo_official" swaps the answer along with the text."""
+    if group.negative is NegativeKind.MASKED_IMAGE:
+        return group.instruction, mask_patches(view, group.negative_seed), group.chosen.token_ids
     if config.objective != "pcpo_official":
-        return pair.negative_instruction, view, pair.chosen.token_ids
+        return group.negative_instruction, view, group.chosen.token_ids
     if negative_rollout is None:
         raise ValueError(
-            f"pcpo_official needs the winner of product {pair.negative_product_id!r} for admission {pair.admission.admission_id}"
+            f"pcpo_official needs the winner of product {group.negative_product_id!r} for admission {group.admission.admission_id}"
         )
-    return pair.negative_instruction, view, negative_rollout.token_ids
+    return group.negative_instruction, view, negative_rollout.token_ids
 
 
-def pair_losses(config: Config, policy: torch.Tensor, reference: torch.Tensor, num_tokens: torch.Tensor) -> PairLosses:
-    """L = L_DPO + w * L_PCPO (METHOD, stage C) from summed log-probs, plus `nll_weight` times the winner's mean negative log-likelihood.
-
-    Args:
-        config: the objective, beta, beta', w and the weight of the winner's likelihood.
-        policy: (S * B,) sums in `pair_batch`'s order, S = 3 with negatives, else 2.
-        reference: (S * B,) the same under the reference, without gradient.
-        num_tokens: (S * B,) tokens of each answer.
-    """
-    learner = config.learner
-    sequences = 3 if has_negatives(config) else 2
-    chosen, rejected, *negative = policy.view(sequences, -1)
-    ref_chosen, ref_rejected, *ref_negative = reference.view(sequences, -1)
-    dpo = dpo_loss(chosen, rejected, ref_chosen, ref_rejected, learner.beta)
-    margins = learner.beta * ((chosen - ref_chosen) - (rejected - ref_rejected)).detach()
-    total, product_centric = dpo, torch.zeros_like(dpo)
-    if negative:
-        term = official_product_centric_loss if config.objective == "pcpo_official" else product_centric_loss
-        product_centric = term(chosen, negative[0], ref_chosen, ref_negative[0], learner.beta_pc)
-        total = total + learner.pc_weight * product_centric
-    if learner.nll_weight > 0.0:
-        total = total + learner.nll_weight * winner_nll(chosen, num_tokens.view(sequences, -1)[0])
-    return PairLosses(total, dpo, product_centric, margins)
+def _table(groups: Sequence[PreferenceGroup], learned: Sequence[tuple[int, ...]]) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """`rows`, `usable` and `rewards` of a `GroupBatch`."""
+    width = max(len(indices) for indices in learned)
+    rows = torch.zeros(len(groups), width, dtype=torch.long)
+    usable, rewards = torch.zeros(rows.shape, dtype=torch.bool), torch.zeros(rows.shape, dtype=torch.float64)
+    start = 0
+    for number, (group, indices) in enumerate(zip(groups, learned, strict=True)):
+        count = len(indices)
+        rows[number, :count] = torch.arange(start, start + count)
+        usable[number, :count] = True
+        rewards[number, :count] = torch.tensor([group.rewards[index] for index in indices], dtype=torch.float64)
+        start += count
+    return rows, usable, rewards

@@ -13,7 +13,7 @@ from actors.evaluation.baseline import Baseline
 from actors.loop.learning.learner_recovery import Recoveries
 from actors.loop.round_history import RoundHistory
 from actors.loop.run_totals import RunTotals
-from actors.loop.state.pair_journal import PairJournal
+from actors.loop.state.group_journal import GroupJournal
 from actors.loop.state.run_state import RunState
 from actors.rollout.fleet import Fleet
 from actors.telemetry.meters import RunMeters
@@ -45,7 +45,7 @@ def _state(tmp_path: Path) -> tuple[Config, RunFolder, SavedState]:
 def test_the_state_that_the_old_code_wrote_is_taken_up(tmp_path: Path) -> None:
     config, folder, state = _state(tmp_path)
     products = WorldProducts(config.world.seed, config.world.num_products, "train").products
-    run_state = RunState(config, products, Ledger(), PairJournal(folder))
+    run_state = RunState(config, products, Ledger(), GroupJournal(folder))
     run_state.restore(state)
     assert (run_state.rounds_done, run_state.rounds_admitted, run_state.version) == (7, 8, PolicyVersion(1, 7))
     assert sum(len(shard.admissions) for shard in run_state.shards_in_flight(7)) == 80

@@ -17,7 +17,7 @@ from ray.util.placement_group import placement_group, remove_placement_group
 from actors.learner.group import LearnerGroup, NoRoomError, group_sizes
 from actors.learner.rank_health import LearnerLost
 from caig_rl.config.schema import Config
-from caig_rl.data.pair_table import pairs_to_table
+from caig_rl.data.group_table import groups_to_table
 from caig_rl.types import PolicyVersion
 from tests.actors.fake_fleet import FakeRank
 from tests.learning.pairs import make_config, make_pairs, make_views
@@ -47,7 +47,7 @@ def test_a_group_that_has_no_room_goes_on_with_fewer_and_waits_for_its_last_rank
 
 def _taught(group: LearnerGroup) -> Any:
     views = ray.put(make_views(4))
-    return group.train(ray.put(pairs_to_table(make_pairs(4))), [views], [(0, row) for row in range(4)], None)
+    return group.train(ray.put(groups_to_table(make_pairs(4))), [views], [(0, row) for row in range(4)], None)
 
 
 @pytest.fixture

@@ -148,7 +148,7 @@ def test_the_official_form_trains_with_the_other_products_winners(folder: Path) 
 
 
 def test_views_that_do_not_match_the_pairs_are_refused(folder: Path) -> None:
-    with pytest.raises(ValueError, match="5 views for 6 pairs"):
+    with pytest.raises(ValueError, match="5 views for 6 groups"):
         start(make_config(folder)).train_round(PAIRS, VIEWS[:5])
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +11,11 @@ import pytest
 import torch
 
 from caig_rl.imaging.masking import mask_patches
-from caig_rl.learning.preference.sequences import negative_sequence, pair_batch, pair_losses
+from caig_rl.learning.preference.losses import group_losses
+from caig_rl.learning.preference.sequences import group_batch, negative_sequence
+from caig_rl.models.logprobs import AnswerLogProbs
+from caig_rl.objectives.groups import ScoredGroups
+from caig_rl.objectives.registry import OBJECTIVES
 from tests.learning.pairs import make_config, make_pairs, make_rollout, make_views
 from tests.tiny import make_processor
 
@@ -38,23 +44,63 @@ def test_the_official_form_swaps_the_answer_with_the_text() -> None:
         negative_sequence(config, PAIRS[0], VIEWS[0], None)
 
 
-@pytest.mark.parametrize(("objective", "sequences"), [("dpo", 2), ("pcpo", 3)])
-def test_dpo_runs_no_negatives(objective: str, sequences: int) -> None:
-    batch = pair_batch(make_config(Path("unused"), objective), make_processor(), PAIRS, VIEWS, None)
-    assert len(batch.answers) == sequences * len(PAIRS)
+@pytest.mark.parametrize(("objective", "sequences"), [("dpo", 2), ("pcpo_paper", 3), ("pcpo", 2), ("sft", 1)])
+def test_an_objective_runs_the_sequences_it_reads(objective: str, sequences: int) -> None:
+    batch = group_batch(make_config(Path("unused"), objective), make_processor(), PAIRS, VIEWS, None)
+    assert len(batch.answers.answers) == sequences * len(PAIRS)
 
 
-def test_the_loss_of_a_pair_is_dpo_plus_w_times_pcpo() -> None:
+def test_all_usable_candidates_of_unequal_groups_are_found_again_in_the_batch() -> None:
+    three = replace(PAIRS[0], candidates=(*PAIRS[0].candidates, make_rollout(9, 5), make_rollout(10, 5)), scores=(0.1, math.nan, 0.7, 0.2))
+    batch = group_batch(make_config(Path("unused"), "pcpo"), make_processor(), [three, PAIRS[1]], VIEWS, None)
+    assert batch.rows.tolist() == [[0, 1, 2], [3, 4, 0]]
+    assert batch.usable.tolist() == [[True, True, True], [True, True, False]]
+    assert batch.rewards[0].tolist() == [0.1, 0.7, 0.2]
+    sums = torch.arange(5.0)
+    policy = AnswerLogProbs(sums[:, None], torch.ones(5, 1, dtype=torch.bool))
+    assert batch.scored(policy, sums).log_probs.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 0.0]]
+
+
+def _groups(with_negatives: bool = True) -> ScoredGroups:
+    """Two groups of two, best first."""
+    policy, reference = SUMS.view(3, 2), REFERENCE.view(3, 2)
+    return ScoredGroups(
+        log_probs=policy[:2].T,
+        reference=reference[:2].T,
+        behaviour=policy[:2].T,
+        rewards=torch.tensor([[1.0, 0.0], [1.0, 0.0]], dtype=torch.float64),
+        usable=torch.ones(2, 2, dtype=torch.bool),
+        num_tokens=TOKENS.view(3, 2)[:2].T,
+        negative_log_probs=policy[2] if with_negatives else None,
+        negative_reference=reference[2] if with_negatives else None,
+    )
+
+
+def test_the_papers_loss_is_dpo_plus_w_times_pcpo() -> None:
     config = make_config(Path("unused"), pc_weight=0.7, beta=0.5, beta_pc=0.3)
-    losses = pair_losses(config, SUMS, REFERENCE, TOKENS)
+    losses = group_losses(config, _groups(), 0.0)
     chosen, rejected, negative = (SUMS - REFERENCE).view(3, 2)
     dpo = -torch.log(1 / (1 + torch.exp(-0.5 * (chosen - rejected))))
     product_centric = -torch.log(1 / (1 + torch.exp(-0.3 * (chosen - negative))))
     assert torch.allclose(losses.total, dpo + 0.7 * product_centric, atol=1e-12)
-    assert torch.allclose(losses.margins, 0.5 * (chosen - rejected), atol=1e-12)
+    assert torch.allclose(losses.margins, chosen - rejected, atol=1e-12)
 
 
 def test_dpo_alone_is_the_first_term() -> None:
-    losses = pair_losses(make_config(Path("unused"), "dpo"), SUMS[:4], REFERENCE[:4], TOKENS[:4])
-    assert torch.equal(losses.total, losses.dpo)
+    losses = group_losses(make_config(Path("unused"), "dpo"), _groups(with_negatives=False), 0.0)
+    assert torch.equal(losses.total, losses.main)
     assert losses.product_centric.tolist() == [0.0, 0.0]
+
+
+def test_the_divergence_is_added_by_its_weight() -> None:
+    config = make_config(Path("unused"), "pcpo")
+    plain, held = (group_losses(config, _groups(with_negatives=False), weight) for weight in (0.0, 0.1))
+    squared = 0.5 * ((SUMS - REFERENCE)[:4].view(2, 2) ** 2).mean(dim=0)
+    assert torch.allclose(held.total - plain.total, 0.1 * squared, atol=1e-12)
+
+
+@pytest.mark.parametrize("objective", sorted(OBJECTIVES))
+def test_every_objective_gives_finite_losses_of_a_group_of_two(objective: str) -> None:
+    config = make_config(Path("unused"), objective)
+    losses = group_losses(config, _groups(OBJECTIVES[objective].has_negative), 0.0)
+    assert losses.total.shape == (2,) and bool(torch.isfinite(losses.total).all())

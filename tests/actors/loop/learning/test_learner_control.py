@@ -14,8 +14,9 @@ from actors.checkpoints.store import CheckpointStore
 from actors.learner.rank_health import LearnerLost
 from actors.loop.learning.learner_control import LearnerControl
 from actors.loop.learning.learner_recovery import LearnerError, LearnerRecovery
+from actors.loop.learning.prompt_learning import PromptLearning
 from actors.loop.learning.round_training import RoundTraining
-from actors.loop.state.pair_journal import PairJournal
+from actors.loop.state.group_journal import GroupJournal
 from actors.loop.state.run_state import RunState
 from actors.rollout.publication import LivePublication
 from actors.telemetry.progress import Silent
@@ -108,12 +109,14 @@ class Run:
     ) -> None:
         self.config: Config = load_config(None, [*SIZES, *settings])
         self.folder = RunFolder(str(root), "run")
-        self.run_state = RunState(self.config, PRODUCTS, Ledger(), PairJournal(self.folder))
+        self.run_state = RunState(self.config, PRODUCTS, Ledger(), GroupJournal(self.folder))
         self.store, self.events, self.learner = CheckpointStore(self.folder, 5), EventLog(self.folder), learner
         shared: Any = (self.config, self.run_state, learner)
         self.training = training(*shared, self.folder, None)
         recovery = LearnerRecovery(*shared, self.store, self.training, Silent(), self.events.record_event)
-        self.learner_control = LearnerControl(*shared, self.training, recovery, self.store, pipeline, Silent(), StageClock())  # type: ignore[arg-type]
+        prompts = PromptLearning(self.config, PRODUCTS, lambda text: None)
+        parts: Any = (self.training, recovery, prompts, self.store, pipeline, Silent(), StageClock())
+        self.learner_control = LearnerControl(*shared, *parts)
         self.recoveries = recovery.recoveries
 
     async def checkpoint(self) -> None:

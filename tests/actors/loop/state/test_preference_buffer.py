@@ -4,28 +4,27 @@ from dataclasses import replace
 
 import pytest
 
-from actors.loop.state.pair_selection import NoPair
+from actors.loop.state.group_selection import NoGroup
 from actors.loop.state.preference_buffer import PreferenceBuffer, num_slots
 from caig_rl.runs.ledger import Ledger
-from caig_rl.types import Admission, NegativeKind, Outcome, PolicyVersion, PreferencePair, Rollout
+from caig_rl.types import Admission, NegativeKind, Outcome, PolicyVersion, PreferenceGroup, Rollout
 
 V0 = PolicyVersion(0, 0)
-TIE = NoPair(Outcome.TIED)
+TIE = NoGroup(Outcome.TIED)
 
 
 def _admissions(first: int, count: int, round_number: int = 0) -> list[Admission]:
     return [Admission(first + i, round_number, f"p{first + i}", 100 + i) for i in range(count)]
 
 
-def make_pair_of(admission: Admission, version: PolicyVersion = V0) -> PreferencePair:
-    """A pair with made-up rollouts."""
+def make_pair_of(admission: Admission, version: PolicyVersion = V0) -> PreferenceGroup:
+    """A group of two made-up rollouts."""
     one, two = Rollout("a", (1, 2), (-0.5, -0.25)), Rollout("b", (3,), (-1.0,))
-    scores = (1.0, -1.0)
-    return PreferencePair(admission, version, "write", one, two, 1.0, -1.0, NegativeKind.MASKED_IMAGE, 5, scores=scores)
+    return PreferenceGroup(admission, version, "write", (one, two), (1.0, -1.0), NegativeKind.MASKED_IMAGE, 5)
 
 
-def _buffer(slots: int = 4, staleness: int = 0) -> tuple[PreferenceBuffer, Ledger, list[PreferencePair]]:
-    ledger, journal = Ledger(), list[PreferencePair]()
+def _buffer(slots: int = 4, staleness: int = 0) -> tuple[PreferenceBuffer, Ledger, list[PreferenceGroup]]:
+    ledger, journal = Ledger(), list[PreferenceGroup]()
     return PreferenceBuffer(slots, staleness, ledger, journal.extend), ledger, journal
 
 
@@ -50,7 +49,7 @@ def test_a_dropped_admission_gives_its_slot_back_at_once() -> None:
     admissions = _admissions(0, 2)
     buffer.admit(admissions)
     buffer.drop(admissions[0], TIE)
-    buffer.drop(admissions[1], NoPair(Outcome.FAILED, "unusable", "blank"))
+    buffer.drop(admissions[1], NoGroup(Outcome.FAILED, "unusable", "blank"))
     assert buffer.free_slots == 4
     assert (ledger.counts()["tied"], ledger.counts()["failed"]) == (1, {"unusable": 1})
 

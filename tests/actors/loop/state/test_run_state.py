@@ -5,8 +5,8 @@ import math
 from dataclasses import replace
 from pathlib import Path
 
-from actors.loop.state.pair_journal import PairJournal
-from actors.loop.state.pair_selection import NoPair
+from actors.loop.state.group_journal import GroupJournal
+from actors.loop.state.group_selection import NoGroup
 from actors.loop.state.run_state import RunState
 from actors.rollout.shard import Shard
 from caig_rl.config.load import load_config
@@ -16,12 +16,12 @@ from caig_rl.types import Judgement, Outcome, PolicyVersion, Product
 from tests.actors.loop.state.test_preference_buffer import V0, make_pair_of
 
 PRODUCTS = [Product(f"p{i}", f"title {i}", "mugs") for i in range(10)]
-TIE = NoPair(Outcome.TIED)
+TIE = NoGroup(Outcome.TIED)
 
 
 def _run_state(folder: Path, staleness: int = 0) -> RunState:
     sizes = ["rollout.rounds=3", "rollout.products_per_round=4", "rollout.shard_size=2", f"rollout.max_staleness={staleness}"]
-    return RunState(load_config(None, sizes), PRODUCTS, Ledger(), PairJournal(RunFolder(str(folder), "run")))
+    return RunState(load_config(None, sizes), PRODUCTS, Ledger(), GroupJournal(RunFolder(str(folder), "run")))
 
 
 def _open_next(run_state: RunState) -> list[Shard]:

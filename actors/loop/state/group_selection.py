@@ -1,4 +1,4 @@
-"""From the scores of K candidates to one preference: best against worst, behind a margin. Plain functions."""
+"""From the scores of K candidates to a preference group, or to the reason why there is none. Plain functions."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ import numpy as np
 
 from caig_rl.data.instructions import Task, instruction
 from caig_rl.learning.preference.negatives import draw_negative
-from caig_rl.types import NegativeKind, Outcome, PreferencePair, Product, Rollout, RolloutGroup
+from caig_rl.types import NegativeKind, Outcome, PreferenceGroup, Product, Rollout, RolloutGroup
 
 _OFFICIAL_STREAM = 0x0FF1
 
 
 @dataclass(frozen=True, slots=True)
-class NoPair:
-    """Why an admission gave no pair."""
+class NoGroup:
+    """Why an admission gave no group."""
 
     outcome: Outcome
     """`TIED` or `FAILED`."""
@@ -25,10 +25,10 @@ class NoPair:
     message: str = ""
 
 
-def select_pair(
+def select_group(
     group: RolloutGroup, scores: Sequence[float], reasons: Sequence[str], product: Product, others: Sequence[Product], margin: float
-) -> PreferencePair | NoPair:
-    """The best candidate against the worst, with its product-centric negative drawn from the admission's seed.
+) -> PreferenceGroup | NoGroup:
+    """The scored candidates, with their product-centric negative drawn from the admission's seed.
 
     Args:
         group: the K rollouts.
@@ -42,48 +42,43 @@ def select_pair(
     usable = [index for index, score in enumerate(scores) if not math.isnan(score)]
     if len(usable) < 2:
         refused = ", ".join(sorted({reason for reason in reasons if reason}))
-        return NoPair(Outcome.FAILED, "unusable", f"{len(usable)} of {len(scores)} creatives passed the usability gate ({refused})")
-    best = max(usable, key=lambda index: (scores[index], -index))
-    worst = min(usable, key=lambda index: (scores[index], index))
-    gap = scores[best] - scores[worst]
-    chosen, rejected = group.rollouts[best], group.rollouts[worst]
-    if gap <= 0.0 or gap < margin or chosen.token_ids == rejected.token_ids:
-        return NoPair(Outcome.TIED, message=f"best and worst are {gap:.3g} apart in log-odds")
+        return NoGroup(Outcome.FAILED, "unusable", f"{len(usable)} of {len(scores)} creatives passed the usability gate ({refused})")
     negative = draw_negative(group.admission.seed, product, others)
-    return PreferencePair(
+    selected = PreferenceGroup(
         admission=group.admission,
         version=group.version,
         instruction=group.instruction,
-        chosen=chosen,
-        rejected=rejected,
-        chosen_score=float(scores[best]),
-        rejected_score=float(scores[worst]),
+        candidates=group.rollouts,
+        scores=tuple(float(score) for score in scores),
         negative=negative.kind,
         negative_seed=negative.mask_seed,
         negative_product_id=negative.product_id,
         negative_instruction=negative.instruction,
-        scores=tuple(float(score) for score in scores),
     )
+    gap = scores[selected.best] - scores[selected.worst]
+    if gap <= 0.0 or gap < margin or selected.chosen.token_ids == selected.rejected.token_ids:
+        return NoGroup(Outcome.TIED, message=f"best and worst are {gap:.3g} apart in log-odds")
+    return selected
 
 
 def official_negatives(
-    pairs: Sequence[PreferencePair], products: Mapping[str, Product]
-) -> tuple[list[PreferencePair], list[Rollout | None]]:
+    groups: Sequence[PreferenceGroup], products: Mapping[str, Product]
+) -> tuple[list[PreferenceGroup], list[Rollout | None]]:
     """The "pcpo_official" form: a text negative takes text and winning answer of another row of the batch, which may be the row itself.
 
-    Returns the pairs with their negatives redrawn, and for each the other row's winner (None where the picture is masked).
+    Returns the groups with their negatives redrawn, and for each the other row's winner (None where the picture is masked).
     """
-    redrawn: list[PreferencePair] = []
+    redrawn: list[PreferenceGroup] = []
     rollouts: list[Rollout | None] = []
-    for pair in pairs:
-        if pair.negative is NegativeKind.MASKED_IMAGE:
-            redrawn.append(pair)
+    for group in groups:
+        if group.negative is NegativeKind.MASKED_IMAGE:
+            redrawn.append(group)
             rollouts.append(None)
             continue
-        seed = pair.admission.seed
-        other = pairs[int(np.random.default_rng([_OFFICIAL_STREAM, seed]).integers(len(pairs)))]
+        seed = group.admission.seed
+        other = groups[int(np.random.default_rng([_OFFICIAL_STREAM, seed]).integers(len(groups)))]
         product = products[other.admission.product_id]
         text = instruction(Task.PROMPT_GENERATION, product, seed)
-        redrawn.append(replace(pair, negative_product_id=product.product_id, negative_instruction=text))
+        redrawn.append(replace(group, negative_product_id=product.product_id, negative_instruction=text))
         rollouts.append(other.chosen)
     return redrawn, rollouts
