@@ -341,7 +341,8 @@ class OnlineLoop:
         write_summary(self._summary("running"), self._folder)
 
     def _write_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
-        detail = round_detail(number, self.run_state.close_round(number), metrics, self.run_state.version, seconds)
+        totals, prompt_model = self.run_state.close_round(number), self.learner_control.prompts.metrics()
+        detail = round_detail(number, totals, metrics, self.run_state.version, seconds, prompt_model)
         self._history.add(detail)
         self._folder.write_ledger(self.run_state.ledger.to_table())
         self._progress.round_ended(detail)

@@ -56,7 +56,14 @@ def mean_ceiling(ceilings: Mapping[str, float], product_ids: Iterable[str]) -> f
     return _mean(known) if len(known) == len(found) else None
 
 
-def round_detail(number: int, notes: RoundTotals, metrics: RoundMetrics | None, version: PolicyVersion, seconds: float) -> RoundDetail:
+def round_detail(
+    number: int,
+    notes: RoundTotals,
+    metrics: RoundMetrics | None,
+    version: PolicyVersion,
+    seconds: float,
+    prompt_model: Mapping[str, float] | None = None,
+) -> RoundDetail:
     """One row of `metrics.jsonl`. Without a pair nothing was trained, and the learner's numbers are null."""
     scores = [score for score in notes.scores if np.isfinite(score)]
     learner = (
@@ -70,6 +77,7 @@ def round_detail(number: int, notes: RoundTotals, metrics: RoundMetrics | None, 
             "grad_norm": metrics.grad_norm,
             "lr": metrics.lr,
             "optimiser_steps": metrics.steps,
+            "kl_weight": metrics.kl_weight,
         }
     )
     return RoundDetail.model_validate(
@@ -88,6 +96,7 @@ def round_detail(number: int, notes: RoundTotals, metrics: RoundMetrics | None, 
             "creatives": notes.creatives,
             "policy_version": str(version),
             "seconds": seconds,
+            "prompt_model": dict(prompt_model) if prompt_model else None,
             **learner,
         }
     )

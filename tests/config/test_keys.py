@@ -20,8 +20,8 @@ def test_described_defaults_are_those_of_the_configuration() -> None:
 
 
 def test_a_described_key_carries_the_fields_docstring_and_bounds() -> None:
-    info = {info.key: info for info in describe_keys()}["rollout.candidates"]
-    assert (info.type, info.default, info.description) == ("whole number, at least 2", 4, "Prompts per product, K.")
+    info = {info.key: info for info in describe_keys()}["rollout.shard_size"]
+    assert (info.type, info.default, info.description) == ("whole number, at least 1", 8, "Products per shard, the unit of rollout.")
 
 
 def test_sections_are_not_settings() -> None:

@@ -102,7 +102,7 @@ def test_a_wrong_section_is_named_with_the_nearest_section(tmp_path: Path) -> No
         ("learner.lr=.nan", "learner.lr = nan (command line): allowed is number, at least 0.0"),
         ("learner.lr=true", "learner.lr = True (command line): allowed is number, at least 0.0"),
         ("rollout.rounds=2.5", "rollout.rounds = 2.5 (command line): allowed is whole number, at least 1"),
-        ("objective=ppo", "objective = 'ppo' (command line): allowed is one of pcpo, dpo, pcpo_official"),
+        ("objective=ppo", "objective = 'ppo' (command line): allowed is one of pcpo, pcpo_paper, pcpo_official, dpo"),
         ("rollout.max_staleness=2", "rollout.max_staleness = 2 (command line): allowed is one of 0, 1"),
         ("imaging.canny=[1]", "imaging.canny = [1] (command line): allowed is [whole number, whole number]"),
         ("world.judge=perhaps", "world.judge = 'perhaps' (command line): allowed is true or false"),

@@ -24,4 +24,4 @@ def case_config(stage: int, dtype: str, finetune: str) -> Config:
         "finetune": finetune,
         "threads": 2,
     }
-    return Config.model_validate({"policy": {"max_model_len": 192, "max_tokens": 32}, "learner": learner})
+    return Config.model_validate({"objective": "pcpo_paper", "policy": {"max_model_len": 192, "max_tokens": 32}, "learner": learner})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from ray.exceptions import ObjectLostError, RayTaskError
 
 from actors.rollout.pipeline import RolledOut, RolloutPipeline, ShardPoisoned
 from actors.rollout.pool_member import WorkerLost
-from actors.rollout.shard import make_shards
+from actors.rollout.shard import Shard, make_shards
 from actors.rollout.worker_pool import Reply
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
 from actors.telemetry.progress import Silent
@@ -21,7 +22,7 @@ from actors.telemetry.throughput import Throughput
 from actors.weights.published import Canary, PublishedWeights, SyncReport
 from actors.weights.verification import SyncError
 from caig_rl.config.schema import Config
-from caig_rl.types import PolicyVersion, RenderReport
+from caig_rl.types import PolicyVersion, RenderReport, Rollout, RolloutGroup
 from tests.actors.fakes import FakeSource
 
 SOURCE = FakeSource(2)
@@ -54,6 +55,21 @@ def _pipeline(policy: FakePool, renderer: FakePool, scorer: FakePool) -> Rollout
 
 def _roll_out(pipeline: RolloutPipeline, source: FakeSource = SOURCE, score_all: bool = False) -> RolledOut:
     return asyncio.run(pipeline.rollout(SHARD, ray.put(source), 2, score_all=score_all))
+
+
+def test_only_the_prompts_that_are_chosen_are_painted(cluster: None) -> None:
+    pools = FakePool(), FakePool(), FakePool()
+    written = list[str]()
+
+    def screened(shard: Shard, reply: PolicyReply) -> PolicyReply:
+        written.append(shard.name)
+        rollouts = tuple(Rollout(text, (1,), (-1.0,)) for text in ("best", "second"))
+        return replace(reply, groups=tuple(RolloutGroup(one, reply.version, "write", rollouts) for one in shard.admissions))
+
+    rolled = asyncio.run(_pipeline(*pools).rollout(SHARD, ray.put(SOURCE), 12, screened=screened))
+    assert written == [SHARD.name] and pools[0].calls[0][-1] == 12
+    assert ray.get(pools[1].calls[0][3][0]) == [["best", "second"]] * 2
+    assert rolled.policy.texts() == [["best", "second"]] * 2
 
 
 def test_a_shard_passes_the_stages_in_order_and_only_usable_creatives_are_scored(cluster: None) -> None:
