@@ -1,0 +1,1 @@
+"""Impressions and clicks: signed ids, checks, the durable log, and counts."""
