@@ -26,6 +26,7 @@ class Stream(IntEnum):
     CURSOR = 5
     EVALUATION = 6
     SCREENING = 7
+    REPLAY = 8
 
 
 def derived_seed(stream: Stream, *parts: int) -> int:

@@ -83,7 +83,8 @@ def round_detail(
     return RoundDetail.model_validate(
         {
             "round": number,
-            "pairs": 0 if metrics is None else metrics.rows,
+            "pairs": 0 if metrics is None else metrics.rows - metrics.replayed,
+            "replayed": 0 if metrics is None else metrics.replayed,
             "loss": None if metrics is None else metrics.loss,
             "reward_score": float(np.mean(scores)) if scores else None,
             "relevance": _mean([judgement.relevance for judgement in notes.judgements]),

@@ -229,6 +229,10 @@ class LearnerConfig(_Section):
     """Products per forward pass and rank; each brings its candidates."""
     epochs: int = Field(1, ge=1)
     """Passes over a round's groups."""
+    replay: float = Field(0.0, ge=0.0)
+    """Groups of former rounds that are learned again with each round, as a multiple of the round's own."""
+    replay_rounds: int = Field(2, ge=1)
+    """How many rounds back they may come from."""
     sharpness: float = Field(14.0, gt=0.0)
     """How sharply rewards weigh candidates, per log-odds of a click: one over the temperature of "pcpo" and "listwise", the scale of the
     labels of "cdpo", of the targets of "rebel" and of the advantages of "policy_gradient"."""

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import IO
 
 from caig_rl.config.tracking import LogsConfig
-from caig_rl.runs.folder import RunFolder
 from caig_rl.logs import json_lines, listen
+from caig_rl.runs.folder import RunFolder
 
 
 class RunLog:

@@ -11,9 +11,9 @@ import pyarrow.compute as pc
 import yaml
 
 from caig_rl.errors import UserError
-from caig_rl.runs.ledger import read_rows
-from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.driver_lock import Driver, driver_is_alive, last_driver
+from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.ledger import read_rows
 from caig_rl.runs.summary import RunSummary, read_summary
 from caig_rl.types import Outcome
 

@@ -233,10 +233,12 @@ class RoundDetail(_Part):
     kl: float | None = None
     distinct_prompts: Share | None = None
     creatives: CreativeCounts = CreativeCounts()
+    replayed: Count = 0
+    """Groups of former rounds that were learned again with this one."""
     kl_weight: float | None = None
     """Weight of the divergence from the reference while the round was learned; it grows beyond `learner.kl_bound`."""
     prompt_model: dict[str, float] | None = None
-    """The prompt model after the round: creatives it learned from, held-out correlations, whether it is trusted (1 or 0). Null without one."""
+    """The prompt model after the round: creatives it learned from, held-out correlations, trusted (1) or not (0). Null without one."""
 
 
 class RunSummary(_Part):

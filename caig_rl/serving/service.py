@@ -17,19 +17,19 @@ import numpy as np
 from caig_rl.config.schema import Config
 from caig_rl.serving.choice.arms import Routing
 from caig_rl.serving.choice.chooser import Chooser, Place
-from caig_rl.serving.events.group_commit import GroupCommit
-from caig_rl.serving.load.doors import Doors
-from caig_rl.serving.events.event_log import EventLog
-from caig_rl.serving.events.reported_events import Verdict, judge_events
-from caig_rl.serving.events.impressions import mint
-from caig_rl.serving.keys import KeyRing
 from caig_rl.serving.creatives.maker_interface import CreativeMaker, Made, Order
-from caig_rl.serving.problems import Problem
 from caig_rl.serving.creatives.rules import Rules
-from caig_rl.serving.events.signing import Signer
-from caig_rl.serving.load.slots import Slots
 from caig_rl.serving.creatives.store import CreativeStore, Shelved, StoredCreative
 from caig_rl.serving.events.click_counts import ClickCounts
+from caig_rl.serving.events.event_log import EventLog
+from caig_rl.serving.events.group_commit import GroupCommit
+from caig_rl.serving.events.impressions import mint
+from caig_rl.serving.events.reported_events import Verdict, judge_events
+from caig_rl.serving.events.signing import Signer
+from caig_rl.serving.keys import KeyRing
+from caig_rl.serving.load.doors import Doors
+from caig_rl.serving.load.slots import Slots
+from caig_rl.serving.problems import Problem
 from caig_rl.types import Cutout, Product
 
 logger = logging.getLogger(__name__)

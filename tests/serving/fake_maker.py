@@ -6,8 +6,8 @@ import asyncio
 from collections.abc import AsyncIterator, Sequence
 
 from caig_rl.serving.creatives.maker_interface import Made, Order
-from caig_rl.serving.problems import Problem
 from caig_rl.serving.creatives.store import encode_png
+from caig_rl.serving.problems import Problem
 from tests.serving.made_creatives import cutout
 
 PNG = encode_png(cutout().rgba)

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from caig_rl.serving.load.versioned_batcher import VersionedBatcher
-from caig_rl.serving.events.group_commit import GroupCommit
 from caig_rl.serving.events.event_log import EventLog, EventReader
+from caig_rl.serving.events.group_commit import GroupCommit
 from caig_rl.serving.events.reported_events import Event
-from caig_rl.serving.problems import Problem
-from caig_rl.serving.load.stall_detection import StallDetector, Stalled
 from caig_rl.serving.load.slots import Slots
+from caig_rl.serving.load.stall_detection import StallDetector, Stalled
+from caig_rl.serving.load.versioned_batcher import VersionedBatcher
+from caig_rl.serving.problems import Problem
 from tests.serving.events.test_reported_events import impression
 
 

@@ -10,8 +10,8 @@ import pytest
 from PIL import Image
 
 from benchmarks.chromium import Page, find_browser, open_page
-from caig_rl.serving.events.reported_events import Event
 from caig_rl.serving.events.impressions import read_impression
+from caig_rl.serving.events.reported_events import Event
 from tests.serving.http.test_app import World, photo
 from tests.serving.local_server import served
 

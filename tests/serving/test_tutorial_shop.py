@@ -8,14 +8,14 @@ import pytest
 from caig_rl.evaluation.ab_test import evaluate_ab
 from caig_rl.imaging.views import save_png
 from caig_rl.serving.choice.arms import Routing
-from caig_rl.serving.events.click_log import read_impressions
 from caig_rl.serving.choice.experiment import read_experiment
+from caig_rl.serving.events.click_log import read_impressions
 from caig_rl.serving.http.app import create_app
 from caig_rl.serving.service import Service
-from tests.serving.made_creatives import cutout
 from tests.serving.fake_maker import FakeMaker
 from tests.serving.http.test_app import World
 from tests.serving.local_server import served
+from tests.serving.made_creatives import cutout
 
 TUTORIAL = Path(__file__).parents[2] / "docs" / "tutorial.md"
 

@@ -51,7 +51,8 @@ class LearnerControl:
         self.prompts, self._store, self._pipeline, self._progress, self._clock = prompts, store, pipeline, progress, clock
         self.live: PublishedWeights | None = None
         """The weights that policy workers hold."""
-        self._total_steps = ceil(run_state.round_size / config.learner.batch_size) * config.learner.epochs * config.rollout.rounds
+        groups = run_state.round_size + round(config.learner.replay * run_state.round_size)
+        self._total_steps = ceil(groups / config.learner.batch_size) * config.learner.epochs * config.rollout.rounds
         self.has_moved = False
         """True while the weights are those of no round: between a round's first step and its new weights being live."""
 
@@ -156,6 +157,7 @@ class LearnerControl:
             groups = await asyncio.to_thread(self.prompts.learn, number, pairs)
             self._run_state.keep_shaped(groups)
             metrics = await self._training.train(groups)
+        metrics = replace(metrics, replayed=metrics.rows - len(groups))
         self._progress.advanced("learn", len(pairs))
         version = replace(self._run_state.version, number=number + 1)
         with self._clock.running("sync"):

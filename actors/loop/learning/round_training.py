@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
 import ray
 
 from actors.learner.group import LearnerGroup
 from actors.loop.state.group_selection import official_negatives
 from actors.loop.state.run_state import RunState
+from actors.rollout.shard import Stream, derived_seed
 from actors.rollout.short_tasks import load_products
 from caig_rl.config.schema import Config
 from caig_rl.data.group_table import groups_from_table, groups_to_table
@@ -25,13 +27,29 @@ class RoundTraining:
         """`folder` holds the journal; `source` refers to the ProductSource."""
         self._config, self._run_state, self._group, self._folder, self._source = config, run_state, group, folder, source
 
-    async def train(self, pairs: Sequence[PreferenceGroup]) -> RoundMetrics:
-        """Optimiser steps over `pairs`, in order of admission. Raises LearnerLost."""
-        negatives, rows = None, list(pairs)
+    async def train(self, groups: Sequence[PreferenceGroup]) -> RoundMetrics:
+        """Optimiser steps over a round's `groups`, in order of admission, and over those of former rounds that are replayed with them.
+
+        Raises:
+            LearnerLost: a rank is gone.
+            CheckpointError: the journal lacks a group that is to be replayed.
+        """
+        negatives, rows = None, [*groups, *self.replayed(groups[0].admission.round, len(groups))]
         if self._config.objective == "pcpo_official":
             rows, negatives = official_negatives(rows, self._run_state.by_id)
         blocks, places = self._views(rows)
         return await self._group.train(ray.put(groups_to_table(rows)), blocks, places, negatives)
+
+    def replayed(self, number: int, num_groups: int) -> list[PreferenceGroup]:
+        """What is learned again with round `number` of `num_groups` groups: drawn by the run's seed, so the same whenever it is asked."""
+        learner, trained = self._config.learner, self._run_state.ledger.trained_by_round()
+        if not learner.replay:
+            return []
+        former = [(one, trained[one]) for one in range(max(0, number - learner.replay_rounds), number) if one in trained]
+        groups = [group for one, admission_ids in former for group in self.journalled(one, admission_ids)]
+        rng = np.random.default_rng(derived_seed(Stream.REPLAY, self._config.run.seed, number))
+        drawn = rng.permutation(len(groups))[: round(learner.replay * num_groups)]
+        return [groups[index] for index in sorted(drawn)]
 
     def journalled(self, number: int, admission_ids: Sequence[int]) -> list[PreferenceGroup]:
         """The pairs of these admissions of round `number`, in their order, from the journal.

@@ -62,6 +62,8 @@ class RoundMetrics:
     """Wall time of this rank."""
     kl_weight: float = 0.0
     """Weight of the divergence term during the round."""
+    replayed: int = 0
+    """Of `rows`, groups of former rounds."""
 
 
 @dataclass(slots=True)

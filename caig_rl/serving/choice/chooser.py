@@ -12,10 +12,10 @@ import numpy as np
 from caig_rl.config.serve import ServeChoice
 from caig_rl.serving.choice.arms import Routing
 from caig_rl.serving.choice.bandit import Evidence, choice_probabilities
-from caig_rl.serving.events.impressions import Impression
-from caig_rl.serving.problems import Problem
 from caig_rl.serving.creatives.store import CreativeStore, StoredCreative
 from caig_rl.serving.events.click_counts import ClickCounts
+from caig_rl.serving.events.impressions import Impression
+from caig_rl.serving.problems import Problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,9 +21,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from caig_rl.serving.creatives.rules import Status
 from caig_rl.serving.files import create_file, replace_file
 from caig_rl.serving.problems import Problem
-from caig_rl.serving.creatives.rules import Status
 from caig_rl.types import Cutout, Product
 
 _CREATIVE_ID = re.compile(r"c[0-9a-f]{32}")

@@ -7,10 +7,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from caig_rl.serving.creatives.store import CreativeStore
 from caig_rl.serving.events.event_log import EventReader
 from caig_rl.serving.events.impressions import Impression
 from caig_rl.serving.problems import Problem
-from caig_rl.serving.creatives.store import CreativeStore
 
 CLICK_LOG_SCHEMA = pa.schema(
     [

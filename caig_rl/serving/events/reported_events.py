@@ -8,8 +8,8 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from caig_rl.serving.events.impressions import Impression, read_impression
-from caig_rl.serving.problems import plain
 from caig_rl.serving.events.signing import BadSignature, Signer
+from caig_rl.serving.problems import plain
 
 EventKind = Literal["impression", "click"]
 _KINDS: dict[Any, EventKind] = {"impression": "impression", "click": "click"}

@@ -7,13 +7,13 @@ import logging
 from collections.abc import AsyncIterator
 from typing import Any
 
-from caig_rl.statistics import wilson_interval
-from caig_rl.serving.http.schemas import Creative, Creatives, LeftOut, Report, ReportRow
 from caig_rl.serving.creatives.maker_interface import NOT_SCORED, Made
-from caig_rl.serving.problems import Problem
-from caig_rl.serving.service import Service, Started
 from caig_rl.serving.creatives.store import Shelved
 from caig_rl.serving.events.click_counts import Counts
+from caig_rl.serving.http.schemas import Creative, Creatives, LeftOut, Report, ReportRow
+from caig_rl.serving.problems import Problem
+from caig_rl.serving.service import Service, Started
+from caig_rl.statistics import wilson_interval
 
 logger = logging.getLogger(__name__)
 

@@ -18,10 +18,18 @@ from starlette.datastructures import UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from caig_rl.config.schema import Config
+from caig_rl.serving.creatives.uploads import (
+    MAX_CATEGORY,
+    MAX_DESCRIPTION,
+    MAX_TITLE,
+    checked_count,
+    checked_cutout,
+    checked_id,
+    checked_text,
+)
 from caig_rl.serving.http.schemas import CreativeForm
 from caig_rl.serving.problems import Problem, wrong_field
 from caig_rl.serving.service import CreativeRequest
-from caig_rl.serving.creatives.uploads import MAX_CATEGORY, MAX_DESCRIPTION, MAX_TITLE, checked_count, checked_cutout, checked_id, checked_text
 from caig_rl.types import Product
 
 DECODED_AT_ONCE = 2

@@ -11,14 +11,14 @@ from fastapi.responses import StreamingResponse
 from pydantic import BaseModel
 
 from caig_rl.serving.choice.chooser import Place
+from caig_rl.serving.creatives.uploads import MAX_ID, checked_id, checked_plain
+from caig_rl.serving.events.signing import BadSignature
 from caig_rl.serving.http import schemas
 from caig_rl.serving.http.answers import creative_answer, ranked_answer, report_answer, streamed_answer
 from caig_rl.serving.http.bodies import CreativeReader, parse_json, parse_object, read_body, validated
 from caig_rl.serving.http.request_ids import request_id
 from caig_rl.serving.problems import MEDIA_TYPE, TITLES, Problem, wrong_field
 from caig_rl.serving.service import CreativeRequest, Service, Started
-from caig_rl.serving.events.signing import BadSignature
-from caig_rl.serving.creatives.uploads import MAX_ID, checked_id, checked_plain
 
 _PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {"content": {MEDIA_TYPE: {"schema": {"$ref": schemas.PROBLEM_REFERENCE}}}, "description": title}

@@ -10,10 +10,10 @@ from typer.testing import CliRunner
 
 from caig_rl.cli import app
 from caig_rl.serving.choice.arms import Routing
+from caig_rl.serving.choice.experiment import experiments, read_experiment
 from caig_rl.serving.events.click_log import IMPRESSION_SCHEMA, read_impressions
 from caig_rl.serving.events.event_log import EventLog
 from caig_rl.serving.events.reported_events import Event
-from caig_rl.serving.choice.experiment import experiments, read_experiment
 from tests.serving.events.test_reported_events import SHOWN
 
 

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from caig_rl.serving.problems import Problem
 from caig_rl.serving.creatives.store import CreativeStore
+from caig_rl.serving.problems import Problem
 from tests.serving.made_creatives import MUG, cutout, stored
 
 

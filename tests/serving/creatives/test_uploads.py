@@ -9,8 +9,8 @@ import pytest
 from PIL import Image
 
 from caig_rl.config.schema import Config
-from caig_rl.serving.problems import Problem
 from caig_rl.serving.creatives.uploads import checked_count, checked_cutout, checked_id, checked_text
+from caig_rl.serving.problems import Problem
 
 CONFIG = Config.model_validate({"imaging": {"size": 128}})
 

@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from caig_rl.serving.events.click_log import CLICK_LOG_SCHEMA, click_log, read_impressions
-from caig_rl.serving.events.event_log import EventLog, EventReader, encode_line
-from caig_rl.serving.events.reported_events import Event, judge_events
-from caig_rl.serving.events.impressions import Impression, mint
-from caig_rl.serving.events.signing import Signer
 from caig_rl.serving.creatives.store import CreativeStore
 from caig_rl.serving.events.click_counts import ClickCounts
+from caig_rl.serving.events.click_log import CLICK_LOG_SCHEMA, click_log, read_impressions
+from caig_rl.serving.events.event_log import EventLog, EventReader, encode_line
+from caig_rl.serving.events.impressions import Impression, mint
+from caig_rl.serving.events.reported_events import Event, judge_events
+from caig_rl.serving.events.signing import Signer
 
 SHOWN = Impression("acme", "c1", "sku/7 é", "shoes", "gift givers", 1, "v1", "live", 0.9, "v2", "base", "shelf", 0.25, 1000.0)
 

@@ -346,3 +346,19 @@ def test_pictures_that_may_have_gone_with_the_learners_node_are_loaded_again(tmp
     asyncio.run(main())
     assert asked == [([run.pictures], [(0, row) for row in range(4)]), None]
     run.check_lineage()
+
+
+def test_former_rounds_are_replayed_with_a_round_and_again_the_same_when_it_is_learned_again(tmp_path: Path) -> None:
+    settings = ("learner.replay=0.5", "learner.replay_rounds=1")
+    run = Run(tmp_path, FakeLearner(lost_at=(2,)), FakePipeline(), *settings)
+
+    async def main() -> None:
+        await run.learner_control.show()
+        for _ in range(3):
+            await run.round()
+
+    asyncio.run(main())
+    replayed = [[group.admission.admission_id for group in run.training.replayed(number, 4)] for number in range(3)]
+    assert replayed[0] == [] and [len(ids) for ids in replayed[1:]] == [2, 2]
+    assert set(replayed[1]) <= set(range(4)) and set(replayed[2]) <= set(range(4, 8))
+    assert run.learner.weights == [*range(4), *range(4, 8), *replayed[1], *range(8, 12), *replayed[2]]
