@@ -237,7 +237,7 @@ def main() -> int:
 def _run(config: Config, watcher: Watcher, saboteur: Saboteur) -> RunSummary:
     source, evaluation, judge = sources(config)
     folder = RunFolder(config.run.root, config.run.name)
-    facts = known_facts(config, judge)
+    facts = known_facts(config, source, evaluation, judge)
     summary = asyncio.run(run(config, source, evaluation, judge, folder, facts=facts, progress=watcher, beside=saboteur.run))
     print(f"report: {write_report(folder)}")
     return summary

@@ -1,6 +1,7 @@
 """The command line's own doings: messages, exit codes, and the commands that need no cluster."""
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -20,6 +21,7 @@ from caig_rl.models.folders import resolve_model_folder
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.summary import RunSummary
 from tests.finished_run import make_summary_values
+from tests.imaging.pictures import disc_photo, save
 
 runner = CliRunner()
 
@@ -64,6 +66,32 @@ def test_data_inspect_takes_a_catalog_where_a_config_stands_and_names_every_row_
     assert (short.stdout.count("  (products.csv row"), full.stdout.count("  (products.csv row")) == (10, 12)
     assert short.stdout.count("and 2 more: --all names every one") == 2
     assert "--all" not in full.stdout
+
+
+@pytest.fixture
+def sixty(tmp_path: Path) -> Path:
+    """A catalog of sixty mugs, five of which are held out."""
+    for number in range(60):
+        save(disc_photo(size=64, radius=20, colour=(180, 40 + number, 30)), tmp_path / f"{number}.png")
+    rows = "".join(f"sku-{number},thing {number},mugs,{number}.png\n" for number in range(60))
+    (tmp_path / "sixty.csv").write_text(f"product_id,title,category,image\n{rows}")
+    return tmp_path / "sixty.csv"
+
+
+def test_data_inspect_and_a_dry_run_say_how_many_products_are_held_out(sixty: Path, tmp_path: Path):
+    told = "5 of 60 products are held out: none of them is trained on"
+    assert told in runner.invoke(app, ["data", "inspect", str(sixty)]).stdout
+    rehearsed = dry_run(tmp_path, "configs/demo.yaml", f"catalog.path={sixty}")
+    assert told in rehearsed.stdout and "products: 55 to train on" in rehearsed.stdout
+    none = dry_run(tmp_path, "configs/demo.yaml", f"catalog.path={sixty}", "catalog.heldout_share=0")
+    assert "no product is held out" in none.stdout and "products: 60 to train on" in none.stdout
+    assert "48 of 560 products are held out" in dry_run(tmp_path, "configs/demo.yaml").stdout
+
+
+def test_data_inspect_counts_held_out_products_by_category(sixty: Path):
+    table = runner.invoke(app, ["data", "inspect", str(sixty)]).stdout
+    assert re.search(r"mugs\W+60\W+5\b", table)
+    assert "held out" not in runner.invoke(app, ["data", "inspect", str(sixty), "catalog.heldout_share=0"]).stdout.split("cut-outs")[0]
 
 
 def dry_run(root: Path, *arguments: str) -> Result:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from actors.checkpoints.store import CheckpointStore
 from caig_rl.config.changes import ROUNDS, Change, changes_between, refuse_changes
-from caig_rl.config.load import load_config_text
+from caig_rl.config.load import load_run_config
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError, UserError
 from caig_rl.runs.folder import RunFolder
@@ -65,7 +65,7 @@ def _changes(config: Config, folder: RunFolder) -> list[Change]:
             f"{folder.path('config.yaml')} is missing: nobody can tell whether the settings are the run's. Put it back, or start anew "
             "under another run.name."
         )
-    return changes_between(load_config_text(folder.read_text("config.yaml"), folder.path("config.yaml")), config)
+    return changes_between(load_run_config(folder.read_text("config.yaml"), folder.path("config.yaml")), config)
 
 
 def _refuse_lost_checkpoints(folder: RunFolder) -> None:

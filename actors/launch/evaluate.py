@@ -24,6 +24,7 @@ from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_sh
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.reports.run_report import write_report
 from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.ledger import REJECTED, read_rows
 from caig_rl.runs.measured_again import EVALUATION_FILE, MeasuredAgain
 from caig_rl.types import PolicyVersion
 
@@ -46,6 +47,7 @@ def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, j
         rounds=rounds,
         products=comparison.num_products,
         prompts_per_product=config.evaluation.prompts_per_product,
+        products_held_out=num_never_admitted(folder, evaluation),
         ctr=ctr,
         relevance=relevance,
         initial=before.to_json(),
@@ -56,6 +58,14 @@ def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, j
     for written in (path, write_report(folder)):
         console.print(f"wrote {written}", highlight=False, soft_wrap=True)
     return comparison
+
+
+def num_never_admitted(folder: RunFolder, evaluation: ProductSource) -> int | None:
+    """Products of `evaluation`, if the run's ledger names none of them; else 0. None where there is no ledger yet."""
+    admitted = {row["product_id"] for row in read_rows(folder).to_pylist() if row["outcome"] != REJECTED}
+    if not admitted:
+        return None
+    return 0 if any(product.product_id in admitted for product in evaluation.products) else len(evaluation.products)
 
 
 async def _measure_both(
@@ -87,8 +97,9 @@ async def _measure_both(
 def _print_comparison(again: MeasuredAgain, console: Console) -> None:
     ctr, relevance = again.ctr, again.relevance
     low, high = ctr.ci95 or (float("nan"), float("nan"))
+    seen = {None: "", 0: ", which training has seen"}.get(again.products_held_out, ", never trained on")
     console.print(
-        f"{again.products} products, {again.prompts_per_product} prompts each\n"
+        f"{again.products} products{seen}, {again.prompts_per_product} prompts each\n"
         f"true CTR   {ctr.initial:.3%} -> {ctr.final:.3%}   lift {ctr.lift:+.1%}   95 % interval {low:+.1%} to {high:+.1%}"
         + ("" if ctr.ceiling is None else f"   ceiling {ctr.ceiling:.3%}")
         + f"\nrelevance  {relevance.initial:.3f} -> {relevance.final:.3f}",

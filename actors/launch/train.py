@@ -103,7 +103,7 @@ async def _run_watched(
             judge,
             folder,
             resume,
-            facts=known_facts(config, judge),
+            facts=known_facts(config, source, evaluation, judge),
             progress=progress,
             stop=stop,
             beside=beside,

@@ -51,6 +51,7 @@ from actors.telemetry.snapshot import Snapshot
 from actors.telemetry.snapshot_publisher import end_publishing
 from actors.telemetry.summary_builder import RunFacts, round_detail
 from caig_rl.config.schema import TASK_CPUS, Config
+from caig_rl.data.catalog_split import split_words
 from caig_rl.errors import UserError
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
 from caig_rl.interfaces import Judge, ProductSource
@@ -106,6 +107,7 @@ async def run(
     preflight(config, source, run_folder, resume=resume, asked=asked)
     known = facts or RunFacts(simulated=judge is not None and judge.simulated)
     with held(run_folder), run_reporting(config, run_folder, progress or Silent()) as reporting:
+        reporting.note(split_words(source, eval_source))
         loop = OnlineLoop(config, LoopInputs(source, eval_source, judge, known), run_folder, reporting, stop or StopRequest())
         watch = asyncio.create_task(loop.meters.memory.watch())
         metrics = asyncio.create_task(publish_loop(config, loop.observe, run_folder, reporting))

@@ -40,6 +40,8 @@ class RunFacts:
     """Where the products came from."""
     held_out: bool = True
     """True where no product of the evaluation is trained on."""
+    products_held_out: int | None = None
+    """All that are held out, also beyond `evaluation.products`; None: not known."""
     simulated: bool = True
     """True where shoppers are simulated."""
     reward_accuracy: float | None = None
@@ -166,6 +168,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
                 left_out=_num_asked(numbers) - len(shared),
                 prompts_per_product=config.evaluation.prompts_per_product,
                 held_out=facts.held_out,
+                products_held_out=facts.products_held_out,
             ),
             "fleet": numbers.fleet,
             "survived": numbers.survived,

@@ -15,6 +15,7 @@ from caig_rl.cli.common import ConfigFile, Overrides, console, errors, explained
 from caig_rl.cli.text.chaos_text import complaints, fault_table, plan_table, sums
 from caig_rl.config.schema import Config
 from caig_rl.errors import ConfigError, UserError
+from caig_rl.runs.config_history import as_begun
 from caig_rl.runs.folder import RunFolder
 
 if TYPE_CHECKING:
@@ -132,6 +133,8 @@ def _one_life(settings: Config, kinds: tuple[FaultKind, ...], every: float, seed
     goes_on = resume and folder.exists(FAULT_RECORDS_FILE)
     records = FaultRecords.from_json(folder.read_text(FAULT_RECORDS_FILE), keep) if goes_on else FaultRecords(keep)
     killer = FaultInjector(FaultPlan(seed, every, kinds, records.lives), records)
+    if resume:
+        settings = as_begun(settings, folder)
     source, evaluation, judge = sources(settings)
     try:
         summary = run_online(settings, source, evaluation, judge, resume=resume, console=console, beside=killer.run)

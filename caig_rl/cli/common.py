@@ -134,14 +134,18 @@ def level_of_test(value: float) -> float:
 
 
 def sources(config: Config) -> tuple[ProductSource, ProductSource, Judge | None]:
-    """Training products, evaluation products and the judge that `config` names."""
+    """Training products, evaluation products and the judge that `config` names.
+
+    The evaluation's are held out, unless `caig_rl.data.catalog_split` holds out nothing of the catalog: then both are all of its products.
+    """
     from caig_rl.data.catalog import load_catalog
+    from caig_rl.data.catalog_split import split_catalog
     from caig_rl.world.judge import WorldJudge
     from caig_rl.world.products import WorldProducts
 
     judge = WorldJudge(config.world.seed) if config.world.judge else None
     if config.catalog.path:
-        catalog = load_catalog(config.catalog, config.imaging.size)
-        return catalog, catalog, judge
-    train = WorldProducts(config.world.seed, config.world.num_products, "train")
-    return train, WorldProducts(config.world.seed, config.evaluation.products, "eval"), judge
+        train, held_out = split_catalog(load_catalog(config.catalog, config.imaging.size), config.catalog.heldout_share)
+        return train, held_out, judge
+    drawn = WorldProducts(config.world.seed, config.world.num_products, "train")
+    return drawn, WorldProducts(config.world.seed, config.evaluation.products, "eval"), judge

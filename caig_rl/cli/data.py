@@ -116,10 +116,13 @@ def _print_clicks(summary: ClickSummary) -> None:
 def _inspect_products(settings: Config, every: bool) -> None:
     from caig_rl.cli.text.inspect_text import print_catalog
     from caig_rl.data.catalog import load_catalog
+    from caig_rl.data.catalog_split import num_held_out, split_catalog, split_words
     from caig_rl.data.inspect import inspect_catalog
 
     if settings.catalog.path:
         catalog = load_catalog(settings.catalog, settings.imaging.size, log=False)
-        print_catalog(inspect_catalog(catalog, catalog.notes), every)
+        split = split_catalog(catalog, settings.catalog.heldout_share)
+        print_catalog(inspect_catalog(catalog, catalog.notes, split[1].products if num_held_out(*split) else ()), every)
+        console.print(split_words(*split), highlight=False, soft_wrap=True)
     else:
         print_catalog(inspect_catalog(sources(settings)[0]), every)

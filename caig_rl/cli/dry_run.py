@@ -9,6 +9,7 @@ from rich.table import Table
 from caig_rl.cli.common import console, sources
 from caig_rl.config.load import config_yaml
 from caig_rl.config.schema import TASK_CPUS, Config
+from caig_rl.data.catalog_split import split_words
 from caig_rl.doctor.probe import num_cpus
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.trackers.trackers import refuse_missing_trackers
@@ -44,7 +45,7 @@ def refuse_what_cannot_fit(config: Config) -> None:
         check_fit(config, estimate(config), gpus)
 
 
-def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = False, asked: Collection[str] = ()) -> None:
+def rehearse(config: Config, *, resume: bool = False, asked: Collection[str] = ()) -> None:
     """What a run looks at before Ray starts: trackers, catalog, models, run folder. Leaves no trace.
 
     Raises:
@@ -53,13 +54,13 @@ def rehearse(config: Config, *, resume: bool = False, resume_if_any: bool = Fals
     from actors.loop.preflight import preflight_of_dry_run
 
     refuse_missing_trackers(config)
-    source, _, _ = sources(config)
+    source, evaluation, _ = sources(config)
     folder = RunFolder(config.run.root, config.run.name)
-    resume = resume or (resume_if_any and folder.has_begun)
     elsewhere, found = preflight_of_dry_run(config, source, folder, resume=resume, asked=asked)
     drawn = "" if config.catalog.path else " (drawn by the click world: catalog.path names no catalog)"
     products = f"{len(source.products)} to train on{drawn}, {len(source.rejected)} rejected"
     console.print(f"products: {products}; run folder: {folder.url}", highlight=False, soft_wrap=True)
+    console.print(split_words(source, evaluation), highlight=False, soft_wrap=True)
     if found is not None:
         console.print(f"resume: {found.words}", markup=False, highlight=False, soft_wrap=True)
     _say_what_this_machine_lacks(config)

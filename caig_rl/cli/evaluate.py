@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,10 @@ from rich.markup import escape
 
 from caig_rl.cli.common import Overrides, RunPath, check_root, console, explained, level_of_test, run_address, sources
 from caig_rl.cli.text.ab_text import ab_lines, ab_table
-from caig_rl.config.load import load_config_text
+from caig_rl.config.load import load_run_config
+from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
+from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.status import CONFIG_FILE as CONFIG
 from caig_rl.runs.status import read_config
 
@@ -25,8 +28,8 @@ def evaluate_policy(
 ) -> None:
     """Measure initial and final policy of a run on 96 products (evaluation.products), on the same noise.
 
-    Products of the click world are held out: the run never saw them. A run on a catalog is measured on that catalog, whose products it
-    was trained on.
+    They are those that the run held out: products of the click world that it never saw, or its catalog's share (catalog.heldout_share). A
+    run that held out nothing is measured on its whole catalog, which it was trained on. Another catalog.path is measured whole.
     """
     from actors.launch.evaluate import evaluate_run
 
@@ -37,11 +40,20 @@ def evaluate_policy(
         given = overrides or []
         if not any(text.startswith("evaluation.products=") for text in given):
             given = ["evaluation.products=96", *given]
-        settings = load_config_text(read_config(folder), folder.path(CONFIG), given)
+        settings = evaluation_settings(folder, given)
         _, evaluation, judge = sources(settings)
         if judge is None:
             raise UserError("world.judge is false: without a judge there is no true CTR to measure.")
         evaluate_run(settings, folder, evaluation, judge, console=console)
+
+
+def evaluation_settings(folder: RunFolder, overrides: Sequence[str]) -> Config:
+    """The run's own with `overrides`. Its share is that of its own catalog; of another one it was trained on nothing."""
+    text, origin = read_config(folder), folder.path(CONFIG)
+    own, settings = load_run_config(text, origin), load_run_config(text, origin, overrides)
+    if settings.catalog.path == own.catalog.path or any(one.startswith("catalog.heldout_share=") for one in overrides):
+        return settings
+    return load_run_config(text, origin, [*overrides, "catalog.heldout_share=0"])
 
 
 @app.command("ab")

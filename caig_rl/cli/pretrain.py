@@ -43,7 +43,7 @@ def _pretrain(settings: Config) -> None:
     train, shown, out = settings.pretrain, run_console(settings), Path(settings.pretrain.out).absolute()
     backbone = resolve_model_folder(train.backbone, "policy", settings.policy.trust_remote_code).absolute()
     refuse_out(out, "pretrain.out", "config.json", backbone)
-    source, ads = _learned_from(settings)
+    source, ads = learned_from(settings, shown)
     digest = _digest(settings, backbone, source, ads)
     with only_start(out) as folder:
         files = training_files(
@@ -77,15 +77,27 @@ def _rules(settings: Config, backbone: Path) -> TextRules:
     )
 
 
-def _learned_from(settings: Config) -> tuple[ProductSource, CaptionedFile]:
+def learned_from(settings: Config, shown: Console) -> tuple[ProductSource, CaptionedFile]:
+    """The products and captioned ads to learn from: none that is held out, nor its ads. `shown` is told how many are.
+
+    Raises:
+        UserError: a file cannot be read, or there is nothing to learn from.
+    """
     from caig_rl.data.captions import load_captioned
+    from caig_rl.data.catalog_split import num_held_out, split_words
     from caig_rl.learning.pretrain.examples import asks_about_photos
 
-    train, (source, _, _) = settings.pretrain, sources(settings)
+    train, (source, held_out, _) = settings.pretrain, sources(settings)
     if not train.creatives and not asks_about_photos(train.shares):
         raise CatalogError("pretrain.creatives is empty, and pretrain.shares asks for prompts alone: they are learned from captioned ads")
-    known = {product.product_id for product in source.products}
-    return source, load_captioned(Path(train.creatives), train.columns, known) if train.creatives else ([], [], 0)
+    if settings.catalog.path and num_held_out(source, held_out):
+        shown.print(split_words(source, held_out), highlight=False, soft_wrap=True)
+    if not train.creatives:
+        return source, ([], [], 0)
+    trained = {product.product_id for product in source.products}
+    of_catalog = {product.product_id for product in held_out.products} if settings.catalog.path else set()
+    captioned, rejected, read = load_captioned(Path(train.creatives), train.columns, trained | of_catalog)
+    return source, ([ad for ad in captioned if ad.product_id in trained], rejected, read)
 
 
 def _digest(settings: Config, backbone: Path, source: ProductSource, ads: CaptionedFile) -> str:

@@ -18,6 +18,7 @@ from caig_rl.cli.common import (
     run_console,
     sources,
 )
+from caig_rl.runs.config_history import as_begun
 from caig_rl.runs.folder import RunFolder
 
 
@@ -41,16 +42,19 @@ def train(
     with explained():
         check_resume(resume, resume_if_any, change)
         settings = resolved_config(config, overrides)
+        folder = RunFolder(settings.run.root, settings.run.name)
+        resume = resume or (resume_if_any and folder.has_begun)
+        if resume:
+            settings = as_begun(settings, folder)
         if dry_run:
             show_plan(settings)
-            rehearse(settings, resume=resume, resume_if_any=resume_if_any, asked=change or ())
+            rehearse(settings, resume=resume, asked=change or ())
             return
         refuse_what_cannot_fit(settings)
         refuse_missing_trackers(settings)
         shown = run_console(settings)
         from actors.launch.train import run_online
 
-        resume = resume or (resume_if_any and RunFolder(settings.run.root, settings.run.name).has_begun)
         source, evaluation, judge = sources(settings)
         summary = run_online(settings, source, evaluation, judge, resume=resume, console=shown, asked=change or ())
     raise typer.Exit(75 if summary.status == "stopped" else 0)

@@ -40,6 +40,14 @@ def load_config_text(text: str, origin: str, overrides: Sequence[str] = ()) -> C
     return found.overridden(overrides)
 
 
+def load_run_config(text: str, origin: str, overrides: Sequence[str] = ()) -> Config:
+    """`load_config_text` of the config.yaml of a run. A run from before `catalog.heldout_share` was a key held out nothing."""
+    found = _Settings()
+    found.values["catalog.heldout_share"] = 0.0
+    found.add_tree(read_config_text(text, origin), "", origin)
+    return found.overridden(overrides)
+
+
 def config_yaml(config: Config) -> str:
     """The whole resolved configuration as YAML; `load_config` of it gives the same configuration."""
     return yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False, allow_unicode=True)

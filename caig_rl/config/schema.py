@@ -41,6 +41,10 @@ class CatalogConfig(_Section):
     """A larger image is rejected before it is decoded (decompression bombs)."""
     min_cutout_confidence: Share = 0.35
     """A cut-out made from a plain ground with less confidence is rejected."""
+    heldout_share: float | None = Field(None, ge=0.0, lt=1.0)
+    """Share of the products that is held out: never trained on, and what policies are measured on. Empty: 0.1 where the catalog has at
+    least 50 products, else 0. With 0 the lift is on products that training has seen. A product stays on its side when the catalog grows or
+    is reordered, and together with those that share its picture, or its category and title."""
 
 
 class WorldConfig(_Section):
@@ -270,7 +274,7 @@ class EvaluationConfig(_Section):
     """How initial and final policy are compared."""
 
     products: int = Field(48, ge=1)
-    """Held-out products (world products absent from training; with an own catalog: its products)."""
+    """Held-out products that are measured: as many of the click world, of a catalog no more than it holds out (`catalog.heldout_share`)."""
     prompts_per_product: int = Field(2, ge=1)
     bootstrap: int = Field(2000, ge=100)
     """Resamples of products for the confidence interval."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from caig_rl.interfaces import ProductSource
-from caig_rl.types import Note, Rejected
+from caig_rl.types import Note, Product, Rejected
 
 QUANTILES = (0.0, 0.05, 0.25, 0.5, 0.75, 1.0)
 """The quantiles of cut-out confidence that a summary holds."""
@@ -43,6 +43,8 @@ class CatalogSummary:
     num_products: int
     categories: dict[str, int]
     """Products by category, the largest first."""
+    held_out: dict[str, int]
+    """Of those, the ones that are held out, by category; empty where none is."""
     rejected: dict[str, ReasonSummary]
     """Rows by reason, the most frequent first."""
     notes: dict[str, ReasonSummary]
@@ -55,8 +57,8 @@ class CatalogSummary:
     """The products cut out of a plain ground, the least sure first."""
 
 
-def inspect_catalog(source: ProductSource, notes: Sequence[Note] = ()) -> CatalogSummary:
-    """Summarise `source`, loading each product's cut-out once. `notes` are the catalog's own."""
+def inspect_catalog(source: ProductSource, notes: Sequence[Note] = (), held_out: Sequence[Product] = ()) -> CatalogSummary:
+    """Summarise `source`, loading each product's cut-out once. `notes` are the catalog's own, `held_out` its part that is held out."""
     methods: Counter[str] = Counter()
     made: list[MadeCutout] = []
     products = source.products
@@ -70,6 +72,7 @@ def inspect_catalog(source: ProductSource, notes: Sequence[Note] = ()) -> Catalo
     return CatalogSummary(
         num_products=len(products),
         categories=dict(Counter(product.category for product in products).most_common()),
+        held_out=dict(Counter(product.category for product in held_out)),
         rejected=_by_reason(source.rejected),
         notes=_by_reason(notes),
         methods=dict(methods.most_common()),

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from caig_rl import wording
-from caig_rl.runs.summary import CtrSummary, RunSummary
+from caig_rl.runs.summary import CtrSummary, EvaluationSummary, RunSummary
 
 _RELEVANCE_TOLERANCE = 0.02
 _FEW_PRODUCTS = 30
@@ -91,8 +91,7 @@ def _detail(summary: RunSummary, ctr: CtrSummary) -> str:
     views = f"From {percent(ctr.initial, 2)} to {percent(ctr.final, 2)} of views clicked"
     where = ""
     if summary.evaluation is not None:
-        seen = "products that were never trained on" if summary.evaluation.held_out else "products, which training has seen too"
-        where = f", measured on {summary.evaluation.products} {seen}"
+        where = f", measured on {_products(summary.evaluation)}"
     room = ""
     if ctr.ceiling is not None and ctr.ceiling > ctr.initial and ctr.final > ctr.initial:
         way = (ctr.final - ctr.initial) / (ctr.ceiling - ctr.initial)
@@ -100,11 +99,22 @@ def _detail(summary: RunSummary, ctr: CtrSummary) -> str:
     return f"{views}{where}.{room}"
 
 
+def _products(evaluation: EvaluationSummary) -> str:
+    measured, held_out = evaluation.products, evaluation.products_held_out
+    if not evaluation.held_out:
+        return f"{measured} products, which training has seen too"
+    if not held_out:
+        return f"{measured} products that were never trained on"
+    return f"{'all ' if measured == held_out else f'{measured} of '}{held_out} held-out products, none of which was trained on"
+
+
 def _evidence_warnings(summary: RunSummary) -> Iterator[str]:
     if summary.reward.kind == "random":
         yield "This is a control experiment: the scores were random, so there was nothing to learn from."
     if summary.evaluation is not None and summary.evaluation.products < _FEW_PRODUCTS:
         yield f"Only {summary.evaluation.products} products were measured. Intervals from so few are rough."
+    if summary.evaluation is not None and not summary.evaluation.held_out:
+        yield "No product was held out, so the lift says nothing about products that training has not seen (catalog.heldout_share)."
     if summary.evaluation is not None and summary.evaluation.left_out:
         yield f"{summary.evaluation.left_out} held-out products could not be measured, and are left out of both sides."
     relevance = summary.relevance

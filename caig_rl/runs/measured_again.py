@@ -21,6 +21,9 @@ class MeasuredAgain(BaseModel):
     """Rounds done by the final policy, which may be that of a run under way; None in files of earlier versions."""
     products: int
     prompts_per_product: int
+    products_held_out: int | None = None
+    """Products that it could have been on and that the run never admitted; 0: it was on products that training has seen. None: as the run's
+    own measurement."""
     ctr: CtrSummary
     relevance: RelevanceSummary
     initial: dict[str, Any]
@@ -42,5 +45,11 @@ def with_better_measurement(summary: RunSummary, again: MeasuredAgain | None) ->
     own = summary.evaluation
     if again is None or own is None or again.products <= own.products or again.rounds not in (None, summary.rounds):
         return summary
-    evaluation = EvaluationSummary(products=again.products, prompts_per_product=again.prompts_per_product, held_out=own.held_out)
+    held_out = again.products_held_out
+    evaluation = EvaluationSummary(
+        products=again.products,
+        prompts_per_product=again.prompts_per_product,
+        held_out=own.held_out if held_out is None else held_out > 0,
+        products_held_out=held_out,
+    )
     return summary.model_copy(update={"ctr": again.ctr, "relevance": again.relevance, "evaluation": evaluation})

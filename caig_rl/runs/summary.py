@@ -161,6 +161,8 @@ class EvaluationSummary(_Part):
     prompts_per_product: Count
     held_out: bool
     """True where none of the products was trained on."""
+    products_held_out: Count | None = None
+    """All that were kept from training, measured or not; null in summaries of earlier versions."""
 
 
 class ScalingStep(_Part):

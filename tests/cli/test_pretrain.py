@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
 import sys
@@ -9,9 +10,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from rich.console import Console
 from typer.testing import CliRunner
 
 from caig_rl.cli import app
+from caig_rl.cli.pretrain import learned_from
 from caig_rl.config.load import load_config
 from caig_rl.imaging.views import save_png
 from caig_rl.models.folders import resolve_model_folder
@@ -57,6 +60,18 @@ def test_too_many_faulty_captions_stop_before_any_cluster_starts(tmp_path: Path)
     )
     assert result.exit_code == 1
     assert "1 product_unknown" in result.stderr
+
+
+def test_held_out_products_and_their_ads_are_not_learned_from_and_their_ads_are_no_faults(tmp_path: Path):
+    show_world(tmp_path, 0, 12, 2)
+    paths = [f"catalog.path={tmp_path / 'products.csv'}", f"pretrain.creatives={tmp_path / 'captions.csv'}"]
+    said = Console(file=io.StringIO(), width=400)
+    settings = load_config(None, [*paths, "catalog.heldout_share=0.3"])
+    source, (ads, rejected, read) = learned_from(settings, said)
+    trained = {product.product_id for product in source.products}
+    assert 0 < len(trained) < 12 and f"{12 - len(trained)} of 12 products are held out" in said.file.getvalue()  # type: ignore[attr-defined]
+    assert {ad.product_id for ad in ads} == trained and len(ads) == 2 * len(trained)
+    assert (rejected, read) == ([], 24)
 
 
 @pytest.mark.slow

@@ -31,6 +31,15 @@ def test_the_summary_counts_categories_rejections_and_methods(tmp_path: Path) ->
     }
 
 
+def test_the_held_out_part_is_counted_by_category(tmp_path: Path) -> None:
+    for name in ("mugs/one", "mugs/two", "lamps/three"):
+        save(disc_photo(), tmp_path / f"{name}.png")
+    catalog = load_catalog(CatalogConfig(path=str(tmp_path)))
+    assert inspect_catalog(catalog).held_out == {}
+    held_out = [product for product in catalog.products if product.product_id != "mugs/two.png"]
+    assert inspect_catalog(catalog, held_out=held_out).held_out == {"mugs": 1, "lamps": 1}
+
+
 def test_what_was_changed_without_costing_a_row_is_counted_by_reason(tmp_path: Path) -> None:
     save(disc_photo(), tmp_path / "disc.png")
     rows = "".join(f"{'long ' * 100}{number},disc.png,1\n" for number in range(2))

@@ -63,6 +63,19 @@ def test_the_detail_says_on_what_and_how_far_to_the_ceiling(summary_values: Valu
     )
 
 
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"held_out": True, "products_held_out": 103}, "48 of 103 held-out products, none of which was trained on."),
+        ({"held_out": True, "products_held_out": 48}, "all 48 held-out products, none of which was trained on."),
+        ({"held_out": False, "products_held_out": 0}, "48 products, which training has seen too."),
+    ],
+)
+def test_the_detail_says_how_many_products_were_held_out(changes: dict[str, Any], words: str, summary_values: Values) -> None:
+    evaluation = {"products": 48, "prompts_per_product": 2, **changes}
+    assert f"measured on {words}" in headline(RunSummary.model_validate(summary_values(evaluation=evaluation))).detail
+
+
 def test_a_clean_run_has_no_warnings(summary_values: Values) -> None:
     products = {"admitted": 6, "trained": 6, "failed": {}, "expired": 0, "tied": 0, "rejected": {}}
     assert warnings(RunSummary.model_validate(summary_values(products=products))) == []
@@ -74,6 +87,7 @@ def test_a_clean_run_has_no_warnings(summary_values: Values) -> None:
         ({"reward": {"heldout_accuracy": 0.5, "ceiling": 0.8, "kind": "random"}}, "scores were random"),
         ({"evaluation": {"products": 8, "prompts_per_product": 2, "held_out": True}}, "Only 8 products"),
         ({"evaluation": {"products": 40, "left_out": 3, "prompts_per_product": 2, "held_out": True}}, "3 held-out products could not be"),
+        ({"evaluation": {"products": 40, "prompts_per_product": 2, "held_out": False}}, "No product was held out"),
         ({"relevance": {"initial": 0.60, "final": 0.55}}, "fell by 5.0 points"),
         ({"policy": {"kl": 9.0, "distinct_prompts": 0.1}}, "repetitive"),
         ({"sync": {"count": 6, "verified": 4}}, "2 of 6 weight hand-overs"),

@@ -41,6 +41,16 @@ def test_a_measurement_of_a_policy_that_the_run_went_on_from_changes_nothing(sum
     assert with_better_measurement(summary, measured(960, rounds=6)).evaluation != summary.evaluation
 
 
+@pytest.mark.parametrize(("count", "held_out"), [(None, True), (0, False), (1000, True)])
+def test_a_second_measurement_says_for_itself_whether_its_products_were_held_out(
+    count: int | None, held_out: bool, summary_values: Callable[..., dict[str, Any]]
+) -> None:
+    summary = RunSummary.model_validate(summary_values())
+    again = measured(960).model_copy(update={"products_held_out": count})
+    evaluation = with_better_measurement(summary, again).evaluation
+    assert evaluation is not None and (evaluation.held_out, evaluation.products_held_out) == (held_out, count)
+
+
 def test_a_damaged_measurement_is_named(run_folder: RunFolder) -> None:
     run_folder.write_text(EVALUATION_FILE, "{")
     with pytest.raises(UserError, match=r"evaluation\.json is damaged"):

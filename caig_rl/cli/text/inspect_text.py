@@ -20,9 +20,9 @@ def print_catalog(summary: CatalogSummary, every: bool) -> None:
     rejected = sum(reason.count for reason in summary.rejected.values())
     noted = "".join(f", {reason.count} {name}" for name, reason in summary.notes.items())
     console.print(f"{counted(summary.num_products, 'product')}, {counted(rejected, 'row')} rejected{noted}", highlight=False)
-    table = Table("category", "products")
+    table = Table("category", "products", *(["held out"] if summary.held_out else []))
     for name, count in summary.categories.items():
-        table.add_row(escape(name), str(count))
+        table.add_row(escape(name), str(count), *([str(summary.held_out.get(name, 0))] if summary.held_out else []))
     console.print(table)
     for line in (*_cutouts(summary, every), *_reasons({**summary.notes, **summary.rejected}, every)):
         console.print(line, highlight=False, soft_wrap=True)

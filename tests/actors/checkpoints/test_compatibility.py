@@ -43,6 +43,14 @@ def test_other_products_are_told_apart() -> None:
     assert "the evaluation's products=" in first_difference(WRITTEN, run_fingerprint(Config(), PRODUCTS, PRODUCTS[1:]))
 
 
+def test_a_checkpoint_of_before_products_were_held_out_fits_a_run_that_holds_out_none_and_no_other() -> None:
+    """The split shows in the products alone, so a fingerprint that knows nothing of the key still fits."""
+    assert not any("heldout" in key for key in WRITTEN)
+    none = load_config(None, ["catalog.heldout_share=0"])
+    assert first_difference(WRITTEN, run_fingerprint(none, PRODUCTS, PRODUCTS[:1])) == ""
+    assert "the products=" in first_difference(WRITTEN, run_fingerprint(none, PRODUCTS[:1], PRODUCTS[1:]))
+
+
 def test_what_only_decides_how_it_runs_may_change() -> None:
     elsewhere = load_config(
         None,

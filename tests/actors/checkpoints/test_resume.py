@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
+import yaml
 from rich.console import Console
 
 from actors.checkpoints.resume import find_run_to_resume
@@ -21,7 +22,7 @@ from actors.loop.stop_request import StopRequest
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError, ConfigError
-from caig_rl.runs.config_history import write_run_config
+from caig_rl.runs.config_history import as_begun, write_run_config
 from caig_rl.runs.driver_lock import LeaseLost, RunTaken, held
 from caig_rl.runs.folder import DRIVER_FILE, RunFolder
 from caig_rl.runs.summary import RunSummary, write_summary
@@ -178,6 +179,45 @@ def test_the_old_settings_are_kept_where_something_changed(tmp_path: Path) -> No
     assert folder.read_text("config-history/1.yaml").startswith("# until round 1 was done, then\n# learner.lr: 0.001 -> 0.5\n")
     assert load_config(tmp_path / "run/config-history/1.yaml") == config
     assert load_config(tmp_path / "run/config.yaml").learner.lr == 0.25
+
+
+def without_share(folder: RunFolder) -> None:
+    """Make it a run from before `catalog.heldout_share` was a key."""
+    tree = yaml.safe_load(folder.read_text("config.yaml"))
+    del tree["catalog"]["heldout_share"]
+    folder.write_text("config.yaml", yaml.safe_dump(tree))
+
+
+def test_a_run_from_before_products_were_held_out_goes_on_without(tmp_path: Path) -> None:
+    config, folder = begun(tmp_path, "stopped", 2)
+    assert as_begun(config, folder) is config
+    without_share(folder)
+    resumed = as_begun(config, folder)
+    assert resumed.catalog.heldout_share == 0.0
+    assert find_run_to_resume(resumed, folder).words == "goes on after round 2"
+    notes: list[str] = []
+    write_run_config(resumed, folder, 2, notes.append)
+    assert not notes and load_config(tmp_path / "run/config.yaml") == resumed
+
+
+def test_another_share_of_held_out_products_is_refused(tmp_path: Path) -> None:
+    _, folder = begun(tmp_path, "stopped", 2)
+    changed = settings(tmp_path, "catalog.heldout_share=0.2")
+    with pytest.raises(ConfigError, match=r"catalog\.heldout_share: None -> 0\.2"):
+        find_run_to_resume(as_begun(changed, folder), folder)
+    without_share(folder)
+    with pytest.raises(ConfigError, match=r"catalog\.heldout_share: 0\.0 -> 0\.2"):
+        find_run_to_resume(as_begun(changed, folder), folder)
+    with pytest.raises(ConfigError, match=r"--change catalog\.heldout_share: not a setting"):
+        find_run_to_resume(changed, folder, ["catalog.heldout_share"])
+
+
+def test_a_damaged_config_of_a_run_without_a_checkpoint_does_not_keep_it_from_beginning_anew(tmp_path: Path) -> None:
+    config, folder = settings(tmp_path), RunFolder(str(tmp_path), "run")
+    assert as_begun(config, folder) is config
+    folder.write_text("config.yaml", "{")
+    assert as_begun(config, folder) is config
+    assert find_run_to_resume(config, folder).words.startswith("begins anew")
 
 
 def test_a_folder_with_a_living_driver_is_refused_before_anything_else_is_said_of_it(tmp_path: Path) -> None:
