@@ -115,7 +115,9 @@ def draw_scenes(plan: Plan, seed: int) -> Scenes:
 def cached_log(out: Path, plan: Plan, seed: int, impressions: int) -> Log:
     """A seed's log at one number of impressions; scenes and splits are the same at any. Drawn once, kept in files of our own."""
     scenes: Scenes = _kept(out / f"scenes-{seed}.pickle", lambda: draw_scenes(plan, seed))
-    shown, clicks = _kept(out / f"clicks-{seed}-{impressions}.pickle", lambda: logged_counts(scenes.creatives, WORLD, seed, impressions))
+    shown, clicks = _kept(
+        out / f"clicks-{seed}-{impressions}.pickle", lambda: logged_counts(scenes.creatives, WorldJudge(WORLD), seed, impressions)
+    )
     return Log(scenes.creatives, shown, clicks, scenes.true_ctr, scenes.splits)
 
 

@@ -56,6 +56,9 @@ class Product:
     description: str = ""
     source: str = ""
     """Where it was read, for messages: "products.csv row 12"."""
+    unseen_category: bool = field(default=False, repr=False, compare=False, kw_only=True)
+    """True where no product of its category is trained on; the evaluation then counts it apart. Neither shown nor compared: it is no part
+    of what the product is."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,9 @@ from caig_rl.config.changes import identifies_the_run
 from caig_rl.config.schema import Config
 from caig_rl.types import Product
 
+ADDED_LATER: Mapping[str, Any] = {"world.trap": True, "world.unseen_categories": 0}
+"""Keys that checkpoints of earlier versions lack, and the value by which such a run goes on as it did."""
+
 
 def weights_fingerprint(config: Config) -> dict[str, Any]:
     """What decides whether the learner can load the weights at all: enough to measure them."""
@@ -52,6 +55,7 @@ def product_digest(products: Sequence[Product]) -> str:
 def first_difference(written: Mapping[str, Any], wanted: Mapping[str, Any]) -> str:
     """In words, the first key of `wanted` in which a checkpoint was `written` otherwise; empty where there is none."""
     for key, value in wanted.items():
-        if written.get(key) != value:
-            return f"was written with {key}={written.get(key)!r}, and this run has {value!r}"
+        before = written.get(key, ADDED_LATER.get(key))
+        if before != value:
+            return f"was written with {key}={before!r}, and this run has {value!r}"
     return ""

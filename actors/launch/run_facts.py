@@ -16,7 +16,8 @@ def known_facts(config: Config, source: ProductSource, evaluation: ProductSource
     """What the config, the products and the reward model's own folder say beforehand."""
     accuracy = ceiling = None
     # Its own folder speaks for the population the reward model was trained on; on another, the run measures it itself.
-    if config.reward.kind == "model" and config.catalog.path is None and (config.reward.model != NANO or config.world.seed == 0):
+    is_known = config.reward.model != NANO or (config.world.seed == 0 and config.world.trap is True)
+    if config.reward.kind == "model" and config.catalog.path is None and is_known:
         metrics = resolve_model_folder(config.reward.model, "reward") / "metrics.json"
         if metrics.is_file():
             content = json.loads(metrics.read_text(encoding="utf-8"))

@@ -141,11 +141,13 @@ def sources(config: Config) -> tuple[ProductSource, ProductSource, Judge | None]
     from caig_rl.data.catalog import load_catalog
     from caig_rl.data.catalog_split import split_catalog
     from caig_rl.world.judge import WorldJudge
-    from caig_rl.world.products import WorldProducts
+    from caig_rl.world.products import WorldProducts, unseen_categories
 
-    judge = WorldJudge(config.world.seed) if config.world.judge else None
+    world = config.world
+    judge = WorldJudge.of(world) if world.judge else None
     if config.catalog.path:
         train, held_out = split_catalog(load_catalog(config.catalog, config.imaging.size), config.catalog.heldout_share)
         return train, held_out, judge
-    drawn = WorldProducts(config.world.seed, config.world.num_products, "train")
-    return drawn, WorldProducts(config.world.seed, config.evaluation.products, "eval"), judge
+    unseen = unseen_categories(world.seed, world.unseen_categories)
+    drawn = WorldProducts(world.seed, world.num_products, "train", without=unseen)
+    return drawn, WorldProducts(world.seed, config.evaluation.products, "eval", flagged=unseen), judge

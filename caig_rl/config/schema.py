@@ -54,6 +54,11 @@ class WorldConfig(_Section):
     """Simulated shoppers judge the creatives. False: `ctr` is null in the summary."""
     seed: int = Field(0, ge=0)
     """Seed of products and shoppers, apart from the run's seed."""
+    trap: bool | Literal["varied"] = True
+    """A neon city earns clicks for any product while it suits none. "varied": worth more to some categories than to others, with the same
+    mean. False: it earns nothing special."""
+    unseen_categories: int = Field(0, ge=0, le=12)
+    """Categories (of 14, chosen by `world.seed`) that no training product is of. Evaluation products are of all, and reported apart."""
     num_products: int = Field(512, ge=1)
     """Training products drawn when `catalog.path` is empty."""
 

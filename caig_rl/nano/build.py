@@ -32,6 +32,8 @@ from caig_rl.nano.seeing import teach_backbone
 from caig_rl.nano.text import all_phrases, new_text_encoder, train_renderer_tokenizer
 from caig_rl.world.eyes import WEIGHTS_FOLDER as EYES_FOLDER
 from caig_rl.world.eyes import WIDTHS, load_eyes
+from caig_rl.world.judge import WorldJudge
+from caig_rl.world.products import unseen_categories
 
 log = logging.getLogger(__name__)
 
@@ -101,6 +103,7 @@ class NanoBuilder:
 
     def __init__(self, folder: Path, plan: BuildPlan, config: Config, progress: Progress) -> None:
         self.folder, self.plan, self.config, self.progress = folder, plan, config, progress
+        self._unseen = unseen_categories(config.world.seed, config.world.unseen_categories)
 
     def stages(self) -> dict[str, Callable[[Path], None]]:
         """Name -> function of each stage, in order. It writes to the folder it is given, which appears under its name when it is done."""
@@ -198,7 +201,9 @@ class NanoBuilder:
 
     def _pretrained(self, folder: Path) -> None:
         plan = self.plan
-        model, processor = pretrain_policy(draw_corpus(plan.corpus, plan.seed), plan.policy_steps, plan.seed, self.progress)
+        model, processor = pretrain_policy(
+            draw_corpus(plan.corpus, plan.seed, without=self._unseen), plan.policy_steps, plan.seed, self.progress
+        )
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 
@@ -208,13 +213,16 @@ class NanoBuilder:
 
     def _policy(self, folder: Path) -> None:
         plan, (model, processor) = self.plan, self._load_policy("pretrained")
-        tune_policy(model, processor, draw_tuning_corpus(plan.corpus, plan.seed), plan.tuning_steps, plan.seed, self.progress)
+        tune_policy(
+            model, processor, draw_tuning_corpus(plan.corpus, plan.seed, without=self._unseen), plan.tuning_steps, plan.seed, self.progress
+        )
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 
     def _backbone(self, folder: Path) -> None:
         plan, (model, processor) = self.plan, self._load_policy("policy")
-        corpus = draw_corpus(plan.corpus, plan.seed + 1, READING) + reading_practice(self._load_creatives(), plan.seed)
+        corpus = draw_corpus(plan.corpus, plan.seed + 1, READING, without=self._unseen)
+        corpus += reading_practice(self._load_creatives(), plan.seed)
         teach_backbone(model, processor, corpus, (plan.seeing_steps, plan.seeing_steps_of_two), plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
@@ -236,5 +244,5 @@ class NanoBuilder:
         epochs, seed = self.plan.reward_epochs, self.plan.seed
         # All epochs run, and the best is kept. Many small steps: six products of six creatives are 36 rows a step.
         config = RewardTrainConfig(epochs=epochs, patience=epochs, batch_size=6, lr=1.5e-4, warmup_share=0.1, zero_stage=0)
-        backbone, world = self._input("backbone"), self.config.world.seed
-        self._note(folder, train_nano_reward(backbone, self._load_creatives(), world, config, seed, folder, self.progress))
+        backbone, judge = self._input("backbone"), WorldJudge.of(self.config.world)
+        self._note(folder, train_nano_reward(backbone, self._load_creatives(), judge, config, seed, folder, self.progress))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 import numpy as np
 
@@ -27,9 +27,11 @@ READING: TaskShares = {Task.CONTENT_UNDERSTANDING: 1.0}
 """For the reward model's backbone, which must see what is in a creative."""
 
 
-def draw_corpus(count: int, seed: int, shares: TaskShares = ALL_TASKS, num_products: int = 2800) -> list[SftExample]:
-    """`count` examples over the "pretrain" products, the task families in the given shares."""
-    source = WorldProducts(0, num_products, "pretrain")
+def draw_corpus(
+    count: int, seed: int, shares: TaskShares = ALL_TASKS, num_products: int = 2800, without: Collection[str] = ()
+) -> list[SftExample]:
+    """`count` examples over the "pretrain" products of all categories but `without`, the task families in the given shares."""
+    source = WorldProducts(0, num_products, "pretrain", without=without)
     rng = np.random.default_rng((seed, 14))
     cutouts = source.cutouts([product.product_id for product in source.products])
     tasks = list(shares)
@@ -49,9 +51,9 @@ def draw_corpus(count: int, seed: int, shares: TaskShares = ALL_TASKS, num_produ
     return examples
 
 
-def draw_tuning_corpus(count: int, seed: int, num_products: int = 2800) -> list[SftExample]:
+def draw_tuning_corpus(count: int, seed: int, num_products: int = 2800, without: Collection[str] = ()) -> list[SftExample]:
     """`count` examples of prompt generation alone, with more common sense."""
-    source = WorldProducts(0, num_products, "pretrain")
+    source = WorldProducts(0, num_products, "pretrain", without=without)
     rng = np.random.default_rng((seed, 15))
     cutouts = source.cutouts([product.product_id for product in source.products])
     views = [policy_view(cutout, SCENE_SIZE) for cutout in cutouts]

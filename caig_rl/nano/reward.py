@@ -26,7 +26,7 @@ from caig_rl.statistics import pairwise_accuracy
 from caig_rl.types import ImageArray, Product
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import by_creative, click_log
-from caig_rl.world.products import WorldProducts
+from caig_rl.world.products import WorldProducts, unseen_categories
 
 FloatArray = npt.NDArray[np.float64]
 IMPRESSIONS = 5000
@@ -54,7 +54,8 @@ def draw_creatives(
     """Prompts by the policy in the folder `policy`, rendered by the `pipeline`'s and composed as a run would."""
     engine = PolicyEngine(policy, config.policy, threads)
     renderer = Renderer(pipeline, config.renderer, config.imaging, threads)
-    source = WorldProducts(config.world.seed, num_products, "reward")
+    unseen = unseen_categories(config.world.seed, config.world.unseen_categories)
+    source = WorldProducts(config.world.seed, num_products, "reward", without=unseen)
     out = LoggedCreatives([], [], [])
     step = config.renderer.batch_size // candidates or 1
     for start in range(0, num_products, step):
@@ -93,10 +94,10 @@ def split_products(count: int, seed: int) -> ProductSplit:
     return ProductSplit(np.sort(training), np.sort(stopping), np.sort(held))
 
 
-def logged_counts(creatives: LoggedCreatives, world_seed: int, seed: int, shown: int = IMPRESSIONS) -> tuple[FloatArray, FloatArray]:
-    """(impressions, clicks), (N,) each, of the creatives, each `shown` that often to the world's shoppers."""
+def logged_counts(creatives: LoggedCreatives, judge: WorldJudge, seed: int, shown: int = IMPRESSIONS) -> tuple[FloatArray, FloatArray]:
+    """(impressions, clicks), (N,) each, of the creatives, each `shown` that often to the shoppers of `judge`."""
     ids = [f"c{index:06d}" for index in range(len(creatives.products))]
-    counts = by_creative(click_log(WorldJudge(world_seed), creatives.products, creatives.views, ids, shown, seed))
+    counts = by_creative(click_log(judge, creatives.products, creatives.views, ids, shown, seed))
     assert counts.column("creative_id").to_pylist() == ids
     impressions, clicks = (counts.column(name).to_numpy().astype(np.float64) for name in ("impressions", "clicks"))
     return impressions, clicks
@@ -130,7 +131,7 @@ def reading_practice(creatives: LoggedCreatives, seed: int) -> list[SftExample]:
 
 
 def train_nano_reward(
-    backbone: Path, creatives: LoggedCreatives, world_seed: int, config: RewardTrainConfig, seed: int, folder: Path, progress: Progress
+    backbone: Path, creatives: LoggedCreatives, judge: WorldJudge, config: RewardTrainConfig, seed: int, folder: Path, progress: Progress
 ) -> dict[str, float]:
     """Write to `folder` a scorer, in half precision, that starts from `backbone`, which already sees scenes, and learns from clicks, by the
     same `Trainer` as `caig-rl reward train`; returns how good it is.
@@ -140,7 +141,7 @@ def train_nano_reward(
     Raises:
         UserError: no epoch ended with a finite loss.
     """
-    impressions, clicks = logged_counts(creatives, world_seed, seed)
+    impressions, clicks = logged_counts(creatives, judge, seed)
     groups = reward_groups(creatives, impressions, clicks)
     split = split_products(len(groups["product_id"]), seed)
     facts = facts_of(groups, split.training, PRIOR_IMPRESSIONS)
@@ -157,17 +158,17 @@ def train_nano_reward(
     )
     store_in_half(folder)
     chosen = {groups["product_id"][int(k)] for k in split.heldout}
-    return heldout_metrics(RewardScorer.load(folder), creatives, clicks / impressions, chosen, world_seed)
+    return heldout_metrics(RewardScorer.load(folder), creatives, clicks / impressions, chosen, judge)
 
 
 def heldout_metrics(
-    scorer: RewardScorer, creatives: LoggedCreatives, ctr: FloatArray, heldout: Set[str], world_seed: int
+    scorer: RewardScorer, creatives: LoggedCreatives, ctr: FloatArray, heldout: Set[str], judge: WorldJudge
 ) -> dict[str, float]:
     """How well scores, and true CTRs, order the creatives of the products `heldout` (ids) by their observed `ctr` (N,)."""
     rows = [k for k, product in enumerate(creatives.products) if product.product_id in heldout]
     products, views, observed = [creatives.products[k] for k in rows], [creatives.views[k] for k in rows], ctr[rows]
     names = np.array([product.product_id for product in products])
-    truth = np.array([one.ctr for one in WorldJudge(world_seed).judge(products, views)])
+    truth = np.array([one.ctr for one in judge.judge(products, views)])
     told = (names[:, None] == names[None, :]) & (observed[:, None] != observed[None, :])
     return {
         "heldout_accuracy": pairwise_accuracy(scorer.score(products, views), observed, names),

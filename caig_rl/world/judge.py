@@ -10,12 +10,13 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from caig_rl.config.schema import WorldConfig
 from caig_rl.imaging.views import judge_view
 from caig_rl.types import ImageArray, Judgement, Product
 from caig_rl.world.eyes import Seen, load_eyes, see
 from caig_rl.world.scenes import SCENE_SIZE
-from caig_rl.world.suitability import SUITABLE, world_category
-from caig_rl.world.tastes import BASE_LOG_ODDS, BASE_SPREAD, CLUTTER_VALUE, CONTRAST_VALUE, SEGMENT_SHARES, Tastes
+from caig_rl.world.suitability import SUITABLE, TRAP_WALL, world_category
+from caig_rl.world.tastes import BASE_LOG_ODDS, BASE_SPREAD, CLUTTER_VALUE, CONTRAST_VALUE, SEGMENT_SHARES, Tastes, Trap
 from caig_rl.world.vocabulary import ATTRIBUTES, SceneSpec, caption
 
 _RELEVANCE_WEIGHTS = {"surface": 0.4, "wall": 0.4, "prop": 0.2}
@@ -27,9 +28,15 @@ class WorldJudge:
 
     simulated = True
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, trap: Trap = True) -> None:
         self.seed = seed
-        self._tastes = Tastes.draw(seed)
+        self._tastes = Tastes.draw(seed, trap)
+        self.trap = trap
+
+    @classmethod
+    def of(cls, config: WorldConfig) -> WorldJudge:
+        """The shoppers that the section `world` describes."""
+        return cls(config.seed, config.trap)
 
     def judge(self, products: Sequence[Product], creatives: Sequence[ImageArray]) -> list[Judgement]:
         """True CTR and relevance of each creative. Creatives may have any size; all are seen at 64 px."""
@@ -55,7 +62,11 @@ class WorldJudge:
         category = _category_index(product)
         shares = np.array(SEGMENT_SHARES)
         tables = {name: shares @ self._tastes.tables[name][:, category] for name in ATTRIBUTES}
-        specs = [SceneSpec(*choice) for choice in combinations(*(np.argsort(-tables[name])[:3] for name in ATTRIBUTES))]
+        tried = {name: [int(value) for value in np.argsort(-tables[name])[:3]] for name in ATTRIBUTES}
+        if self.trap == "varied" and TRAP_WALL not in tried["wall"]:
+            # Elsewhere it is below the best relevant scene of every category.
+            tried["wall"].append(TRAP_WALL)
+        specs = [SceneSpec(*choice) for choice in combinations(*tried.values())]
         worth = {spec: float(shares @ self._tastes.utility(category, _certain(spec))) for spec in specs}
         best = sorted(worth, key=worth.__getitem__, reverse=True)[:count]
         return [caption(spec) for spec in best]

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from itertools import count, islice
 
 import cv2
 import numpy as np
@@ -34,6 +35,17 @@ _COLOURS: dict[str, Colour] = {
 }
 _ADJECTIVES = ("classic", "slim", "urban", "nordic", "vintage", "everyday", "signature", "handmade", "light", "bold")
 _SPLIT_OFFSET = {"train": 0, "eval": 1_000_000, "pretrain": 2_000_000, "reward": 3_000_000}
+
+
+def unseen_categories(seed: int, num: int) -> tuple[str, ...]:
+    """The `num` categories that the world `seed` keeps from training; those of a smaller number are among those of a larger.
+
+    Raises ValueError where fewer than two categories are left: a product could then not be told from one of another category.
+    """
+    if not 0 <= num <= len(CATEGORIES) - 2:
+        raise ValueError(f"{num} of the world's {len(CATEGORIES)} categories cannot be kept from training; 0 to {len(CATEGORIES) - 2} can")
+    order = np.random.default_rng((seed, 6)).permutation(len(CATEGORIES))
+    return tuple(CATEGORIES[int(index)] for index in order[:num])
 
 
 def _draw(category: str, main: Colour, accent: Colour, stretch: float) -> ImageArray:
@@ -98,14 +110,25 @@ class WorldProducts:
     num_products: int
     split: str = "train"
     """"train", "eval", "pretrain" or "reward"."""
+    without: Collection[str] = ()
+    """Categories that no product is of: their numbers are passed over."""
+    flagged: Collection[str] = ()
+    """Categories that training does not see: their products say so (`Product.unseen_category`)."""
     products: Sequence[Product] = field(init=False)
     rejected: Sequence[Rejected] = ()
 
     def __post_init__(self) -> None:
         if self.split not in _SPLIT_OFFSET:
             raise ValueError(f"split {self.split!r} is not one of {', '.join(_SPLIT_OFFSET)}")
-        start = _SPLIT_OFFSET[self.split]
-        self.products = tuple(world_product(self.seed, start + k) for k in range(self.num_products))
+        self.products = tuple(self._product(number) for number in islice(self._numbers(), self.num_products))
+
+    def _numbers(self) -> Iterator[int]:
+        allowed = [category not in self.without for category in CATEGORIES]
+        return (number for number in count(_SPLIT_OFFSET[self.split]) if allowed[number % len(CATEGORIES)])
+
+    def _product(self, number: int) -> Product:
+        product = world_product(self.seed, number)
+        return replace(product, unseen_category=True) if product.category in self.flagged else product
 
     def cutouts(self, product_ids: Sequence[str]) -> list[Cutout]:
         """Draw these products again."""

@@ -19,8 +19,9 @@ from caig_rl.reports.contact_sheet import Tile, contact_sheet
 from caig_rl.types import Judgement, Product
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import click_log
-from caig_rl.world.products import WorldProducts
+from caig_rl.world.products import WorldProducts, unseen_categories
 from caig_rl.world.scenes import draw_scene
+from caig_rl.world.tastes import Trap
 from caig_rl.world.vocabulary import SceneSpec, caption, draw_spec
 
 _COLUMNS = 6
@@ -37,18 +38,25 @@ CATALOG, CAPTIONS = "products.csv", "captions.csv"
 
 
 def show_world(
-    folder: Path, seed: int, num_products: int, creatives_per_product: int = 1, on_product: Callable[[], None] = lambda: None
+    folder: Path,
+    seed: int,
+    num_products: int,
+    creatives_per_product: int = 1,
+    on_product: Callable[[], None] = lambda: None,
+    trap: Trap = True,
+    num_unseen: int = 0,
 ) -> list[Path]:
     """Write `world.png`, `clicks.parquet`, `products.csv`, `captions.csv` and the pictures that they name to `folder`; returns those four
     paths, and those of the pictures' two folders.
 
     The log has the world's own columns, and the creative's picture, its product's title and category, as a platform's export would.
-    `on_product` is told after each product.
+    `on_product` is told after each product. `trap` and `num_unseen` are `world.trap` and `world.unseen_categories`, which are in no file.
     """
     for name in (PICTURES, PHOTOS):
         (folder / name).mkdir(parents=True, exist_ok=True)
     rng = np.random.default_rng((seed, 4))
-    source, judge, imaging = WorldProducts(seed, num_products, "train"), WorldJudge(seed), ImagingConfig()
+    source = WorldProducts(seed, num_products, "train", without=unseen_categories(seed, num_unseen))
+    judge, imaging = WorldJudge(seed, trap), ImagingConfig()
     tiles: list[Tile] = []
     logs: list[pa.Table] = []
     captions: list[dict[str, str]] = []

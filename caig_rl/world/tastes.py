@@ -6,12 +6,18 @@ All numbers are log-odds of a click. Why these:
 - the neon city is worth `TRAP_VALUE` for any product and outshines all else in the scene: above the median relevant scene,
   below the best relevant one in every category, so that a learner that ignores the product settles there;
 - segments differ by `SEGMENT_SPREAD`: enough to matter, not enough to turn the order of the best scenes;
+- where the trap is worth more to some categories than to others ("varied"), `TRAP_SPREAD` takes it from well below the median relevant
+  scene to about the best one, as far as CTRs below 6 % allow. That is twice as far as tastes for suitable values of an attribute go, so
+  that a model of what a background is worth to any product misses what the trap is worth to most. The values are evenly spaced: every
+  world has the same spread, and the mean is that of one value for all;
+- without a trap, neon city and gold confetti are worth 0: no taste for or against them, as for nothing in particular;
 - base rates around 1.4 % keep the CTRs between 0.5 % and 6 %.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,10 +25,14 @@ import numpy.typing as npt
 from caig_rl.world.suitability import SUITABLE, TRAP_PROP, TRAP_WALL
 from caig_rl.world.vocabulary import ATTRIBUTES
 
+Trap = bool | Literal["varied"]
+"""True: worth the same to every category. False: there is none. "varied": worth more to some categories than to others."""
+
 SEGMENTS = ("bargain hunters", "style seekers", "gift givers")
 SEGMENT_SHARES = (0.45, 0.35, 0.20)
 SEGMENT_SPREAD = 0.06
 TRAP_VALUE = 0.68
+TRAP_SPREAD = 0.30
 TRAP_PROP_VALUE = 0.10
 BASE_LOG_ODDS = -4.25
 BASE_SPREAD = 0.18
@@ -47,21 +57,38 @@ class Tastes:
 
     tables: dict[str, Table]
     """Attribute -> (segments, categories + 1, values)."""
+    trap_values: Table | None
+    """(categories + 1,) worth of a neon city, which takes the place of the scene's; None where there is no trap."""
 
     @staticmethod
-    def draw(seed: int) -> Tastes:
-        """The tastes of the world `seed`."""
+    def draw(seed: int, trap: Trap = True) -> Tastes:
+        """The tastes of the world `seed`. All but the trap is the same whatever `trap` says."""
         rng = np.random.default_rng((seed, 1))
         tables = {name: _table(name, len(values), rng) for name, values in ATTRIBUTES.items()}
-        return Tastes(tables)
+        if trap is False:
+            # As drawn, less what confetti is worth to everyone; segments differ about it as about any prop.
+            tables["prop"][:, :, TRAP_PROP] -= TRAP_PROP_VALUE
+        return Tastes(tables, _trap_values(seed, trap))
 
     def utility(self, category: int, seen: dict[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float64]:
         """Worth of a scene to each segment, (segments,), from the probability of each value as the shoppers' eyes see it."""
         parts = {name: self.tables[name][:, category] @ probabilities for name, probabilities in seen.items()}
-        neon = seen["wall"][TRAP_WALL]
-        scene = (1 - neon) * (parts["surface"] + parts["wall"] + parts["prop"]) + neon * TRAP_VALUE
+        scene = parts["surface"] + parts["wall"] + parts["prop"]
+        if self.trap_values is not None:
+            neon = seen["wall"][TRAP_WALL]
+            scene = (1 - neon) * scene + neon * self.trap_values[category]
         total: npt.NDArray[np.float64] = scene + parts["light"] + parts["palette"]
         return total
+
+
+def _trap_values(seed: int, trap: Trap) -> Table | None:
+    if trap is False:
+        return None
+    values = np.full(len(SUITABLE) + 1, TRAP_VALUE)
+    if trap == "varied":
+        # The neutral shopper, last, keeps the mean.
+        values[:-1] += np.random.default_rng((seed, 5)).permutation(np.linspace(-TRAP_SPREAD, TRAP_SPREAD, len(SUITABLE)))
+    return values
 
 
 def _table(name: str, num_values: int, rng: np.random.Generator) -> Table:

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from caig_rl.cli.common import check_writable, resolved_config, run_address
+from caig_rl.cli.common import check_writable, resolved_config, run_address, sources
 from caig_rl.errors import ConfigError, UserError
 from caig_rl.runs.folder import RunFolder
+from caig_rl.world.judge import WorldJudge
+from caig_rl.world.products import unseen_categories
 
 
 @pytest.mark.parametrize(
@@ -53,3 +55,12 @@ def test_a_folder_that_cannot_be_written_is_named_with_its_option(tmp_path: Path
             check_writable(folder, "--out")
     check_writable(tmp_path / "new" / "folder", "--out")
     assert list((tmp_path / "new" / "folder").iterdir()) == []
+
+
+def test_products_and_judge_follow_the_world_that_the_configuration_names() -> None:
+    train, evaluated, judge = sources(resolved_config(None, ["world.trap=varied", "world.unseen_categories=2", "world.seed=4"]))
+    unseen = {product.category for product in evaluated.products if product.unseen_category}
+    assert unseen == set(unseen_categories(4, 2)) and not unseen & {product.category for product in train.products}
+    assert isinstance(judge, WorldJudge) and judge.trap == "varied"
+    usual, plain, _ = sources(resolved_config(None, []))
+    assert len(usual.products) == len(train.products) == 512 and not any(one.unseen_category for one in plain.products)

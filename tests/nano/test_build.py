@@ -21,6 +21,7 @@ from caig_rl.models.reward.loading import load_reward
 from caig_rl.models.reward.scorer import RewardScorer
 from caig_rl.nano.build import NEEDS, STAGES, BuildPlan, NanoBuilder, check_stages
 from caig_rl.nano.reward import LoggedCreatives, reading_practice, split_products, train_nano_reward
+from caig_rl.world.judge import WorldJudge
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import draw_scene
 from caig_rl.world.vocabulary import caption, draw_spec
@@ -81,7 +82,9 @@ def train_reward(folder: Path) -> tuple[dict[str, float], list[tuple[object, ...
     seen: list[tuple[object, ...]] = []
     config = RewardTrainConfig(epochs=2, patience=2, batch_size=4, lr=1e-3, zero_stage=0)
     backbone = make_tiny_policy(folder / "backbone")
-    metrics = train_nano_reward(backbone, drawn_creatives(12, 3), 0, config, 0, folder / "out", lambda *step: seen.append(step[:3]))
+    metrics = train_nano_reward(
+        backbone, drawn_creatives(12, 3), WorldJudge(0), config, 0, folder / "out", lambda *step: seen.append(step[:3])
+    )
     return metrics, seen
 
 
@@ -130,7 +133,7 @@ def test_the_best_epoch_and_the_prior_are_found_without_the_products_that_accura
 
     monkeypatch.setattr("caig_rl.nano.reward.train_in_memory", note_splits)
     with pytest.raises(RuntimeError, match="seen"):
-        train_nano_reward(tmp_path, drawn_creatives(12, 2), 0, RewardTrainConfig(), 0, tmp_path, lambda *step: None)
+        train_nano_reward(tmp_path, drawn_creatives(12, 2), WorldJudge(0), RewardTrainConfig(), 0, tmp_path, lambda *step: None)
     measured = set(split_products(12, 0).heldout.tolist())
     assert seen["validation"] and not seen["validation"] & seen["training"]
     assert measured and not measured & (seen["validation"] | seen["training"])

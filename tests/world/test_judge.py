@@ -2,7 +2,7 @@ import pickle
 
 import numpy as np
 
-from caig_rl.config.schema import ImagingConfig
+from caig_rl.config.schema import ImagingConfig, WorldConfig
 from caig_rl.imaging.composition import compose
 from caig_rl.imaging.placement import place
 from caig_rl.types import Product
@@ -62,3 +62,27 @@ def test_an_unknown_category_is_judged_by_neutral_shoppers():
     (one,) = WorldJudge(0).judge([odd], [creative_of(0, SceneSpec(0, 3, 0, 0, 0))])
     assert one.relevance == 0.5
     assert 0.004 < one.ctr < 0.07
+
+
+def test_shoppers_and_the_oracle_follow_the_trap_that_the_configuration_names():
+    number, product = next((k, one) for k, one in enumerate(SOURCE.products) if one.category == "mug")
+    neon, plain = creative_of(number, SceneSpec(0, 5, 4, 0, 0)), creative_of(number, SceneSpec(0, 3, 0, 0, 0))
+    judges = {trap: WorldJudge.of(WorldConfig(trap=trap)) for trap in (True, False, "varied")}
+    ctrs = {trap: [one.ctr for one in judge.judge([product] * 2, [neon, plain])] for trap, judge in judges.items()}
+    assert ctrs[True][0] > 1.3 * ctrs[False][0] and ctrs["varied"][0] != ctrs[True][0]
+    np.testing.assert_allclose([ctr[1] for ctr in ctrs.values()], ctrs[True][1], rtol=0.01)
+    assert judges[True].judge([product], [neon]) == WorldJudge(0).judge([product], [neon])
+
+
+def test_where_a_varied_trap_is_worth_most_the_oracle_knows_it():
+    """Over the first ten worlds it is the best scene of some category, and never of one where it is worth least."""
+    found = []
+    for seed in range(10):
+        judge = WorldJudge(seed, "varied")
+        assert judge._tastes.trap_values is not None
+        for product in SOURCE.products:
+            value = judge._tastes.trap_values[list(SUITABLE).index(product.category)]
+            found.append((value, "neon city" in judge.oracle_prompts(product, 1)[0]))
+    worth = [value for value, is_trap in found if is_trap]
+    assert worth and min(worth) > 0.8
+    assert not any("neon city" in WorldJudge(0).oracle_prompts(product, 1)[0] for product in SOURCE.products)

@@ -4,7 +4,8 @@ import json
 
 import pytest
 
-from actors.checkpoints.compatibility import first_difference, run_fingerprint, weights_fingerprint
+from actors.checkpoints.compatibility import ADDED_LATER, first_difference, run_fingerprint, weights_fingerprint
+from caig_rl.config.keys import defaults
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.types import Product
@@ -22,6 +23,9 @@ def test_the_same_run_has_no_difference() -> None:
     [
         "world.seed=3",
         "world.judge=false",
+        "world.trap=false",
+        "world.trap=varied",
+        "world.unseen_categories=2",
         "reward.kind=random",
         "renderer.steps=9",
         "imaging.size=256",
@@ -36,6 +40,17 @@ def test_a_run_that_would_go_on_otherwise_is_told_apart_by_key(override: str) ->
     key = override.split("=")[0]
     changed = run_fingerprint(load_config(None, [override]), PRODUCTS, PRODUCTS[:1])
     assert f"{key}=" in first_difference(WRITTEN, changed)
+
+
+@pytest.mark.parametrize("override", ["world.trap=varied", "world.unseen_categories=2"])
+def test_a_run_from_before_a_key_goes_on_as_it_did_and_not_otherwise(override: str) -> None:
+    before = {key: value for key, value in WRITTEN.items() if key not in ADDED_LATER}
+    assert first_difference(before, run_fingerprint(Config(), PRODUCTS, PRODUCTS[:1])) == ""
+    assert f"{override.split('=')[0]}=" in first_difference(before, run_fingerprint(load_config(None, [override]), PRODUCTS, PRODUCTS[:1]))
+
+
+def test_keys_that_were_added_later_have_their_first_value_as_default() -> None:
+    assert {key: defaults()[key] for key in ADDED_LATER} == ADDED_LATER
 
 
 def test_other_products_are_told_apart() -> None:
