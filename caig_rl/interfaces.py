@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
-from caig_rl.types import Cutout, ImageArray, Judgement, Product, Rejected
+from caig_rl.types import Cutout, ImageArray, Judgement, Product, PromptCheck, Rejected
 
 
 class ProductSource(Protocol):
@@ -24,7 +24,7 @@ class ProductSource(Protocol):
 
 
 class Judge(Protocol):
-    """The traffic that says how often a creative is really clicked. Picklable."""
+    """The traffic that says how often a creative is really clicked. Picklable. It may be a `PromptChecker` too."""
 
     simulated: bool
     """True where shoppers are simulated; every report says so."""
@@ -34,3 +34,12 @@ class Judge(Protocol):
 
     def oracle_prompts(self, product: Product, count: int) -> list[str]:
         """The prompts known to be best for this product, to measure the ceiling by; empty where nobody knows them."""
+
+
+@runtime_checkable
+class PromptChecker(Protocol):
+    """A judge that also knows what a well-formed prompt is, and what a trap. Prompts of other judges are checked as plain language
+    (`caig_rl.evaluation.prompt_health`)."""
+
+    def check_prompts(self, products: Sequence[Product], prompts: Sequence[str]) -> list[PromptCheck]:
+        """Check `prompts[i]`, written for `products[i]`. Only the report reads it: nothing is learned from it."""

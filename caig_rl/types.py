@@ -191,6 +191,21 @@ class PreferenceGroup:
 
 
 @dataclass(frozen=True, slots=True)
+class PromptCheck:
+    """What is to be said of one prompt without painting it."""
+
+    malformed: bool
+    """True where it is no usable description of a background."""
+    trap: bool | None
+    """True where it asks for a showy background that suits no product; None where nobody knows what such a background is."""
+    attributes: tuple[str | None, ...]
+    """What it asks for. Where `trap` is known: the phrase at each of the world's fixed places, None where there is none or more than one.
+    Elsewhere: its parts between commas, as many as there are."""
+    background: str | None = None
+    """The attribute that makes the background; None where that is not known, and all attributes together count."""
+
+
+@dataclass(frozen=True, slots=True)
 class Judgement:
     """What the traffic thinks of one creative."""
 

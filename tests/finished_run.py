@@ -53,6 +53,10 @@ def make_summary_values(**changes: Any) -> dict[str, Any]:
         "sync": {"count": 6, "verified": 6},
         "peak_memory_gib": 8.4,
         "evaluation": {"products": 96, "prompts_per_product": 2, "held_out": True},
+        "prompts": {
+            "initial": {"malformed": 0.02, "trap": 0.07, "distinct": 0.98, "commonest_background": 0.21, "attribute_entropy": 2.41},
+            "final": {"malformed": 0.05, "trap": 0.06, "distinct": 0.78, "commonest_background": 0.3, "attribute_entropy": 1.9},
+        },
     }
     return values | changes
 

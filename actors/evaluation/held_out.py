@@ -16,7 +16,7 @@ from actors.evaluation.ctr_ceiling import measure_ceilings
 from actors.rollout.pipeline import RolledOut, RolloutPipeline, is_the_machines
 from actors.rollout.poison_isolation import roll_out_or_isolate
 from actors.rollout.shard import Shard, evaluation_shards
-from actors.rollout.short_tasks import judge_creatives, write_samples
+from actors.rollout.short_tasks import check_prompts, judge_creatives, write_samples
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
@@ -47,6 +47,7 @@ class Evaluation:
         # A catalog lists like with like: the first rows alone would not speak for it.
         order = np.random.default_rng([config.run.seed, len(products)]).permutation(len(products))
         self.products = [products[int(index)] for index in sorted(order[: config.evaluation.products])]
+        self._has_unseen = any(product.unseen_category for product in self.products)
         self._places = {product.product_id: index for index, product in enumerate(self.products)}
         self._shards = evaluation_shards(self.products, config.rollout.shard_size, config.run.seed)
 
@@ -67,14 +68,18 @@ class Evaluation:
             name, why = next(iter(left_out.items()))
             raise EvaluationError(f"none of the {len(left_out)} held-out products can be measured; {name!r}: {why}")
         judged = self._judge is not None
+        products = [row.product for row in rows]
+        checks = await check_prompts.remote(self._judge, products, [row.prompts for row in rows])
         evaluated = EvaluatedPolicy(
-            product_ids=tuple(row.product_id for row in rows),
+            product_ids=tuple(product.product_id for product in products),
             prompts=tuple(row.prompts for row in rows),
             scores=np.array([row.scores for row in rows], dtype=np.float64),
             ctrs=np.array([[one.ctr for one in row.judged] for row in rows]) if judged else None,
             relevances=np.array([[one.relevance for one in row.judged] for row in rows]) if judged else None,
+            checks=tuple(tuple(row) for row in checks),
+            unseen=tuple(product.unseen_category for product in products) if self._has_unseen else (),
         )
-        return MeasuredPolicy(evaluated, {row.product_id: _side(row) for row in rows if row.image}, left_out)
+        return MeasuredPolicy(evaluated, {row.product.product_id: _side(row) for row in rows if row.image}, left_out)
 
     async def ceilings(self, pipeline: RolloutPipeline) -> dict[str, float]:
         """True CTR of the best known prompts, by product id; empty without a judge, or where the judge knows of none."""
@@ -123,7 +128,7 @@ class Evaluation:
                 part.left_out[product.product_id] = faults[index]
                 continue
             prompts = tuple(rollout.text for rollout in group.rollouts)
-            part.rows.append(_Row(product.product_id, prompts, rolled.score.scores[index], judged[index], images.get(index, "")))
+            part.rows.append(_Row(product, prompts, rolled.score.scores[index], judged[index], images.get(index, "")))
 
     async def _save_gallery(self, rolled: RolledOut, label: str, faults: Mapping[int, str]) -> dict[int, str]:
         """File names of the pictures of this shard's gallery products, by index in the shard."""
@@ -138,7 +143,7 @@ class Evaluation:
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    product_id: str
+    product: Product
     prompts: tuple[str, ...]
     scores: tuple[float, ...]
     judged: list[Judgement]

@@ -14,14 +14,15 @@ from actors.evaluation.held_out import Evaluation
 from actors.learner.group import LearnerGroup
 from actors.rollout.pipeline import RolloutPipeline
 from actors.telemetry.stage_times import StageClock
-from actors.telemetry.summary_builder import mean_ceiling
 from actors.telemetry.terminal_progress import TerminalProgress
 from actors.telemetry.throughput import Throughput
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError
+from caig_rl.evaluation.category_comparison import compare_by_category
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
-from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_shared_products
+from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_shared_products, mean_ceiling
 from caig_rl.interfaces import Judge, ProductSource
+from caig_rl.reports.policy_text import categories_line, prompt_rows
 from caig_rl.reports.run_report import write_report
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import REJECTED, read_rows
@@ -39,7 +40,8 @@ def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, j
         progress.phase(approach(config.cluster), 0)
         with ray_cluster(config.cluster):
             rounds, before, after, ceilings = asyncio.run(_measure_both(config, folder, evaluation, judge, progress))
-    comparison = compare_on_shared_products(before.evaluated, after.evaluated, config.evaluation.bootstrap, config.run.seed)
+    ends, drawn = (before.evaluated, after.evaluated), (config.evaluation.bootstrap, config.run.seed)
+    comparison = compare_on_shared_products(*ends, *drawn)
     ceiling = mean_ceiling(ceilings, set(before.evaluated.product_ids) & set(after.evaluated.product_ids))
     ctr, relevance = comparison.ctr_summary(ceiling), comparison.relevance_summary()
     assert ctr is not None and relevance is not None, "a judge measured both policies"
@@ -50,6 +52,8 @@ def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, j
         products_held_out=num_never_admitted(folder, evaluation),
         ctr=ctr,
         relevance=relevance,
+        prompts=comparison.prompts_summary(),
+        categories=compare_by_category(*ends, ceilings, *drawn),
         initial=before.to_json(),
         final=after.to_json(),
     )
@@ -105,3 +109,7 @@ def _print_comparison(again: MeasuredAgain, console: Console) -> None:
         + f"\nrelevance  {relevance.initial:.3f} -> {relevance.final:.3f}",
         highlight=False,
     )
+    if again.categories is not None:
+        console.print(categories_line(again.categories), highlight=False, soft_wrap=True)
+    for name, initial, final in prompt_rows(again.prompts):
+        console.print(f"{name.lower()}  {initial} -> {final}", highlight=False)

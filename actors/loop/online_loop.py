@@ -43,7 +43,7 @@ from actors.loop.task_errors import cancelled, first_fault, one_line
 from actors.rollout.pipeline import POISON, RolledOut
 from actors.rollout.poison_isolation import roll_out_or_isolate
 from actors.rollout.shard import Shard
-from actors.rollout.short_tasks import judge_creatives
+from actors.rollout.short_tasks import check_prompts, judge_creatives
 from actors.telemetry.progress import Progress, Silent
 from actors.telemetry.round_totals import RoundTotals
 from actors.telemetry.run_reporting import run_reporting
@@ -296,13 +296,16 @@ class OnlineLoop:
                 )
         if found.rolled is not None:
             self.meters.throughput.add(pairs=intake.take_up(found.rolled))
-            if self._judge is not None:
-                self._judging[number].append(group.create_task(self._judge_shard(notes, found.rolled)))
+            self._judging[number].append(group.create_task(self._judge_shard(notes, found.rolled)))
         written()
 
     async def _judge_shard(self, notes: RoundTotals, rolled: RolledOut) -> None:
-        """Watch relevance and true CTR of what is being trained on. Only the report reads them."""
+        """Watch what prompts are like, and relevance and true CTR of what is being trained on. Only the report reads them."""
         try:
+            checks = await check_prompts.remote(self._judge, rolled.shard.products, rolled.written())
+            notes.count_checks([check for row in checks for check in row])
+            if self._judge is None:
+                return
             judged = await judge_creatives.remote(self._judge, rolled.shard.products, [rolled.creatives])
         except RayError as error:  # the pictures went with their node: the report lacks a few numbers, the run lacks nothing
             logger.warning("shard %s is not judged: %s", rolled.shard.name, error)

@@ -72,6 +72,12 @@ class RolledOut:
     attempts: int
     worker: str = ""
     """Policy worker that wrote the prompts."""
+    unscreened: PolicyReply | None = None
+    """With the prompts that were not painted, too; None where all were."""
+
+    def written(self) -> list[list[str]]:
+        """Every prompt that the policy wrote, a list for each product of the shard, empty where it refused."""
+        return (self.unscreened or self.policy).texts()
 
 
 class RolloutPipeline:
@@ -190,6 +196,7 @@ class RolloutPipeline:
         cutouts, views = await self._load(shard, source, place)
         policy = await self._stage("policy", self.policy, place, "rollout", shard, [views], candidates)
         prompts: PolicyReply = policy.meta
+        unscreened = None if screened is None else prompts
         self._throughput.add(tokens=prompts.tokens)
         texts = policy.payload
         if screened is not None:
@@ -202,7 +209,7 @@ class RolloutPipeline:
         self._throughput.add(images=pictures.images)
         usable = [[report.usable or score_all for report in reports] for reports in pictures.reports]
         score = await self._stage("score", self.scorer, place, "score", shard, [render.payload], usable)
-        return RolledOut(shard, prompts, pictures, score.meta, views, render.payload, attempt, policy.worker)
+        return RolledOut(shard, prompts, pictures, score.meta, views, render.payload, attempt, policy.worker, unscreened)
 
     async def _stage(self, stage: Stage, pool: WorkerPool, place: _Place, method: str, shard: Shard, *arguments: Any) -> Reply:
         place.stage = stage

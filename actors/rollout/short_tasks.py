@@ -1,4 +1,4 @@
-"""Short Ray tasks around the pools: load products, judge creatives, write samples. No pixel passes through the driver."""
+"""Short Ray tasks around the pools: load products, judge creatives, check prompts, write samples. No pixel passes through the driver."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ import ray
 from ray import ObjectRef
 
 from caig_rl.config.schema import TASK_CPUS
+from caig_rl.evaluation.prompt_health import check_prompts as checked_as_language
 from caig_rl.imaging.views import policy_view
-from caig_rl.interfaces import Judge, ProductSource
+from caig_rl.interfaces import Judge, ProductSource, PromptChecker
 from caig_rl.runs.folder import RunFolder
-from caig_rl.types import Cutout, Judgement, Product
+from caig_rl.types import Cutout, Judgement, Product, PromptCheck
 
 Creatives = list[npt.NDArray[np.uint8]]
 """One (candidates, size, size, 3) block a product."""
@@ -34,6 +35,16 @@ def judge_creatives(judge: Judge, products: Sequence[Product], creatives: Sequen
     flat = [(product, creative) for product, block in zip(products, blocks, strict=True) for creative in block]
     judged = iter(judge.judge([product for product, _ in flat], [creative for _, creative in flat]))
     return [[next(judged) for _ in block] for block in blocks]
+
+
+@ray.remote(**_OPTIONS)
+def check_prompts(judge: Judge | None, products: Sequence[Product], prompts: Sequence[Sequence[str]]) -> list[list[PromptCheck]]:
+    """Check every prompt; `[i][k]` is product i's prompt k. By the judge where it knows what a prompt should be, else as plain language."""
+    flat = [(product, text) for product, texts in zip(products, prompts, strict=True) for text in texts]
+    texts = [text for _, text in flat]
+    found = judge.check_prompts([one for one, _ in flat], texts) if isinstance(judge, PromptChecker) else checked_as_language(texts)
+    checks = iter(found)
+    return [[next(checks) for _ in row] for row in prompts]
 
 
 @ray.remote(**_OPTIONS)

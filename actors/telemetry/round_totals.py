@@ -3,13 +3,41 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 from caig_rl.runs.summary import (
     CreativeCounts,
 )
-from caig_rl.types import Judgement
+from caig_rl.types import Judgement, PromptCheck
+
+
+@dataclass(frozen=True, slots=True)
+class PromptCounts:
+    """What was found of the prompts that were checked."""
+
+    checked: int = 0
+    malformed: int = 0
+    known: int = 0
+    """Of these it is known whether they are traps."""
+    traps: int = 0
+
+    def plus(self, checks: Sequence[PromptCheck]) -> PromptCounts:
+        """With some more."""
+        known = [check.trap for check in checks if check.trap is not None]
+        malformed = sum(check.malformed for check in checks)
+        return PromptCounts(self.checked + len(checks), self.malformed + malformed, self.known + len(known), self.traps + sum(known))
+
+    @property
+    def malformed_share(self) -> float | None:
+        """None where none was checked."""
+        return self.malformed / self.checked if self.checked else None
+
+    @property
+    def trap_share(self) -> float | None:
+        """None where nobody knows what a trap is."""
+        return self.traps / self.known if self.known else None
 
 
 @dataclass(slots=True)
@@ -26,6 +54,11 @@ class RoundTotals:
     """Prompts whose end the renderer did not read."""
     creatives: CreativeCounts = field(default_factory=CreativeCounts)
     first_failure: str = ""
+    checks: PromptCounts = field(default_factory=PromptCounts)
+
+    def count_checks(self, checks: Sequence[PromptCheck]) -> None:
+        """Of one shard's prompts, painted or not."""
+        self.checks = self.checks.plus(checks)
 
     def to_json(self) -> dict[str, Any]:
         """For a checkpoint in mid-round."""
@@ -36,13 +69,15 @@ class RoundTotals:
             "counts": [self.pairs, self.tied, self.failed, self.truncated],
             "creatives": self.creatives.model_dump(),
             "first_failure": self.first_failure,
+            "checks": list(astuple(self.checks)),
         }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> RoundTotals:
-        """What `to_json` wrote."""
+        """What `to_json` wrote, now or before prompts were checked."""
         scores = [math.nan if score is None else score for score in content["scores"]]
         judgements = [Judgement(*one) for one in content["judgements"]]
         pairs, tied, failed, truncated = content["counts"]
         creatives = CreativeCounts.model_validate(content["creatives"])
-        return cls(scores, content["prompts"], judgements, pairs, tied, failed, truncated, creatives, content["first_failure"])
+        checks = PromptCounts(*content.get("checks", ()))
+        return cls(scores, content["prompts"], judgements, pairs, tied, failed, truncated, creatives, content["first_failure"], checks)

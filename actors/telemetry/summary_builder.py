@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
 
@@ -10,8 +10,9 @@ import numpy as np
 
 from actors.telemetry.round_totals import RoundTotals
 from caig_rl.config.schema import Config
+from caig_rl.evaluation.category_comparison import compare_by_category
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
-from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products
+from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products, mean_ceiling
 from caig_rl.learning.preference.learner import RoundMetrics
 from caig_rl.runs.ledger import Ledger
 from caig_rl.runs.summary import (
@@ -49,13 +50,6 @@ class RunFacts:
     reward_ceiling: float | None = None
     ctr_ceilings: Mapping[str, float] = field(default_factory=dict)
     """True CTR of the best prompt for each of the evaluation's products, by product id, where it is known."""
-
-
-def mean_ceiling(ceilings: Mapping[str, float], product_ids: Iterable[str]) -> float | None:
-    """Mean true CTR of the best prompts for `product_ids`; None where it is not known for all of them."""
-    found = [ceilings.get(name) for name in product_ids]
-    known = [one for one in found if one is not None]
-    return _mean(known) if len(known) == len(found) else None
 
 
 def round_detail(
@@ -96,6 +90,8 @@ def round_detail(
             "tied": notes.tied,
             "failed": notes.failed,
             "truncated_prompts": notes.truncated,
+            "malformed_share": notes.checks.malformed_share,
+            "trap_share": notes.checks.trap_share,
             "creatives": notes.creatives,
             "policy_version": str(version),
             "seconds": seconds,
@@ -129,7 +125,7 @@ class RunNumbers:
 
 def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSummary:
     """`summary.json`, during the run (without final numbers) and at its end."""
-    comparison, shared = None, tuple[str, ...]()
+    comparison, categories, shared = None, None, tuple[str, ...]()
     if numbers.before is not None:
         shared = numbers.before.evaluated.product_ids
     if numbers.before is not None and numbers.after is not None:
@@ -138,6 +134,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
         if shared:
             ends = numbers.before.evaluated, numbers.after.evaluated
             comparison = compare_on_shared_products(*ends, config.evaluation.bootstrap, config.run.seed)
+            categories = compare_by_category(*ends, facts.ctr_ceilings, config.evaluation.bootstrap, config.run.seed)
     last = numbers.details[-1] if numbers.details else None
     distinct = comparison.distinct_final if comparison is not None else (last.distinct_prompts if last else None)
     return RunSummary.model_validate(
@@ -170,6 +167,8 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
                 held_out=facts.held_out,
                 products_held_out=facts.products_held_out,
             ),
+            "prompts": None if comparison is None else comparison.prompts_summary(),
+            "categories": categories,
             "fleet": numbers.fleet,
             "survived": numbers.survived,
             "rounds_detail": tuple(numbers.details),

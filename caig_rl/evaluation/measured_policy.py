@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import astuple, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy
 from caig_rl.runs.gallery import GallerySide
+from caig_rl.types import PromptCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,19 +33,32 @@ class MeasuredPolicy:
             "scores": one.scores.tolist(),
             "ctrs": None if one.ctrs is None else one.ctrs.tolist(),
             "relevances": None if one.relevances is None else one.relevances.tolist(),
+            "checks": None if one.checks is None else [[list(astuple(check)) for check in row] for row in one.checks],
+            "unseen": list(one.unseen),
             "gallery": {name: side.model_dump(mode="json") for name, side in self.gallery.items()},
             "left_out": dict(self.left_out),
         }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> MeasuredPolicy:
-        """What `to_json` wrote."""
+        """What `to_json` wrote, now or before prompts were checked and categories kept from training."""
         evaluated = EvaluatedPolicy(
             product_ids=tuple(content["product_ids"]),
             prompts=tuple(tuple(texts) for texts in content["prompts"]),
             scores=np.array(content["scores"], dtype=np.float64),
             ctrs=None if content["ctrs"] is None else np.array(content["ctrs"], dtype=np.float64),
             relevances=None if content["relevances"] is None else np.array(content["relevances"], dtype=np.float64),
+            checks=_checks(content.get("checks")),
+            unseen=tuple(content.get("unseen", ())),
         )
         gallery = {name: GallerySide.model_validate(side) for name, side in content["gallery"].items()}
         return cls(evaluated, gallery, content["left_out"])
+
+
+def _checks(rows: list[list[list[Any]]] | None) -> tuple[tuple[PromptCheck, ...], ...] | None:
+    if rows is None:
+        return None
+    return tuple(
+        tuple(PromptCheck(malformed, trap, tuple(attributes), background) for malformed, trap, attributes, background in row)
+        for row in rows
+    )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import chain
 
 import numpy as np
 import numpy.typing as npt
 
-from caig_rl.runs.summary import CtrSummary, RelevanceSummary
+from caig_rl.evaluation.prompt_health import prompt_health
+from caig_rl.runs.summary import CtrSummary, PromptHealth, PromptsSummary, RelevanceSummary
 from caig_rl.statistics import Interval, bootstrap_lift_interval, distinct_share, lift, wilson_interval
+from caig_rl.types import PromptCheck
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +29,10 @@ class EvaluatedPolicy:
     """(P, K) true click-through rates, fractions of impressions; None where nobody judges."""
     relevances: npt.NDArray[np.float64] | None = None
     """(P, K) relevance, 0-1; None where nobody judges."""
+    checks: tuple[tuple[PromptCheck, ...], ...] | None = None
+    """(P, K) what was found of each prompt; None in measurements of before prompts were checked."""
+    unseen: tuple[bool, ...] = ()
+    """(P,) True for products of categories that training does not see; empty where there are none."""
 
     def __post_init__(self) -> None:
         counts = {len(prompts) for prompts in self.prompts}
@@ -36,6 +43,14 @@ class EvaluatedPolicy:
         for name, values in (("scores", self.scores), ("ctrs", self.ctrs), ("relevances", self.relevances)):
             if values is not None:
                 _check_array(name, values, self.product_ids, len(self.prompts[0]))
+        if self.checks is not None and [len(row) for row in self.checks] != [len(row) for row in self.prompts]:
+            raise ValueError("every prompt needs a check of its own, in the same place")
+        if self.unseen and len(self.unseen) != len(self.product_ids):
+            raise ValueError(f"{len(self.unseen)} marks of unseen categories for {len(self.product_ids)} products")
+
+    def health(self) -> PromptHealth | None:
+        """What its prompts are like; None where they were not checked."""
+        return None if self.checks is None else prompt_health(_flat(self.prompts), list(chain.from_iterable(self.checks)))
 
     def only(self, product_ids: Collection[str]) -> EvaluatedPolicy:
         """The same for those of `product_ids` that were measured, in this order. Raises ValueError where none was."""
@@ -46,6 +61,8 @@ class EvaluatedPolicy:
             scores=self.scores[rows],
             ctrs=None if self.ctrs is None else self.ctrs[rows],
             relevances=None if self.relevances is None else self.relevances[rows],
+            checks=None if self.checks is None else tuple(self.checks[index] for index in rows),
+            unseen=tuple(self.unseen[index] for index in rows) if self.unseen else (),
         )
 
 
@@ -73,6 +90,9 @@ class PolicyComparison:
     distinct_initial: float
     """Distinct prompts over all prompts."""
     distinct_final: float
+    prompts_initial: PromptHealth | None
+    """What the prompts are like; None where they were not checked."""
+    prompts_final: PromptHealth | None
 
     def ctr_summary(self, ceiling: float | None) -> CtrSummary | None:
         """`ctr` of the summary, None where nobody judges. `ceiling`: true CTR of the best prompts, where known."""
@@ -85,6 +105,12 @@ class PolicyComparison:
         if self.relevance_initial is None or self.relevance_final is None:
             return None
         return RelevanceSummary(initial=self.relevance_initial, final=self.relevance_final)
+
+    def prompts_summary(self) -> PromptsSummary | None:
+        """`prompts` of the summary, None where the prompts of either were not checked."""
+        if self.prompts_initial is None or self.prompts_final is None:
+            return None
+        return PromptsSummary(initial=self.prompts_initial, final=self.prompts_final)
 
 
 def compare_policies(before: EvaluatedPolicy, after: EvaluatedPolicy, resamples: int = 2000, seed: int = 0) -> PolicyComparison:
@@ -118,6 +144,8 @@ def compare_policies(before: EvaluatedPolicy, after: EvaluatedPolicy, resamples:
         score_final=float(after.scores.mean()),
         distinct_initial=_distinct(before),
         distinct_final=_distinct(after),
+        prompts_initial=before.health(),
+        prompts_final=after.health(),
     )
 
 
@@ -129,12 +157,22 @@ def compare_on_shared_products(before: EvaluatedPolicy, after: EvaluatedPolicy, 
     return compare_policies(before.only(set(after.product_ids)), after.only(set(before.product_ids)), resamples, seed)
 
 
+def mean_ceiling(ceilings: Mapping[str, float], product_ids: Collection[str]) -> float | None:
+    """Mean true CTR of the best prompts for `product_ids`; None where it is not known for all of them."""
+    known = [ceilings[name] for name in product_ids if name in ceilings]
+    return float(np.mean(known)) if known and len(known) == len(product_ids) else None
+
+
 def _mean(values: npt.NDArray[np.float64] | None) -> float | None:
     return None if values is None else float(values.mean())
 
 
 def _distinct(policy: EvaluatedPolicy) -> float:
-    return distinct_share([text for prompts in policy.prompts for text in prompts])
+    return distinct_share(_flat(policy.prompts))
+
+
+def _flat(rows: Sequence[Sequence[str]]) -> list[str]:
+    return [text for row in rows for text in row]
 
 
 def _check_array(name: str, values: npt.NDArray[np.float64], product_ids: tuple[str, ...], num_prompts: int) -> None:

@@ -23,6 +23,8 @@ _CURVES = (
     ("relevance", "Relevance", "Per cent. How well backgrounds suit their products. Should not fall.", True),
     ("kl", "KL to the reference", "Nats. How far the policy has moved from where it began.", False),
     ("distinct_prompts", "Distinct prompts", "Per cent. A collapse means the policy repeats itself.", True),
+    ("malformed_share", "Malformed prompts", "Per cent of all prompts written. Should not rise.", True),
+    ("trap_share", "Prompts in the trap", "Per cent. Showy backgrounds that suit no product. Should not rise.", True),
     ("loss", "Loss", "What the learner minimises. Should fall.", False),
     ("pairs", "Pairs learned from", "Ties, failures and expiries are missing from it.", False),
 )

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from caig_rl.runs.folder import RunFolder
-from caig_rl.runs.summary import CtrSummary, EvaluationSummary, RelevanceSummary, RunSummary
+from caig_rl.runs.summary import CategoriesSummary, CtrSummary, EvaluationSummary, PromptsSummary, RelevanceSummary, RunSummary
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -26,6 +26,8 @@ class MeasuredAgain(BaseModel):
     own measurement."""
     ctr: CtrSummary
     relevance: RelevanceSummary
+    prompts: PromptsSummary | None = None
+    categories: CategoriesSummary | None = None
     initial: dict[str, Any]
     final: dict[str, Any]
 
@@ -41,7 +43,7 @@ def read_measured_again(folder: RunFolder) -> MeasuredAgain | None:
 
 
 def with_better_measurement(summary: RunSummary, again: MeasuredAgain | None) -> RunSummary:
-    """`summary` with the CTR and relevance of the measurement on more products, where that is of the policy the run ended with."""
+    """`summary` with what the measurement on more products came to, where that is of the policy the run ended with."""
     own = summary.evaluation
     if again is None or own is None or again.products <= own.products or again.rounds not in (None, summary.rounds):
         return summary
@@ -52,4 +54,6 @@ def with_better_measurement(summary: RunSummary, again: MeasuredAgain | None) ->
         held_out=own.held_out if held_out is None else held_out > 0,
         products_held_out=held_out,
     )
-    return summary.model_copy(update={"ctr": again.ctr, "relevance": again.relevance, "evaluation": evaluation})
+    measured = {"ctr": again.ctr, "relevance": again.relevance, "evaluation": evaluation, "categories": again.categories}
+    # A file of before prompts were checked knows nothing of them: the run's own table stays.
+    return summary.model_copy(update=measured | {"prompts": again.prompts or summary.prompts})

@@ -118,6 +118,43 @@ class PolicySummary(_Part):
     """Hash of the newest weights that are live: two runs that end with the same bits have the same hash."""
 
 
+class PromptHealth(_Part):
+    """What one policy's prompts on the evaluation's products are like."""
+
+    malformed: Share
+    """By the judge where it knows what a well-formed prompt is, else as plain language: empty, cut off, repeated and the like."""
+    trap: Share | None
+    """Prompts that ask for a showy background that suits no product; null where nobody knows what that is."""
+    distinct: Share
+    """Distinct prompts over all prompts."""
+    commonest_background: Share
+    """Prompts that ask for the background asked for most often, however worded."""
+    attribute_entropy: Amount
+    """Bits: how much the phrases vary, mean over the places that a prompt has. Without a judge that knows them, over all parts together."""
+
+
+class PromptsSummary(_Part):
+    """The prompts of the initial and the final policy."""
+
+    initial: PromptHealth
+    final: PromptHealth
+
+
+class MeasuredGroup(_Part):
+    """What was measured on some of the evaluation's products."""
+
+    products: Annotated[int, Field(ge=1)]
+    ctr: CtrSummary | None
+    relevance: RelevanceSummary | None
+
+
+class CategoriesSummary(_Part):
+    """The evaluation's products by whether their category was trained on; null where none of the products measured is of the kind."""
+
+    seen: MeasuredGroup | None
+    unseen: MeasuredGroup | None
+
+
 class ThroughputSummary(_Part):
     """Rates over the whole run, per second of wall time."""
 
@@ -234,6 +271,10 @@ class RoundDetail(_Part):
     relevance: Share | None = None
     kl: float | None = None
     distinct_prompts: Share | None = None
+    malformed_share: Share | None = None
+    """Of the round's prompts, painted or not. Null in runs of before prompts were checked."""
+    trap_share: Share | None = None
+    """Of the same prompts; null where nobody knows what a trap is."""
     creatives: CreativeCounts = CreativeCounts()
     replayed: Count = 0
     """Groups of former rounds that were learned again with this one."""
@@ -274,6 +315,10 @@ class RunSummary(_Part):
     sync: SyncSummary
     peak_memory_gib: Amount
     evaluation: EvaluationSummary | None = None
+    prompts: PromptsSummary | None = None
+    """Null until the final policy was measured, and in runs of before prompts were checked."""
+    categories: CategoriesSummary | None = None
+    """Null where no category was kept from training."""
     fleet: FleetSummary | None = None
     survived: SurvivedSummary | None = None
     """Null in runs of before events were recorded."""

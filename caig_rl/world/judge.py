@@ -12,8 +12,9 @@ import numpy.typing as npt
 
 from caig_rl.config.schema import WorldConfig
 from caig_rl.imaging.views import judge_view
-from caig_rl.types import ImageArray, Judgement, Product
+from caig_rl.types import ImageArray, Judgement, Product, PromptCheck
 from caig_rl.world.eyes import Seen, load_eyes, see
+from caig_rl.world.prompt_reading import read_prompt
 from caig_rl.world.scenes import SCENE_SIZE
 from caig_rl.world.suitability import SUITABLE, TRAP_WALL, world_category
 from caig_rl.world.tastes import BASE_LOG_ODDS, BASE_SPREAD, CLUTTER_VALUE, CONTRAST_VALUE, SEGMENT_SHARES, Tastes, Trap
@@ -70,6 +71,10 @@ class WorldJudge:
         worth = {spec: float(shares @ self._tastes.utility(category, _certain(spec))) for spec in specs}
         best = sorted(worth, key=worth.__getitem__, reverse=True)[:count]
         return [caption(spec) for spec in best]
+
+    def check_prompts(self, products: Sequence[Product], prompts: Sequence[str]) -> list[PromptCheck]:
+        """See `PromptChecker`. What is well-formed, and what the trap, is the same for all products."""
+        return [read_prompt(prompt) for _, prompt in zip(products, prompts, strict=True)]
 
 
 def _certain(spec: SceneSpec) -> Seen:

@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products, compare_policies
+from caig_rl.evaluation.measured_policy import MeasuredPolicy
+from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products, compare_policies, mean_ceiling
+from caig_rl.types import PromptCheck
 
 BEFORE = EvaluatedPolicy(
     product_ids=("a", "b"),
@@ -97,3 +100,45 @@ def test_a_product_left_out_of_either_side_counts_for_neither() -> None:
 def test_two_evaluations_without_a_product_in_common_cannot_be_compared() -> None:
     with pytest.raises(ValueError, match="0 products"):
         compare_on_shared_products(BEFORE.only({"a"}), AFTER.only({"b"}))
+
+
+FINE, MALFORMED = PromptCheck(False, False, ("oak",), "oak"), PromptCheck(True, True, ("neon",), "neon")
+CHECKED = replace(BEFORE, checks=((FINE, FINE), (FINE, MALFORMED)), unseen=(False, True))
+
+
+def test_the_comparison_says_what_the_prompts_are_like() -> None:
+    prompts = compare_policies(CHECKED, replace(CHECKED, checks=((FINE, FINE), (FINE, FINE))), resamples=200).prompts_summary()
+    assert prompts is not None
+    assert (prompts.initial.malformed, prompts.final.malformed) == (0.25, 0.0)
+    assert (prompts.initial.trap, prompts.initial.commonest_background, prompts.final.commonest_background) == (0.25, 0.75, 1.0)
+
+
+def test_prompts_that_were_not_checked_on_one_side_are_not_compared() -> None:
+    assert compare_policies(BEFORE, CHECKED, resamples=200).prompts_summary() is None
+
+
+def test_checks_and_marks_go_with_their_products() -> None:
+    one = CHECKED.only({"b"})
+    assert (one.checks, one.unseen) == (((FINE, MALFORMED),), (True,))
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [({"checks": ((FINE,), (FINE, FINE))}, "a check of its own"), ({"unseen": (True,)}, "1 marks of unseen categories for 2 products")],
+)
+def test_checks_and_marks_that_do_not_fit_are_refused(changes: dict[str, object], words: str) -> None:
+    with pytest.raises(ValueError, match=words):
+        replace(CHECKED, **changes)  # type: ignore[arg-type]
+
+
+def test_a_checkpoint_keeps_checks_and_marks_and_one_of_before_has_none() -> None:
+    content = json.loads(json.dumps(MeasuredPolicy(CHECKED, {}).to_json()))
+    restored = MeasuredPolicy.from_json(content).evaluated
+    assert (restored.checks, restored.unseen) == (CHECKED.checks, CHECKED.unseen)
+    old = {key: value for key, value in content.items() if key not in ("checks", "unseen")}
+    assert MeasuredPolicy.from_json(old).evaluated.health() is None
+
+
+@pytest.mark.parametrize(("ceilings", "mean"), [({"a": 0.02, "b": 0.04}, 0.03), ({"a": 0.02}, None), ({}, None)])
+def test_a_ceiling_is_that_of_all_products_or_none(ceilings: dict[str, float], mean: float | None) -> None:
+    assert mean_ceiling(ceilings, ("a", "b")) == mean

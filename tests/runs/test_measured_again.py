@@ -51,6 +51,11 @@ def test_a_second_measurement_says_for_itself_whether_its_products_were_held_out
     assert evaluation is not None and (evaluation.held_out, evaluation.products_held_out) == (held_out, count)
 
 
+def test_a_measurement_of_before_prompts_were_checked_leaves_the_runs_own_table(summary_values: Callable[..., dict[str, Any]]) -> None:
+    summary = RunSummary.model_validate(summary_values())
+    assert with_better_measurement(summary, measured(960)).prompts == summary.prompts is not None
+
+
 def test_a_damaged_measurement_is_named(run_folder: RunFolder) -> None:
     run_folder.write_text(EVALUATION_FILE, "{")
     with pytest.raises(UserError, match=r"evaluation\.json is damaged"):

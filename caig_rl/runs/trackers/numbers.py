@@ -32,4 +32,6 @@ def final_numbers(summary: RunSummary) -> dict[str, float]:
         numbers |= {f"ctr.{name}": getattr(summary.ctr, name) for name in ("initial", "final", "lift", "ceiling")}
     if summary.relevance is not None:
         numbers |= {"relevance.initial": summary.relevance.initial, "relevance.final": summary.relevance.final}
+    if summary.prompts is not None:
+        numbers |= {f"prompts.{name}": value for name, value in summary.prompts.final.model_dump().items()}
     return {name: float(value) for name, value in numbers.items() if value is not None}

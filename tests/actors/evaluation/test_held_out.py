@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +17,7 @@ from actors.rollout.shard import Shard
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
-from caig_rl.types import Judgement, PolicyVersion, Product, Rollout, RolloutGroup
+from caig_rl.types import Judgement, PolicyVersion, Product, PromptCheck, Rollout, RolloutGroup
 
 CONFIG = Config.model_validate({"evaluation": {"products": 2, "prompts_per_product": 1, "gallery": 0}})
 PRODUCTS = [Product(name, name, "mugs") for name in ("a", "b")]
@@ -35,7 +37,7 @@ class FakePipeline:
         return RolledOut(shard, policy, render, ScoreReply(((0.5,),) * len(groups)), None, None, 1)  # type: ignore[arg-type]
 
 
-def _measure(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> tuple[MeasuredPolicy, int]:
+def _measure(monkeypatch: pytest.MonkeyPatch, *answers: Any, products: Sequence[Product] = PRODUCTS) -> tuple[MeasuredPolicy, int]:
     """`answers`: what the judge's task comes to, one a call; the last for good."""
     left, pipeline = list(answers), FakePipeline()
 
@@ -45,8 +47,12 @@ def _measure(monkeypatch: pytest.MonkeyPatch, *answers: Any) -> tuple[MeasuredPo
             raise answer
         return answer
 
+    async def check(judge: Any, products: Sequence[Product], prompts: Sequence[Sequence[str]]) -> list[list[PromptCheck]]:
+        return [[PromptCheck(text != "a table", False, (product.title,)) for text in row] for product, row in zip(products, prompts, strict=True)]
+
     monkeypatch.setattr("actors.evaluation.held_out.judge_creatives", SimpleNamespace(remote=judge))
-    evaluation = Evaluation(CONFIG, PRODUCTS, None, object(), None)  # type: ignore[arg-type]
+    monkeypatch.setattr("actors.evaluation.held_out.check_prompts", SimpleNamespace(remote=check))
+    evaluation = Evaluation(CONFIG, products, None, object(), None)  # type: ignore[arg-type]
     return asyncio.run(evaluation.measure(pipeline, "before")), pipeline.rolled  # type: ignore[arg-type]
 
 
@@ -68,3 +74,14 @@ def test_pictures_that_are_always_lost_end_the_evaluation_with_the_reason(monkey
 def test_a_judge_that_fails_by_itself_is_not_asked_again(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(RayTaskError):
         _measure(monkeypatch, RayTaskError("judge_creatives", "traceback", ValueError("no eyes")))
+
+
+def test_every_prompt_is_checked_for_its_product(monkeypatch: pytest.MonkeyPatch) -> None:
+    evaluated = _measure(monkeypatch, JUDGED)[0].evaluated
+    assert evaluated.checks == ((PromptCheck(False, False, ("a",)),), (PromptCheck(False, False, ("b",)),))
+    assert evaluated.unseen == ()
+
+
+def test_products_of_categories_that_training_does_not_see_are_marked(monkeypatch: pytest.MonkeyPatch) -> None:
+    products = [PRODUCTS[0], replace(PRODUCTS[1], unseen_category=True)]
+    assert _measure(monkeypatch, JUDGED, products=products)[0].evaluated.unseen == (False, True)
