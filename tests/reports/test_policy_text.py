@@ -8,7 +8,11 @@ from caig_rl.reports.run_report import render_report
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.summary import CategoriesSummary, PromptsSummary, RunSummary, write_summary
 
-GROUP = {"products": 14, "ctr": {"initial": 0.02, "final": 0.025, "lift": 0.25, "ci95": [0.11, 0.39]}, "relevance": {"initial": 0.6, "final": 0.7}}
+GROUP = {
+    "products": 14,
+    "ctr": {"initial": 0.02, "final": 0.025, "lift": 0.25, "ci95": [0.11, 0.39]},
+    "relevance": {"initial": 0.6, "final": 0.7},
+}
 CATEGORIES = {"seen": GROUP | {"products": 1, "relevance": None}, "unseen": GROUP}
 
 
@@ -33,7 +37,8 @@ def test_without_a_world_there_is_no_row_for_its_trap(summary_values: Callable[.
 def test_the_line_gives_lift_and_relevance_of_unseen_and_seen_categories() -> None:
     line = categories_line(CategoriesSummary.model_validate(CATEGORIES)).replace("\u00a0", " ")
     assert line == (
-        "Categories that training never saw (14 products): true CTR +25.0 % (95 % interval 11.0 % to 39.0 %), relevance 60.0 % before, 70.0 % after. "
+        "Categories that training never saw (14 products): true CTR +25.0 % (95 % interval 11.0 % to 39.0 %),"
+        " relevance 60.0 % before, 70.0 % after. "
         "Categories that training saw (1 product): true CTR +25.0 % (95 % interval 11.0 % to 39.0 %)."
     )
     assert categories_line(None) == ""

@@ -48,7 +48,10 @@ def _measure(monkeypatch: pytest.MonkeyPatch, *answers: Any, products: Sequence[
         return answer
 
     async def check(judge: Any, products: Sequence[Product], prompts: Sequence[Sequence[str]]) -> list[list[PromptCheck]]:
-        return [[PromptCheck(text != "a table", False, (product.title,)) for text in row] for product, row in zip(products, prompts, strict=True)]
+        return [
+            [PromptCheck(text != "a table", False, (product.title,)) for text in row]
+            for product, row in zip(products, prompts, strict=True)
+        ]
 
     monkeypatch.setattr("actors.evaluation.held_out.judge_creatives", SimpleNamespace(remote=judge))
     monkeypatch.setattr("actors.evaluation.held_out.check_prompts", SimpleNamespace(remote=check))

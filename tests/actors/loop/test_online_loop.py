@@ -90,6 +90,15 @@ def test_each_round_makes_a_verified_version(finished: tuple[RunSummary, RunFold
     assert (summary.sync.count, summary.sync.verified) == (4, 4)
 
 
+def test_prompts_are_checked_in_every_round_and_at_both_ends(finished: tuple[RunSummary, RunFolder]) -> None:
+    """The judge of these runs knows nothing of prompts: they are checked as plain language."""
+    summary, folder = finished
+    assert summary.prompts is not None and (summary.prompts.initial.trap, summary.prompts.final.trap) == (None, None)
+    assert [row["trap_share"] for row in folder.read_metrics()] == [None] * 3
+    assert all(0.0 <= row["malformed_share"] <= 1.0 for row in folder.read_metrics())
+    assert summary.categories is None
+
+
 def test_engine_and_learner_agree_on_every_sampled_token(finished: tuple[RunSummary, RunFolder]) -> None:
     for detail in finished[0].rounds_detail:
         assert detail.model_extra is not None and detail.model_extra["logprob_gap"] < 1e-4
