@@ -6,8 +6,10 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from caig_rl.config.learner import LearnerConfig
 from caig_rl.config.pretrain import PretrainConfig
 from caig_rl.config.reward import ClicksConfig, RewardConfig
+from caig_rl.config.rollout import PromptModelConfig, RolloutConfig
 from caig_rl.config.section import NANO, FilePath, Share
 from caig_rl.config.section import Section as _Section
 from caig_rl.config.serve import ServeConfig
@@ -136,37 +138,6 @@ class RendererConfig(_Section):
     """Images per pipeline call."""
 
 
-class RolloutConfig(_Section):
-    """Size and freshness of a round."""
-
-    rounds: int = Field(6, ge=1)
-    products_per_round: int = Field(64, ge=1)
-    candidates: int = Field(4, ge=2)
-    """Prompts per product that are painted and scored, K."""
-    written: int | None = Field(None, ge=2)
-    """Prompts per product that are written, M: `prompt_model.screening` says which K of them are painted. Empty: as many as are painted."""
-    shard_size: int = Field(8, ge=1)
-    """Products per shard, the unit of rollout."""
-    max_staleness: Literal[0, 1] = 0
-    """Versions a rollout may be behind. 0: strictly on policy. 1: rollout and learning overlap."""
-    max_attempts: int = Field(2, ge=1)
-    """A shard that fails or loses its worker this often fails its products."""
-
-
-class PromptModelConfig(_Section):
-    """A small Bayesian model of (product, prompt) -> reward that learns from all scored creatives of the run. Empty keys: on for objective
-    "pcpo", off for the others."""
-
-    screening: Literal["first", "best", "thompson"] | None = None
-    """Which of the written prompts are painted: as written, the best by the model's mean, or by one draw of its posterior."""
-    model_share: float | None = Field(None, ge=0.0, le=1.0)
-    """Share of a creative's reward that the model's prediction replaces: it averages over all creatives like it."""
-    product_share: float | None = Field(None, ge=0.0, le=1.0)
-    """Share of what a prompt is worth to any product that is taken off its reward, so that the product is what decides."""
-    min_correlation: float = Field(0.1, ge=-1.0, le=1.0)
-    """Held-out correlation with the reward below which the model is not asked: the run goes on without it, and says so."""
-
-
 class PoolConfig(_Section):
     """Workers of one stage."""
 
@@ -208,71 +179,6 @@ class PoolsConfig(_Section):
     policy: PoolConfig = PoolConfig(num_cpus=0.4, threads=2)
     renderer: PoolConfig = PoolConfig(num_cpus=0.8, threads=2)
     scorer: PoolConfig = PoolConfig(num_cpus=0.2, threads=2)
-
-
-class LearnerConfig(_Section):
-    """The DeepSpeed group that optimises the policy."""
-
-    world_size: int = Field(1, ge=1)
-    zero_stage: Literal[0, 1, 2, 3] = 1
-    num_cpus: float = Field(0.4, ge=0.0)
-    num_gpus: float = Field(0.0, ge=0.0)
-    threads: int = Field(2, ge=1)
-    node_labels: dict[str, str] = Field(default_factory=dict)
-    """Ray node labels that every rank's node must carry: {"role": "learner"}. Empty: any node."""
-    dtype: Literal["float32", "bfloat16"] = "float32"
-    finetune: Literal["lora", "full"] = "lora"
-    lora_rank: int = Field(32, ge=1)
-    lora_alpha: int = Field(64, ge=1)
-    lr: float = Field(1e-3, ge=0.0)
-    lr_schedule: Literal["cosine", "constant"] = "cosine"
-    min_lr_ratio: Share = 0.1
-    """Learning rate at the end of the cosine, as a share of `lr`."""
-    weight_decay: float = Field(0.0, ge=0.0)
-    adam_eps: float = Field(1e-8, gt=0.0)
-    """Epsilon of AdamW."""
-    grad_clip: float = Field(1.0, gt=0.0)
-    batch_size: int = Field(16, ge=1)
-    """Products (groups of candidates) per optimiser step, over all ranks."""
-    micro_batch_size: int = Field(16, ge=1)
-    """Products per forward pass and rank; each brings its candidates."""
-    epochs: int = Field(1, ge=1)
-    """Passes over a round's groups."""
-    replay: float = Field(0.0, ge=0.0)
-    """Groups of former rounds that are learned again with each round, as a multiple of the round's own."""
-    replay_rounds: int = Field(2, ge=1)
-    """How many rounds back they may come from."""
-    sharpness: float = Field(14.0, gt=0.0)
-    """How sharply rewards weigh candidates, per log-odds of a click: one over the temperature of "pcpo" and "listwise", the scale of the
-    labels of "cdpo", of the targets of "rebel" and of the advantages of "policy_gradient"."""
-    clip_low: float = Field(0.2, gt=0.0, lt=1.0)
-    """"policy_gradient": how far below 1 the probability ratio counts."""
-    clip_high: float = Field(0.28, gt=0.0)
-    """"policy_gradient": how far above 1 the probability ratio counts."""
-    beta: float = Field(0.5, gt=0.0)
-    """Temperature of L_DPO."""
-    beta_pc: float = Field(0.5, gt=0.0)
-    """Temperature of L_PCPO, beta'."""
-    pc_weight: float = Field(1.0, ge=0.0)
-    """w in L = L_DPO + w * L_PCPO."""
-    nll_weight: float = Field(0.0, ge=0.0)
-    """Weight of -log pi(winner) / tokens beside it, which keeps the winner itself likely (iterative RPO). 0: the paper's loss."""
-    kl_weight: float = Field(0.0, ge=0.0)
-    """Weight of the divergence from the reference, and the least that `kl_bound` leaves of it."""
-    kl_bound: float | None = Field(12.0, gt=0.0)
-    """KL(policy || reference) in nats an answer beyond which the divergence is weighed, the more the longer. Empty: no bound."""
-    checkpoint_every: int = Field(1, ge=1)
-    """Rounds between checkpoints."""
-    keep_checkpoints: int = Field(2, ge=1)
-
-    @model_validator(mode="after")
-    def _a_pass_is_no_larger_than_a_step(self) -> LearnerConfig:
-        if self.micro_batch_size > self.batch_size:
-            raise ValueError(
-                f"learner.micro_batch_size ({self.micro_batch_size}) is more than learner.batch_size ({self.batch_size}): "
-                "a step has no more pairs for a forward pass; set both"
-            )
-        return self
 
 
 class EvaluationConfig(_Section):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -83,14 +83,19 @@ def show_world(
     rows = [tiles[k : k + _COLUMNS] for k in range(0, len(tiles), _COLUMNS)]
     Image.fromarray(contact_sheet(rows, caption_lines=CAPTION_LINES)).save(picture)
     pq.write_table(pa.concat_tables(logs), log_path)
+    tables = _write_tables(folder, source.products, captions)
+    return [picture, log_path, *tables, folder / PICTURES, folder / PHOTOS]
+
+
+def _write_tables(folder: Path, products: Sequence[Product], captions: list[dict[str, str]]) -> list[Path]:
     catalog = [
         {"product_id": p.product_id, "title": p.title, "category": p.category, "description": p.description, "image": _photo(p)}
-        for p in source.products
+        for p in products
     ]
     tables = {folder / CATALOG: catalog, folder / CAPTIONS: captions}
     for path, content in tables.items():
         pacsv.write_csv(pa.Table.from_pylist(content), path)
-    return [picture, log_path, *tables, folder / PICTURES, folder / PHOTOS]
+    return list(tables)
 
 
 def _photo(product: Product) -> str:

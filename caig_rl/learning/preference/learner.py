@@ -138,10 +138,7 @@ class PreferenceLearner:
         """
         started = time.perf_counter()
         learner = self.config.learner
-        if len(views) != len(groups):
-            raise ValueError(f"{len(views)} views for {len(groups)} groups")
-        if negative_rollouts is not None and len(negative_rollouts) != len(groups):
-            raise ValueError(f"{len(negative_rollouts)} negative rollouts for {len(groups)} groups")
+        _check_lengths(len(groups), views, negative_rollouts)
         plan = plan_steps(len(groups), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
         before = torch.zeros(4, dtype=torch.float64)
         prepared: list[list[_PreparedMicroBatch]] = []
@@ -242,6 +239,12 @@ class PreferenceLearner:
                 during += _loss_sums(losses)
         self.step += 1
         return take_step(self.engine, lr)
+
+
+def _check_lengths(num_groups: int, views: Sequence[ImageArray], negative_rollouts: Sequence[Rollout | None] | None) -> None:
+    for name, rows in (("views", views), ("negative rollouts", negative_rollouts)):
+        if rows is not None and len(rows) != num_groups:
+            raise ValueError(f"{len(rows)} {name} for {num_groups} groups")
 
 
 def _loss_sums(losses: GroupLosses) -> torch.Tensor:
