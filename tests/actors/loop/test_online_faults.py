@@ -11,6 +11,7 @@ import pytest
 from ray.exceptions import ObjectLostError, RayTaskError
 
 from actors.loop.checkpoint_writer import CheckpointWriter
+from actors.loop.learning.prompt_learning import PromptLearning
 from actors.loop.online_loop import OnlineLoop
 from actors.rollout.pipeline import RolledOut, ShardPoisoned
 from actors.rollout.pool_member import WorkerLost
@@ -35,7 +36,8 @@ class LostTask:
 
 def test_creatives_that_go_with_their_node_before_they_are_judged_cost_the_round_a_few_numbers(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("actors.loop.online_loop.judge_creatives", LostTask())
-    rolled = SimpleNamespace(shard=SimpleNamespace(name="0-1", products=()), creatives=None)
+    monkeypatch.setattr("actors.loop.online_loop.check_prompts", LostTask())
+    rolled = SimpleNamespace(shard=SimpleNamespace(name="0-1", products=()), creatives=None, written=list)
     notes = RoundTotals([], [], [])
     asyncio.run(OnlineLoop._judge_shard(SimpleNamespace(_judge=None), notes, rolled))  # type: ignore[arg-type]
     assert notes.judgements == []
@@ -81,6 +83,7 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
         "meters": SimpleNamespace(throughput=Throughput()),
         "_events": SimpleNamespace(record_event=record_event),
         "run_state": run_state,
+        "learner_control": SimpleNamespace(prompts=PromptLearning(Config(), shard.products, lambda text: None)),
     }
     loop: Any = SimpleNamespace(**parts, _source=None, _config=Config(), _judge=None, _notify=notify)
 
