@@ -85,7 +85,8 @@ def test_a_product_that_kills_its_workers_fails_as_poison_and_the_rest_of_its_sh
         "run_state": run_state,
         "learner_control": SimpleNamespace(prompts=PromptLearning(Config(), shard.products, lambda text: None)),
     }
-    loop: Any = SimpleNamespace(**parts, _source=None, _config=Config(), _judge=None, _notify=notify)
+    loop: Any = SimpleNamespace(**parts, _source=None, _config=Config(), _judge=None, _notify=notify, _judging={0: []})
+    loop._judge_shard = lambda totals, rolled: notify()
 
     async def main() -> None:
         async with asyncio.TaskGroup() as group:
