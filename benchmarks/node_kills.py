@@ -4,15 +4,14 @@
 
 One node has the driver and the learner; two have the rollout workers. Every two minutes a rollout node is killed, with its workers and
 its objects, and a new one comes; a learner rank is killed once, and a scorer once. Prints what the run's promises came to, and ends with 1
-where one is broken. `--undisturbed`: run folders of `benchmarks/study.py --arms pcpo`, the same training on several seeds: the lift, on the
-same 96 products, must be among theirs, and the weights those of the undisturbed run of the same seed, bit for bit.
+where one is broken. `--undisturbed`: run folders of `caig-rl ablate configs/ablate.yaml --only pcpo`, the same training on several seeds:
+the lift, on the same 96 products, must be among theirs, and the weights those of the undisturbed run of the same seed, bit for bit.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import json
 import os
 import statistics
 import sys
@@ -177,14 +176,15 @@ def like_undisturbed(summary: RunSummary, undisturbed: Sequence[Path]) -> dict[s
     """Whether lift and weights are those of undisturbed runs; empty without any.
 
     Raises:
-        FileNotFoundError: a run of which `caig-rl evaluate policy` has not measured the 96 products.
+        UserError: no folder of a run.
     """
-    lifts = [json.loads((path / "evaluation.json").read_text(encoding="utf-8"))["ctr"]["lift"] for path in undisturbed]
+    others = [read_summary(RunFolder(str(path.parent), path.name)) for path in undisturbed]
+    lifts = [other.ctr.lift for other in others if other.ctr is not None]
     if not lifts or summary.ctr is None:
         return {}
     text = f"lift {summary.ctr.lift:+.2%}, undisturbed {min(lifts):+.2%} to {max(lifts):+.2%} ({len(lifts)} runs)"
     found = {text: min(lifts) <= summary.ctr.lift <= max(lifts)}
-    for other in (read_summary(RunFolder(str(path.parent), path.name)) for path in undisturbed):
+    for other in others:
         if other.seed == summary.seed:
             found[f"weights are those of the undisturbed run of seed {other.seed}, bit for bit"] = (
                 other.policy.sha256 == summary.policy.sha256

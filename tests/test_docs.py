@@ -13,6 +13,8 @@ import typer
 from typer.core import TyperGroup
 from typer.exceptions import TyperException
 
+from caig_rl.ablation.cells import make_plan
+from caig_rl.ablation.config import load_ablation
 from caig_rl.cli import app
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
@@ -97,6 +99,10 @@ def parse(line: str) -> None:
     command.make_context(" ".join(name), list(words))
     overrides = [word for word in words if re.fullmatch(r"[a-z_.]+=\S+", word)]
     config = next((word for word in words if word.endswith(".yaml")), None)
+    if name == ["ablate"] and config is not None:
+        only = words[words.index("--only") + 1].split(",") if "--only" in words else None
+        make_plan(load_ablation(REPOSITORY / config), overrides, only)
+        return
     load_config(None if config is None else REPOSITORY / config, overrides)
 
 
@@ -112,6 +118,7 @@ def test_every_command_in_the_docs_is_one_that_is_taken(page: str, line: str):
         ("caig-rl train configs/demo.yaml --resum", TyperException),
         ("caig-rl train configs/demo.yaml learner.rate=1", ConfigError),
         ("caig-rl evaluate policy", TyperException),
+        ("caig-rl ablate configs/ablate.yaml --only pcop", ConfigError),
     ],
 )
 def test_a_command_that_is_not_taken_would_be_found(line: str, error: type[Exception]):

@@ -11,10 +11,11 @@ from caig_rl.evaluation.measured_policy import MeasuredPolicy
 class Baseline:
     """Measured once, before the first round."""
 
-    def __init__(self) -> None:
-        self.initial: MeasuredPolicy | None = None
+    def __init__(self, initial: MeasuredPolicy | None = None, ctr_ceilings: Mapping[str, float] | None = None) -> None:
+        """Both are given where an earlier run with the same initial policy measured them."""
+        self.initial = initial
         """None until it is measured."""
-        self.ctr_ceilings: Mapping[str, float] = {}
+        self.ctr_ceilings: Mapping[str, float] = ctr_ceilings or {}
         """True CTR of the best known prompt by product id, a fraction of impressions; empty where nobody knows it."""
 
     @property

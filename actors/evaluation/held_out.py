@@ -19,7 +19,7 @@ from actors.rollout.shard import Shard, evaluation_shards
 from actors.rollout.short_tasks import check_prompts, judge_creatives, write_samples
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
-from caig_rl.evaluation.measured_policy import MeasuredPolicy
+from caig_rl.evaluation.measured_policy import MeasuredPolicy, candidate_picture
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import GalleryEntry, GallerySide
@@ -40,10 +40,21 @@ class Evaluation:
     """What is measured, and how: fixed for a run, so that before and after differ by the policy alone."""
 
     def __init__(
-        self, config: Config, products: Sequence[Product], source: ray.ObjectRef, judge: ray.ObjectRef | None, folder: RunFolder
+        self,
+        config: Config,
+        products: Sequence[Product],
+        source: ray.ObjectRef,
+        judge: ray.ObjectRef | None,
+        folder: RunFolder,
+        *,
+        every_candidate: bool = False,
     ) -> None:
-        """`products`: at most `evaluation.products` held-out ones; `source` and `judge` are refs (no judge: None)."""
+        """`products`: at most `evaluation.products` held-out ones; `source` and `judge` are refs (no judge: None).
+
+        `every_candidate`: save all pictures of the gallery's products, named by `candidate_picture`, and not the first alone.
+        """
         self._config, self._source, self._judge, self._folder = config, source, judge, folder
+        self._num_saved = config.evaluation.prompts_per_product if every_candidate else 1
         # A catalog lists like with like: the first rows alone would not speak for it.
         order = np.random.default_rng([config.run.seed, len(products)]).permutation(len(products))
         self.products = [products[int(index)] for index in sorted(order[: config.evaluation.products])]
@@ -133,12 +144,13 @@ class Evaluation:
     async def _save_gallery(self, rolled: RolledOut, label: str, faults: Mapping[int, str]) -> dict[int, str]:
         """File names of the pictures of this shard's gallery products, by index in the shard."""
         places = {index: self._places[product.product_id] for index, product in enumerate(rolled.shard.products) if index not in faults}
-        shown = [(index, f"{label}-{place:03d}") for index, place in places.items() if place < self._config.evaluation.gallery]
-        if not shown:
+        first = {index: f"{label}-{place:03d}" for index, place in places.items() if place < self._config.evaluation.gallery}
+        if not first:
             return {}
         root = self._folder.url.rsplit("/", 1)[0]
-        names = await write_samples.remote(root, self._folder.name, shown, [rolled.creatives])
-        return {index: name for (index, _), name in zip(shown, names, strict=True)}
+        shown = [(index, one, candidate_picture(name, one)) for index, name in first.items() for one in range(self._num_saved)]
+        await write_samples.remote(root, self._folder.name, shown, [rolled.creatives])
+        return {index: f"{name}.png" for index, name in first.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,11 +11,8 @@ from actors.checkpoints.compatibility import weights_fingerprint
 from actors.checkpoints.store import CheckpointStore
 from actors.cluster.connect import approach, ray_cluster
 from actors.evaluation.held_out import Evaluation
-from actors.learner.group import LearnerGroup
-from actors.rollout.pipeline import RolloutPipeline
-from actors.telemetry.stage_times import StageClock
+from actors.launch.measuring import measuring_workers
 from actors.telemetry.terminal_progress import TerminalProgress
-from actors.telemetry.throughput import Throughput
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError
 from caig_rl.evaluation.category_comparison import compare_by_category
@@ -81,21 +78,14 @@ async def _measure_both(
         raise CheckpointError(f"no complete checkpoint in {folder.path('checkpoints')}: go on with the run by train --resume first.")
     source_ref, judge_ref = ray.put(source), ray.put(judge)
     measure = Evaluation(config, list(source.products), source_ref, judge_ref, RunFolder(str(folder.url), EVALUATION_FILE.split(".")[0]))
-    pipeline, learner = RolloutPipeline(config, StageClock(), Throughput(), progress), LearnerGroup(config)
-    try:
-        progress.phase("starting workers", 0)
-        await asyncio.gather(learner.start(1), *(pool.start() for pool in pipeline.pools.values()))
-        await pipeline.go_live(await learner.publish(PolicyVersion(0, 0)))
+    async with measuring_workers(config, progress) as workers:
+        await workers.show(PolicyVersion(0, 0))
         progress.phase("measuring the initial policy", len(measure.products))
-        before = await measure.measure(pipeline, "before")
-        ceilings = await measure.ceilings(pipeline)
-        await learner.load(folder.checkpoint_path(state.rounds_done))
-        await pipeline.go_live(await learner.publish(state.version))
+        before = await measure.measure(workers.pipeline, "before")
+        ceilings = await measure.ceilings(workers.pipeline)
+        await workers.show(state.version, folder.checkpoint_path(state.rounds_done))
         progress.phase("measuring the final policy", len(measure.products))
-        return state.rounds_done, before, await measure.measure(pipeline, "after"), ceilings
-    finally:
-        learner.close()
-        await pipeline.close()
+        return state.rounds_done, before, await measure.measure(workers.pipeline, "after"), ceilings
 
 
 def _print_comparison(again: MeasuredAgain, console: Console) -> None:

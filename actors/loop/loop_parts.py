@@ -44,6 +44,8 @@ class LoopInputs:
     """The traffic that says how often creatives are really clicked; None: `ctr` is null."""
     facts: RunFacts
     """What only the caller knows, for the summary."""
+    baseline: Baseline
+    """Measured already, where the caller has the initial policy's measurement."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +84,7 @@ def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress:
     recovery = LearnerRecovery(config, run_state, group, store, training, progress, record_event)
     prompts = PromptLearning(config, inputs.source.products, progress.note)
     learner_control = LearnerControl(config, run_state, group, training, recovery, prompts, store, pipeline, progress, meters.clock)
-    history, baseline = RoundHistory(folder), Baseline()
+    history, baseline = RoundHistory(folder), inputs.baseline
     totals = RunTotals(config, inputs.facts, events, meters, history, baseline, pipeline, fleet, recovery.recoveries)
     fingerprint = run_fingerprint(config, inputs.source.products, evaluation.products)
     checkpoints = CheckpointWriter(store, run_state, learner_control, fingerprint, totals.to_json, progress.note, record_event)

@@ -34,6 +34,7 @@ from ray.exceptions import RayError
 
 from actors.checkpoints.store import SavedState
 from actors.cluster.resource_wait import wait_with_notes
+from actors.evaluation.baseline import Baseline
 from actors.loop.loop_parts import LoopInputs, build_parts
 from actors.loop.loop_snapshot import observe, publish_loop
 from actors.loop.preflight import preflight
@@ -53,7 +54,7 @@ from actors.telemetry.summary_builder import RunFacts, round_detail
 from caig_rl.config.schema import TASK_CPUS, Config
 from caig_rl.data.catalog_split import split_words
 from caig_rl.errors import UserError
-from caig_rl.evaluation.measured_policy import MeasuredPolicy
+from caig_rl.evaluation.measured_policy import MeasuredPolicy, write_measured
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.learning.preference.learner import RoundMetrics
 from caig_rl.logs import about
@@ -81,6 +82,7 @@ async def run(
     stop: StopRequest | None = None,
     beside: Beside | None = None,
     asked: Collection[str] = (),
+    baseline: Baseline | None = None,
 ) -> RunSummary:
     """Optimise the policy online and write the run folder. Ray must be connected (`actors.cluster.connect`).
 
@@ -96,6 +98,7 @@ async def run(
         stop: how soon to stop, if it asks for it: a checkpoint is written, and the status is "stopped".
         beside: runs beside the loop and is cancelled with it (fault injection).
         asked: keys that may change with a resume (`caig_rl.config.changes`).
+        baseline: the initial policy's measurement, where it was measured before with these settings; None: it is measured first.
 
     Raises:
         UserError: nothing to train on, another driver, a model folder, checkpoint or setting that does not fit, or a round in which every
@@ -108,7 +111,9 @@ async def run(
     known = facts or RunFacts(simulated=judge is not None and judge.simulated)
     with held(run_folder), run_reporting(config, run_folder, progress or Silent()) as reporting:
         reporting.note(split_words(source, eval_source))
-        loop = OnlineLoop(config, LoopInputs(source, eval_source, judge, known), run_folder, reporting, stop or StopRequest())
+        loop = OnlineLoop(
+            config, LoopInputs(source, eval_source, judge, known, baseline or Baseline()), run_folder, reporting, stop or StopRequest()
+        )
         watch = asyncio.create_task(loop.meters.memory.watch())
         metrics = asyncio.create_task(publish_loop(config, loop.observe, run_folder, reporting))
         try:
@@ -216,6 +221,7 @@ class OnlineLoop:
             self._progress.phase("measuring the initial policy", len(self._evaluation.products))
             baseline.initial = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "before"))
             baseline.ctr_ceilings = await self._evaluation.ceilings(self.pipeline)
+        if state is None:
             await self._checkpoints.checkpoint()
         self._history.rewrite_file()
         write_summary(self._summary("running"), self._folder)
@@ -226,6 +232,7 @@ class OnlineLoop:
         after = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "after"))
         assert baseline.initial is not None
         write_gallery(self._folder, self._evaluation.gallery(baseline.initial, after))
+        write_measured(self._folder, baseline.initial, after)
         return self._finish("done", after)
 
     async def _start(self, state: SavedState | None) -> None:

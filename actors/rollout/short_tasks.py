@@ -54,8 +54,8 @@ def oracle_prompts(judge: Judge, products: Sequence[Product], count: int) -> lis
 
 
 @ray.remote(**_OPTIONS)
-def write_samples(root: str, run_name: str, names: Sequence[tuple[int, str]], creatives: Sequence[ObjectRef]) -> list[str]:
-    """Save the first candidate of some products as `samples/NAME.png`: `names` holds (index in the block, name). Returns the file names."""
+def write_samples(root: str, run_name: str, names: Sequence[tuple[int, int, str]], creatives: Sequence[ObjectRef]) -> list[str]:
+    """Save some creatives as `samples/NAME.png`: `names` holds (index in the block, candidate, name). Returns the file names."""
     blocks: Creatives = ray.get(creatives[0])
     folder = RunFolder(root, run_name)
-    return [folder.save_sample(name, blocks[index][0]) for index, name in names]
+    return [folder.save_sample(name, blocks[index][candidate]) for index, candidate, name in names]

@@ -11,7 +11,7 @@ import typer
 
 import caig_rl.cli.first  # noqa: F401  it must be at work before the imports that follow, which take seconds
 from caig_rl import __version__
-from caig_rl.cli import chaos, data, evaluate, machine, nano, pretrain, reward, serve, status, submit, train
+from caig_rl.cli import ablate, chaos, data, evaluate, machine, nano, pretrain, reward, serve, status, submit, train
 from caig_rl.logs import unspoken
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app.command()(train.train)
 app.command()(submit.submit)
 app.command()(status.status)
 app.command()(train.report)
+app.command()(ablate.ablate)
 app.add_typer(evaluate.app, name="evaluate")
 app.add_typer(data.app, name="data")
 app.command()(pretrain.pretrain)

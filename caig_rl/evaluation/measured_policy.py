@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
 from typing import Any
@@ -9,8 +10,12 @@ from typing import Any
 import numpy as np
 
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy
+from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import GallerySide
 from caig_rl.types import PromptCheck
+
+MEASURED_FILE = "measured.json"
+"""A run's two measurements, product by product."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,6 +28,10 @@ class MeasuredPolicy:
     """The first candidate of each gallery product, by product id."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Products that could not be measured, and why."""
+
+    def first(self, num: int) -> MeasuredPolicy:
+        """What measuring it with `num` prompts a product had found: prompts and noise of a candidate do not depend on how many follow."""
+        return MeasuredPolicy(self.evaluated.first(num), self.gallery, self.left_out)
 
     def to_json(self) -> dict[str, Any]:
         """For a checkpoint."""
@@ -53,6 +62,27 @@ class MeasuredPolicy:
         )
         gallery = {name: GallerySide.model_validate(side) for name, side in content["gallery"].items()}
         return cls(evaluated, gallery, content["left_out"])
+
+
+def candidate_picture(name: str, candidate: int) -> str:
+    """Name of the picture of a product's candidate, where `name` is that of the first. Both without or both with ".png"."""
+    stem, dot, suffix = name.partition(".")
+    return name if candidate == 0 else f"{stem}-{candidate}{dot}{suffix}"
+
+
+def write_measured(folder: RunFolder, before: MeasuredPolicy, after: MeasuredPolicy) -> str:
+    """Write `measured.json`; returns its address."""
+    return folder.write_text(MEASURED_FILE, json.dumps({"before": before.to_json(), "after": after.to_json()}) + "\n")
+
+
+def read_measured(folder: RunFolder) -> tuple[MeasuredPolicy, MeasuredPolicy]:
+    """Initial and final policy. Raises UserError where the file is missing or damaged."""
+    text = folder.read_text(MEASURED_FILE)
+    try:
+        content = json.loads(text)
+        return MeasuredPolicy.from_json(content["before"]), MeasuredPolicy.from_json(content["after"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise folder.damaged(MEASURED_FILE, error) from error
 
 
 def _checks(rows: list[list[list[Any]]] | None) -> tuple[tuple[PromptCheck, ...], ...] | None:

@@ -65,6 +65,20 @@ class EvaluatedPolicy:
             unseen=tuple(self.unseen[index] for index in rows) if self.unseen else (),
         )
 
+    def first(self, num: int) -> EvaluatedPolicy:
+        """The same with the first `num` of each product's prompts. Raises ValueError unless 1 <= num <= K."""
+        if not 1 <= num <= len(self.prompts[0]):
+            raise ValueError(f"there are {len(self.prompts[0])} prompts a product, not {num}")
+        return EvaluatedPolicy(
+            product_ids=self.product_ids,
+            prompts=tuple(texts[:num] for texts in self.prompts),
+            scores=self.scores[:, :num],
+            ctrs=None if self.ctrs is None else self.ctrs[:, :num],
+            relevances=None if self.relevances is None else self.relevances[:, :num],
+            checks=None if self.checks is None else tuple(row[:num] for row in self.checks),
+            unseen=self.unseen,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class PolicyComparison:

@@ -1,7 +1,7 @@
 """The run folder: where each file of a run lies, and how it is written so that a reader never sees half a file.
 
     root/NAME/ config.yaml  summary.json  metrics.jsonl  events.jsonl  ledger.parquet  pairs/*.parquet  checkpoints/STEP/  samples/*.png
-               report.html  tensorboard/  config-history/N.yaml  driver.json
+               report.html  tensorboard/  config-history/N.yaml  driver.json  measured.json
 
 `root` is a local path or an fsspec URI. On local disks a file is written beside its place and renamed; object stores show a file
 only when it is whole.
