@@ -38,9 +38,10 @@ def best_of_n(evaluated: EvaluatedPolicy, n: int) -> EvaluatedPolicy:
         raise ValueError("best of N is measured by true CTRs, and nobody judged")
     shares = pick_shares(evaluated.scores, n)
     picked = first_pick(evaluated, n)
-    expected = [(shares * values).sum(axis=1, keepdims=True) for values in (evaluated.scores, evaluated.ctrs, evaluated.relevances)]
+    all_three = (evaluated.scores, evaluated.ctrs, evaluated.relevances)
+    scores, ctrs, relevances = ((shares * values).sum(axis=1, keepdims=True) for values in all_three)
     prompts = tuple((texts[index],) for texts, index in zip(evaluated.prompts, picked, strict=True))
-    return EvaluatedPolicy(evaluated.product_ids, prompts, *expected, unseen=evaluated.unseen)
+    return EvaluatedPolicy(evaluated.product_ids, prompts, scores, ctrs, relevances, unseen=evaluated.unseen)
 
 
 def pick_rates(evaluated: EvaluatedPolicy, n: int) -> dict[str, float | None]:

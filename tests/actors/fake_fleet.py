@@ -9,8 +9,8 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -103,6 +103,25 @@ class FakeScorer(_Worker):
         return ScoreReply(tuple(tuple(float(one) for one in row) for row in scores)), None
 
 
+@dataclass(frozen=True)
+class FakeMetrics:
+    """The fields of a round's metrics, whose own module imports torch."""
+
+    rows: int
+    steps: int
+    loss: float = 0.0
+    dpo_loss: float = 0.0
+    product_centric_loss: float = 0.0
+    accuracy: float = 0.5
+    kl: float = 0.0
+    logprob_gap: float = 0.0
+    grad_norm: float = 0.0
+    lr: float = 1e-3
+    seconds: float = 0.0
+    kl_weight: float = 0.0
+    replayed: int = 0
+
+
 class FakeRank:
     """A learner rank whose weights are the ids it was trained on."""
 
@@ -127,8 +146,7 @@ class FakeRank:
             self._ids.append(admission_id)
             time.sleep(self.seconds_for(table) / len(ids))
             yield len(self._ids)
-        zeros = dict.fromkeys(("loss", "dpo_loss", "product_centric_loss", "kl", "logprob_gap", "grad_norm"), 0.0)
-        yield SimpleNamespace(rows=len(ids), steps=len(ids), accuracy=0.5, lr=1e-3, seconds=0.0, **zeros)
+        yield FakeMetrics(rows=len(ids), steps=len(ids))
 
     def seconds_for(self, table: pa.Table) -> float:
         """How long the round takes."""
