@@ -45,7 +45,8 @@ def nano_check(
     prompts: Annotated[int, typer.Option(help="Prompts to render for steering.")] = 500,
     threads: Annotated[int, typer.Option(help="CPU threads.")] = 2,
 ) -> None:
-    """Measure the embedded models: size, the world's eyes, how well words steer the picture, the reward model."""
+    """Measure the embedded models: size, the world's eyes, how well words steer the picture, the policy's sight, the reward
+    model."""
     from rich.progress import Progress
 
     from caig_rl.nano.check import check_nano
@@ -58,6 +59,7 @@ def nano_check(
         console.print(f"eyes      {name:10} " + _shares(shares), highlight=False)
     console.print(f"steering  {prompts} prompts " + _shares(quality.steering), highlight=False)
     console.print(f"gate      refuses {quality.unusable:.1%}", highlight=False)
+    console.print("sight     " + ", ".join(f"{name} {value:.2f} nats" for name, value in quality.sight.items()), highlight=False)
     console.print("reward    " + ", ".join(f"{name} {value:.3f}" for name, value in quality.reward.items()), highlight=False)
 
 

@@ -1,4 +1,4 @@
-"""The instructions of stage A and of the online loop: three task families, ten wordings for each task in them (METHOD, section 1)."""
+"""The instructions of stage A and of the online loop: three task families, ten wordings for each task (METHOD, section 1)."""
 
 from __future__ import annotations
 
@@ -26,6 +26,8 @@ class Task(StrEnum):
     """From picture, category and description: write the product's title."""
     PROMPT_GENERATION = "prompt_generation"
     """From product picture and text: write a background prompt. The online loop asks this."""
+    PROMPT_FROM_PICTURE = "prompt_from_picture"
+    """From product picture alone, the text withheld: write a background prompt. In no family: it teaches and measures sight."""
     PROMPT_REWRITING = "prompt_rewriting"
     """From product picture, text and a rough background prompt: write a better one."""
 
@@ -125,6 +127,18 @@ WORDINGS: dict[Task, tuple[str, ...]] = {
         "Look at {title} ({category}). Describe its surroundings.",
         "For {title} in {category}: what background does this ad use?",
         "{category}: {title}. Give the background in words.",
+    ),
+    Task.PROMPT_FROM_PICTURE: (
+        "Write a background prompt for an ad of this product.",
+        "Which background should an ad of this product have?",
+        "Suggest an ad background for what is in the picture.",
+        "Ad for the product in the picture. Describe a fitting background.",
+        "Describe a background that sells what you see.",
+        "Where should this product stand in its ad?",
+        "Look at the product. Give a background prompt.",
+        "For this product: write the background of its ad.",
+        "An ad needs a background. The product is in the picture.",
+        "Prompt a background for this product.",
     ),
     Task.PROMPT_GENERATION: (
         "Product: {title} ({category}). {description} Write a background prompt.",

@@ -19,7 +19,7 @@ from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
 from caig_rl.nano.autoencoder import Progress, encode_all, train_autoencoder
-from caig_rl.nano.corpus import READING, draw_corpus, draw_tuning_corpus
+from caig_rl.nano.corpus import READING, draw_corpus, draw_named_products, draw_tuning_corpus
 from caig_rl.nano.diffusion import DiffusionData, train_controlnet, train_unet
 from caig_rl.nano.eyes import eyes_accuracy, train_eyes
 from caig_rl.nano.half import store_in_half
@@ -28,7 +28,7 @@ from caig_rl.nano.policy import pretrain_policy, tune_policy
 from caig_rl.nano.renderer import assemble_pipeline, save_pipeline
 from caig_rl.nano.reward import LoggedCreatives, draw_creatives, reading_practice, train_nano_reward
 from caig_rl.nano.scenes_data import draw_pictures
-from caig_rl.nano.seeing import teach_backbone
+from caig_rl.nano.seeing import teach_backbone, teach_seeing
 from caig_rl.nano.text import all_phrases, new_text_encoder, train_renderer_tokenizer
 from caig_rl.world.eyes import WEIGHTS_FOLDER as EYES_FOLDER
 from caig_rl.world.eyes import WIDTHS, load_eyes
@@ -65,7 +65,8 @@ class BuildPlan:
     controlnet_steps: int = 260
     corpus: int = 16_000
     policy_steps: int = 1000
-    tuning_steps: int = 450
+    product_seeing_steps: int = 400
+    tuning_steps: int = 700
     reward_products: int = 1800
     reward_candidates: int = 6
     seeing_steps: int = 2000
@@ -213,9 +214,10 @@ class NanoBuilder:
 
     def _policy(self, folder: Path) -> None:
         plan, (model, processor) = self.plan, self._load_policy("pretrained")
-        tune_policy(
-            model, processor, draw_tuning_corpus(plan.corpus, plan.seed, without=self._unseen), plan.tuning_steps, plan.seed, self.progress
-        )
+        named = draw_named_products(without=self._unseen)
+        teach_seeing(model, processor, named, plan.product_seeing_steps, plan.seed, self.progress)
+        corpus = draw_tuning_corpus(plan.corpus, plan.seed, without=self._unseen)
+        tune_policy(model, processor, corpus, plan.tuning_steps, plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
 

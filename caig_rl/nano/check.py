@@ -11,10 +11,12 @@ import numpy as np
 
 from caig_rl.config.schema import Config
 from caig_rl.models.folders import resolve_model_folder
+from caig_rl.models.policy import load_policy
 from caig_rl.models.renderer import Renderer
 from caig_rl.nano.eyes import eyes_accuracy
 from caig_rl.nano.renderer import steering, steering_prompts
 from caig_rl.nano.scenes_data import draw_pictures
+from caig_rl.nano.sight import measure_sight
 from caig_rl.world.eyes import WEIGHTS_FOLDER, WIDTHS, load_eyes
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.vocabulary import draw_spec
@@ -34,6 +36,8 @@ class NanoQuality:
     """Attribute -> share recognised in rendered backgrounds; "macro" over surface, wall, prop and light."""
     unusable: float
     """Share of those creatives that the usability gate refuses."""
+    sight: dict[str, float]
+    """What the policy's own prompts lose, in nats, under another category's picture (without and with the product's text), and text."""
     reward: dict[str, float]
     """Held-out accuracy of the reward model and its ceiling, from its training."""
 
@@ -66,5 +70,8 @@ def check_nano(count: int, threads: int, on_progress: Callable[[int], None]) -> 
     shares, refused = measure_steering(renderer, count, on_progress)
     folders = (Path(__file__).parent / "weights", WEIGHTS_FOLDER)
     size = sum(file.stat().st_size for folder in folders for file in folder.rglob("*") if file.is_file())
+    seen = measure_sight(*load_policy(resolve_model_folder("nano", "policy")), _PRODUCTS)
+    sight = {"picture, no text": seen.untitled_picture, "picture": seen.titled_picture, "text": seen.text}
     metrics = json.loads((resolve_model_folder("nano", "reward") / "metrics.json").read_text(encoding="utf-8"))
-    return NanoQuality(size / 1e6, {name: eyes_accuracy(load_eyes(name), held_out) for name in WIDTHS}, shares, refused, metrics)
+    eyes = {name: eyes_accuracy(load_eyes(name), held_out) for name in WIDTHS}
+    return NanoQuality(size / 1e6, eyes, shares, refused, sight, metrics)

@@ -107,7 +107,7 @@ def tune_policy(
     seed: int,
     progress: Progress,
 ) -> None:
-    """Close pre-training on prompt generation alone, in place."""
+    """Close pre-training on prompt generation alone, in place. The vision tower learns on: where no text names the product it is needed."""
     train_steps(SftTask(model, processor), sft_batches(corpus, seed + 1), steps, 1e-3, seed + 1, "policy tuning", progress)
 
 

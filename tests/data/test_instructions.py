@@ -34,6 +34,13 @@ def test_every_prompt_generation_wording_names_title_and_category() -> None:
     assert all("{title}" in wording and "{category}" in wording for wording in WORDINGS[Task.PROMPT_GENERATION])
 
 
+def test_the_instruction_to_read_the_picture_alone_names_no_product() -> None:
+    for seed in range(50):
+        text = instruction(Task.PROMPT_FROM_PICTURE, MUG, seed)
+        assert text == instruction(Task.PROMPT_FROM_PICTURE, LAMP, seed)
+        assert text not in {instruction(Task.PROMPT_GENERATION, MUG, other) for other in range(50)}
+
+
 def test_braces_in_a_title_are_text() -> None:
     assert "{title} {x" in instruction(Task.PROMPT_GENERATION, Product("p", "{title} {x", "Toys"), 0)
 

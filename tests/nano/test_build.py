@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from transformers import AutoModelForImageTextToText
 from typer.testing import CliRunner
 
 from caig_rl.cli import app
@@ -148,3 +150,19 @@ def test_the_reward_model_is_rebuilt_from_the_shipped_policy_and_renderer(tmp_pa
     metrics = json.loads((tmp_path / "reward" / "metrics.json").read_text())
     assert set(metrics) == {"heldout_accuracy", "heldout_pairs", "ceiling"}
     assert load_reward(resolve_model_folder(str(tmp_path / "reward"), "reward")).spec.tau > 0.0
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_policy_is_tuned_from_the_pretrained_one_and_its_tower_learns(tmp_path: Path):
+    before = AutoModelForImageTextToText.from_pretrained(make_tiny_policy(tmp_path / "pretrained")).state_dict()
+    plan = BuildPlan(corpus=96, product_seeing_steps=2, tuning_steps=2)
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        pool.submit(run_stage, tmp_path, plan, "policy").result()
+    after = AutoModelForImageTextToText.from_pretrained(tmp_path / "policy").state_dict()
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
+    assert all(any(part in name for name in moved) for part in ("vision_model", "connector", "text_model"))
+
+
+def run_stage(folder: Path, plan: BuildPlan, name: str) -> None:
+    NanoBuilder(folder, plan, Config(), lambda *step: None).run([name])
