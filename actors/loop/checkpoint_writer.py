@@ -9,9 +9,9 @@ from typing import Any
 from ray.exceptions import RayTaskError
 
 from actors.checkpoints.store import CheckpointStore, SavedState
+from actors.cluster.task_errors import one_line
 from actors.loop.learning.learner_control import LearnerControl
 from actors.loop.state.run_state import RunState
-from actors.loop.task_errors import one_line
 from caig_rl.runs.events import DRIVER, RecordEvent, no_event
 
 logger = logging.getLogger(__name__)

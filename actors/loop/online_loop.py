@@ -34,14 +34,14 @@ from ray.exceptions import RayError
 
 from actors.checkpoints.store import SavedState
 from actors.cluster.resource_wait import wait_with_notes
+from actors.cluster.task_errors import cancelled, first_fault, one_line
 from actors.loop.loop_parts import LoopInputs, build_parts
 from actors.loop.loop_snapshot import observe, publish_loop
 from actors.loop.preflight import preflight
 from actors.loop.run_beginning import record_beginning
 from actors.loop.stop_request import StopRequest
-from actors.loop.task_errors import cancelled, first_fault, one_line
-from actors.rollout.pipeline import POISON, RolledOut
 from actors.rollout.poison_isolation import roll_out_or_isolate
+from actors.rollout.rolled_out import POISON, RolledOut
 from actors.rollout.shard import Shard
 from actors.rollout.short_tasks import check_prompts, judge_creatives
 from actors.telemetry.progress import Progress, Silent
@@ -134,7 +134,7 @@ class OnlineLoop:
         self._source, self._judge, self._events, self._evaluation = parts.source, parts.judge, parts.events, parts.evaluation
         self.run_state, self.pipeline, self.fleet, self.store = parts.run_state, parts.pipeline, parts.fleet, parts.store
         self.learner_control, self.totals, self._checkpoints = parts.learner_control, parts.totals, parts.checkpoints
-        self.meters, self._history, self._baseline = parts.totals.meters, parts.totals.history, parts.totals.baseline
+        self.meters, self._history, self._baseline = parts.meters, parts.history, parts.baseline
         self._fingerprint = parts.fingerprint
         self.note = progress.note
         self.rounds_begun = asyncio.Event()
@@ -224,8 +224,7 @@ class OnlineLoop:
             return self._finish("stopped")
         self._progress.phase("measuring the final policy", len(self._evaluation.products))
         after = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "after"))
-        assert baseline.initial is not None
-        write_gallery(self._folder, self._evaluation.gallery(baseline.initial, after))
+        write_gallery(self._folder, self._evaluation.gallery(baseline.measured(), after))
         return self._finish("done", after)
 
     async def _start(self, state: SavedState | None) -> None:

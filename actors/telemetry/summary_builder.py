@@ -48,8 +48,6 @@ class RunFacts:
     reward_accuracy: float | None = None
     """Held-out pairwise accuracy of the reward model; None: measured on the evaluation's creatives."""
     reward_ceiling: float | None = None
-    ctr_ceilings: Mapping[str, float] = field(default_factory=dict)
-    """True CTR of the best prompt for each of the evaluation's products, by product id, where it is known."""
 
 
 def round_detail(
@@ -121,6 +119,8 @@ class RunNumbers:
     failure: str | None = None
     fleet: FleetSummary | None = None
     survived: SurvivedSummary | None = None
+    ctr_ceilings: Mapping[str, float] = field(default_factory=dict)
+    """True CTR of the best prompt for each of the evaluation's products, by product id, where it is known."""
 
 
 def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSummary:
@@ -134,7 +134,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
         if shared:
             ends = numbers.before.evaluated, numbers.after.evaluated
             comparison = compare_on_shared_products(*ends, config.evaluation.bootstrap, config.run.seed)
-            categories = compare_by_category(*ends, facts.ctr_ceilings, config.evaluation.bootstrap, config.run.seed)
+            categories = compare_by_category(*ends, numbers.ctr_ceilings, config.evaluation.bootstrap, config.run.seed)
     last = numbers.details[-1] if numbers.details else None
     distinct = comparison.distinct_final if comparison is not None else (last.distinct_prompts if last else None)
     return RunSummary.model_validate(
@@ -150,7 +150,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
             "policy_version": str(numbers.version),
             "products": ProductCounts.model_validate(numbers.ledger.counts()),
             "creatives": reduce(CreativeCounts.plus, (detail.creatives for detail in numbers.details), CreativeCounts()),
-            "ctr": None if comparison is None else comparison.ctr_summary(mean_ceiling(facts.ctr_ceilings, shared)),
+            "ctr": None if comparison is None else comparison.ctr_summary(mean_ceiling(numbers.ctr_ceilings, shared)),
             "relevance": None if comparison is None else comparison.relevance_summary(),
             "reward": _reward(config, facts, numbers),
             "policy": PolicySummary(kl=_last_kl(numbers.details), distinct_prompts=distinct, sha256=numbers.sha256),

@@ -226,7 +226,7 @@ POISON = (
     Removal(
         "poison",
         "it fails by its own kind",
-        "actors/rollout/pipeline.py",
+        "actors/rollout/rolled_out.py",
         'POISON if isinstance(cause, WorkerLost) else f"{stage}_failed"',
         'f"{stage}_failed"',
         "actors/loop/state/test_rollout_intake.py::test_a_poisoned_shard_fails_whole_as_poison_where_it_cost_workers",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -10,13 +11,13 @@ from math import ceil
 from typing import Any, TypeVar
 
 from actors.checkpoints.store import CheckpointStore
+from actors.cluster.task_errors import cancelled
 from actors.learner.group import LearnerGroup
 from actors.learner.rank_health import LearnerLost
 from actors.loop.learning.learner_recovery import LearnerRecovery, Recoveries
 from actors.loop.learning.prompt_learning import PromptLearning
 from actors.loop.learning.round_training import RoundTraining
 from actors.loop.state.run_state import RunState
-from actors.loop.task_errors import cancelled
 from actors.rollout.pipeline import RolloutPipeline
 from actors.rollout.publication import WeightsLost
 from actors.telemetry.progress import Progress
@@ -26,6 +27,8 @@ from actors.weights.verification import verify_publication
 from caig_rl.config.schema import Config
 from caig_rl.learning.preference.learner import RoundMetrics
 from caig_rl.types import PreferenceGroup
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -187,7 +190,11 @@ class LearnerControl:
         lost = asyncio.ensure_future(self._pipeline.publication.when_lost())
         try:
             await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
-            return None if task.done() else lost.result()
+            if task.done():
+                return None
+            loss = lost.result()
+            logger.warning("version %s: %s: %s", loss.version, loss, loss.detail)
+            return loss
         finally:
             lost.cancel()
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.loop.state.group_selection import NoGroup, select_group
 from actors.loop.state.preference_buffer import PreferenceBuffer
-from actors.rollout.pipeline import RolledOut, ShardPoisoned
+from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard
 from actors.rollout.worker_replies import RenderReply
 from actors.telemetry.round_totals import RoundTotals

@@ -85,7 +85,7 @@ class FakePipeline:
         self.publication, self.live, self._lost = LivePublication(), list[PolicyVersion](), lost
 
     async def go_live(self, published: PublishedWeights) -> None:
-        self.publication.replace(published)
+        await self.publication.replace(published)
         if published.version in self._lost:
             await self.publication.next_after_loss(published, "lost in a test")
         self.live.append(published.version)

@@ -9,8 +9,8 @@ from typing import Any
 
 from actors.loop.state.preference_buffer import PreferenceBuffer
 from actors.loop.state.rollout_intake import RolloutIntake
-from actors.rollout.pipeline import RolledOut, ShardPoisoned
 from actors.rollout.pool_member import WorkerLost
+from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard, make_shards
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
 from caig_rl.runs.ledger import Ledger

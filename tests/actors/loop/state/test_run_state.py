@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -152,3 +154,9 @@ def test_a_fall_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights
     again.restore(replace(state, extra=json.loads(json.dumps(state.extra))))
     assert [pair.version for pair in again.take_pairs(1)] == [PolicyVersion(1, 1)] * 2
     assert again.ledger.counts()["expired"] == 2
+
+
+def test_the_plain_state_loads_no_ray() -> None:
+    lines = "import sys, actors.loop.state.run_state; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", lines], cwd=Path(__file__).parents[4], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
