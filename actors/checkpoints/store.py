@@ -83,7 +83,7 @@ class CheckpointStore:
         """Write the checkpoint of the rounds done, then delete the oldest beyond `keep`; returns its address.
 
         Args:
-            state: gives the run's state. It is asked again when the learner has saved: a learner that had to be formed anew for that has
+            state: gives the run's state. It is asked again when the learner has saved: a learner that had to be re-formed for that has
                 begun a new incarnation.
             fingerprint: what a run that takes it up must share with this one.
             save_learner: writes the learner's part under an address.

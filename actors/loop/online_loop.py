@@ -14,8 +14,8 @@
                           be written by the weights now live
     `go_live`             each policy worker's current call, then its verified     the policy pool
                           sync
-    a policy worker       a publication that can be pulled, where the live one     `LearnerControl.while_waiting`, which forms the learner
-                          went away with the learner's node                        anew
+    a policy worker       a publication that can be pulled, where the live one     `LearnerControl.while_waiting`, which re-forms the
+                          went away with the learner's node                        learner group
 
 The loop prints nothing and touches no pixels. With `max_staleness` s, round r is written by the weights that r - s rounds of learning made,
 whatever the timing; only a shard that is issued again after its prompts were written may be written by fresher ones.

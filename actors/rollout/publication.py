@@ -2,7 +2,7 @@
 
 learner publishes ─> `replace` ─> every policy worker pulls ─> verified
                                       │ the object went away with the learner's node
-                                      └─> `next_after_loss` ─> `when_lost` ends ─> the learner is formed anew ─> `replace`
+                                      └─> `next_after_loss` ─> `when_lost` ends ─> the learner is re-formed ─> `replace`
 """
 
 from __future__ import annotations

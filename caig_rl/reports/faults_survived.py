@@ -29,7 +29,7 @@ _WORDS = {
     "ended": "ended",
     "lost": "lost",
     "replaced": "replaced",
-    "regrouped": "formed anew",
+    "regrouped": "re-formed",
     "issued_again": "shard issued again",
     "poison": "product failed as poison",
     "no_checkpoint": "checkpoint not written",
@@ -124,7 +124,7 @@ def _notes(events: Sequence[Event], at: Sequence[float]) -> list[tuple[str, str]
             when = datetime.fromtimestamp(event.at_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
             notes.append((f"Driver resumed at {duration(time)} ({when})", _details(event)))
         elif event.kind == "regrouped":
-            notes.append((f"Learner formed anew at {duration(time)}", _details(event)))
+            notes.append((f"Learner re-formed at {duration(time)}", _details(event)))
         elif event.kind == "poison":
             notes.append((f"Poison product at {duration(time)}", _details(event)))
     again = Counter(event.role for event in events if event.kind == "issued_again")

@@ -111,7 +111,7 @@ OBJECT = (
     ),
     Removal(
         "object",
-        "the learner that misses it is formed anew",
+        "the learner that misses it is re-formed",
         "actors/learner/rank_health.py",
         "        if isinstance(cause, (RayActorError, ObjectLostError)):\n",
         "        if isinstance(cause, RayActorError):\n",
@@ -158,7 +158,7 @@ SLOW = (
         "actors/learner/group.py",
         'recovery.learner_stall_s if method == "train" else max(',
         "max(",
-        "actors/learner/test_group.py::test_a_frozen_rank_is_lost_and_the_group_formed_anew",
+        "actors/learner/test_group.py::test_a_frozen_rank_is_lost_and_the_group_re_formed",
     ),
     Removal(
         "slow",

@@ -1,4 +1,4 @@
-"""Gives rounds to the learner group, hands its weights to the policy workers, and has the group formed anew when it is lost."""
+"""Gives rounds to the learner group, hands its weights to the policy workers, and has the group re-formed when it is lost."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ class LearnerControl:
 
     @property
     def recoveries(self) -> Recoveries:
-        """How often the group was formed anew, and what it trained again."""
+        """How often the group was re-formed, and what it trained again."""
         return self._recovery.recoveries
 
     async def start(self) -> None:
@@ -78,9 +78,9 @@ class LearnerControl:
                 lost_at = lost_at or time.monotonic()
                 self._recovery.count_loss(error)
                 self.group.close()
-                form = self.group.start_again
+                form = self.group.re_form
         if lost_at is not None:
-            self._recovery.record_regrouped(lost_at)
+            self._recovery.record_re_formed(lost_at)
 
     def restore_prompt_model(self) -> None:
         """After the run's state was restored: the prompt model learns again from the rounds done.
@@ -205,9 +205,9 @@ class LearnerControl:
             earlier = len(self.recoveries.replayed)
             self.has_moved = True
             try:
-                await self._go_live(await self._recovery.form_again(self._total_steps, self.live))
+                await self._go_live(await self._recovery.re_form(self._total_steps, self.live))
             except LearnerLost as again:
                 error = again
             else:
                 self.has_moved = False
-                return self._recovery.record_regrouped(lost_at, self.recoveries.replayed[earlier:])
+                return self._recovery.record_re_formed(lost_at, self.recoveries.replayed[earlier:])

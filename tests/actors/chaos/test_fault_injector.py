@@ -132,7 +132,7 @@ def test_a_killed_rank_counts_as_re_formed_once_the_learner_is(tmp_path: Path, k
     assert injector.records.faults[0].outcome == ""
     loop.learner_control.recoveries.count = 1
     injector.look(loop)
-    assert injector.records.faults[0].outcome == "learner formed anew with 1 rank(s)"
+    assert injector.records.faults[0].outcome == "learner re-formed with 1 rank(s)"
 
 
 @pytest.mark.parametrize(

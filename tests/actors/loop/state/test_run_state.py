@@ -115,7 +115,7 @@ def test_a_state_fits_into_json(tmp_path: Path) -> None:
     assert json.loads(json.dumps(run_state.state({}).extra, allow_nan=False))["notes"]["0"]["scores"] == [None]
 
 
-def test_after_a_fall_pairs_of_the_discarded_weights_expire_and_the_others_are_taken_again(tmp_path: Path) -> None:
+def test_after_a_rollback_pairs_of_the_discarded_weights_expire_and_the_others_are_taken_again(tmp_path: Path) -> None:
     run_state = _run_state(tmp_path, staleness=1)
     first = _open_next(run_state)
     second = _open_next(run_state)
@@ -125,7 +125,7 @@ def test_after_a_fall_pairs_of_the_discarded_weights_expire_and_the_others_are_t
     _arrive(run_state, second[0], PolicyVersion(0, 0))
     _arrive(run_state, second[1], PolicyVersion(0, 1))
     assert len(run_state.take_pairs(1)) == 4
-    run_state.fall_back(run_state.next_incarnation(), 0)
+    run_state.roll_back(run_state.next_incarnation(), 0)
     assert run_state.version == PolicyVersion(1, 1)
     assert [pair.version for pair in run_state.take_pairs(1)] == [PolicyVersion(0, 0)] * 2
     assert run_state.ledger.counts()["expired"] == 2
@@ -134,11 +134,11 @@ def test_after_a_fall_pairs_of_the_discarded_weights_expire_and_the_others_are_t
 def test_an_incarnation_that_came_to_nothing_is_not_named_again(tmp_path: Path) -> None:
     run_state = _run_state(tmp_path)
     assert [run_state.next_incarnation(), run_state.next_incarnation()] == [1, 2]
-    run_state.fall_back(2, 0)
+    run_state.roll_back(2, 0)
     assert run_state.next_incarnation() == 3
 
 
-def test_a_fall_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights_still_expire(tmp_path: Path) -> None:
+def test_a_rollback_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights_still_expire(tmp_path: Path) -> None:
     """They waited in the checkpoint: the round that takes them had not come yet when it was written."""
     run_state = _run_state(tmp_path, staleness=1)
     for shard in _open_next(run_state):
@@ -146,7 +146,7 @@ def test_a_fall_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights
     _learn(run_state, 0)
     discarded, kept = _open_next(run_state)
     _arrive(run_state, discarded, PolicyVersion(0, 1))
-    run_state.fall_back(run_state.next_incarnation(), 0)
+    run_state.roll_back(run_state.next_incarnation(), 0)
     _arrive(run_state, kept, PolicyVersion(1, 1))
     state = run_state.state({})
 
