@@ -60,7 +60,7 @@ class CheckpointStore:
         self._folder, self._keep = folder, keep
         self._fs, self._base = fsspec.core.url_to_fs(folder.path("checkpoints"))
         self.before_seal: Callable[[int], None] | None = None
-        """Called with the step before its state is written; `actors.chaos.fault` fills the disk here."""
+        """Called with the step before its state is written; `actors.chaos.disk_faults` fills the disk here."""
 
     def url(self, step: int) -> str:
         """Address of one checkpoint's folder."""

@@ -92,7 +92,7 @@ async def run(
         run_folder: where everything is written.
         resume: go on from the newest complete checkpoint; from the start, where the run was cut short before its first.
         facts: what only the caller knows, for the summary.
-        progress: who watches.
+        progress: the progress display.
         stop: how soon to stop, if it asks for it: a checkpoint is written, and the status is "stopped".
         beside: runs beside the loop and is cancelled with it (fault injection).
         asked: keys that may change with a resume (`caig_rl.config.changes`).
@@ -109,14 +109,14 @@ async def run(
     with held(run_folder), run_reporting(config, run_folder, progress or Silent()) as reporting:
         reporting.note(split_words(source, eval_source))
         loop = OnlineLoop(config, LoopInputs(source, eval_source, judge, known), run_folder, reporting, stop or StopRequest())
-        watch = asyncio.create_task(loop.meters.memory.watch())
+        memory = asyncio.create_task(loop.meters.memory.sample_forever())
         metrics = asyncio.create_task(publish_loop(config, loop.observe, run_folder, reporting))
         try:
             summary = await loop.run(resume, beside)
             reporting.ended(summary)
             return summary
         finally:
-            watch.cancel()
+            memory.cancel()
             await end_publishing(metrics)
             await loop.close()
 
@@ -148,7 +148,7 @@ class OnlineLoop:
         # Until its checkpoint is read, a resumed run has nothing to say that its folder does not say better.
         self._begun = not resume
         work, stop = asyncio.create_task(self._work(resume)), asyncio.create_task(self._stop.wait_for_now())
-        helpers = [asyncio.create_task(self.fleet.watch())]
+        helpers = [asyncio.create_task(self.fleet.look_after())]
         if self._folder.lock is not None:
             helpers.append(asyncio.create_task(self._folder.lock.until_lost()))
         if beside is not None:
@@ -272,7 +272,7 @@ class OnlineLoop:
                 group.create_task(self._roll_out(number, shard, group))
 
     async def _roll_out(self, number: int, shard: Shard, group: asyncio.TaskGroup) -> None:
-        intake, notes = self.run_state.intake, self.run_state.intake.totals[number]
+        intake, totals = self.run_state.intake, self.run_state.intake.totals[number]
 
         def written() -> None:
             self.run_state.written(number, shard)
@@ -295,21 +295,21 @@ class OnlineLoop:
                 )
         if found.rolled is not None:
             self.meters.throughput.add(pairs=intake.take_up(found.rolled))
-            self._judging[number].append(group.create_task(self._judge_shard(notes, found.rolled)))
+            self._judging[number].append(group.create_task(self._judge_shard(totals, found.rolled)))
         written()
 
-    async def _judge_shard(self, notes: RoundTotals, rolled: RolledOut) -> None:
-        """Watch what prompts are like, and relevance and true CTR of what is being trained on. Only the report reads them."""
+    async def _judge_shard(self, totals: RoundTotals, rolled: RolledOut) -> None:
+        """Check prompts, and judge relevance and true CTR of what is being trained on. Only the report reads them."""
         try:
             checks = await check_prompts.remote(self._judge, rolled.shard.products, rolled.written())
-            notes.count_checks([check for row in checks for check in row])
+            totals.count_checks([check for row in checks for check in row])
             if self._judge is None:
                 return
             judged = await judge_creatives.remote(self._judge, rolled.shard.products, [rolled.creatives])
         except RayError as error:  # the pictures went with their node: the report lacks a few numbers, the run lacks nothing
             logger.warning("shard %s is not judged: %s", rolled.shard.name, error)
             return
-        notes.judgements += [judgement for row in judged for judgement in row]
+        totals.judgements += [judgement for row in judged for judgement in row]
 
     async def _learn_rounds(self) -> None:
         run_state = self.run_state
@@ -317,9 +317,9 @@ class OnlineLoop:
             started = time.perf_counter()
             self._progress.phase(f"round {number + 1} of {self._config.rollout.rounds}", run_state.round_size)
             await self.learner_control.while_waiting(self._until(partial(run_state.can_learn, number)))
-            notes = run_state.intake.totals[number]
-            if notes.failed and not notes.pairs and not notes.tied:
-                raise UserError(f"round {number + 1}: all {notes.failed} products failed, the first {notes.first_failure}")
+            totals = run_state.intake.totals[number]
+            if totals.failed and not totals.pairs and not totals.tied:
+                raise UserError(f"round {number + 1}: all {totals.failed} products failed, the first {totals.first_failure}")
             metrics = await self.learner_control.learn(number, partial(self._prompts_written, number + self._config.rollout.max_staleness))
             run_state.weights_live(number)
             self.learner_control.has_moved = False

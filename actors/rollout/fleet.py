@@ -36,7 +36,7 @@ class Fleet:
         self._earlier: dict[str, Any] = {"replaced": {}, "stuck": {}, "scaling": [], "seconds": 0.0}
         self.decisions: list[Decision] = []
 
-    async def watch(self) -> None:
+    async def look_after(self) -> None:
         """Look after the pools until cancelled."""
         while True:
             await asyncio.sleep(self._config.scaling.period_s)

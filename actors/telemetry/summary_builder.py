@@ -52,14 +52,14 @@ class RunFacts:
 
 def round_detail(
     number: int,
-    notes: RoundTotals,
+    totals: RoundTotals,
     metrics: RoundMetrics | None,
     version: PolicyVersion,
     seconds: float,
     prompt_model: Mapping[str, float] | None = None,
 ) -> RoundDetail:
     """One row of `metrics.jsonl`. Without a pair nothing was trained, and the learner's numbers are null."""
-    scores = [score for score in notes.scores if np.isfinite(score)]
+    scores = [score for score in totals.scores if np.isfinite(score)]
     learner = (
         {}
         if metrics is None
@@ -81,16 +81,16 @@ def round_detail(
             "replayed": 0 if metrics is None else metrics.replayed,
             "loss": None if metrics is None else metrics.loss,
             "reward_score": float(np.mean(scores)) if scores else None,
-            "relevance": _mean([judgement.relevance for judgement in notes.judgements]),
-            "ctr": _mean([judgement.ctr for judgement in notes.judgements]),
+            "relevance": _mean([judgement.relevance for judgement in totals.judgements]),
+            "ctr": _mean([judgement.ctr for judgement in totals.judgements]),
             "kl": None if metrics is None else metrics.kl,
-            "distinct_prompts": distinct_share(notes.prompts) if notes.prompts else None,
-            "tied": notes.tied,
-            "failed": notes.failed,
-            "truncated_prompts": notes.truncated,
-            "malformed_share": notes.checks.malformed_share,
-            "trap_share": notes.checks.trap_share,
-            "creatives": notes.creatives,
+            "distinct_prompts": distinct_share(totals.prompts) if totals.prompts else None,
+            "tied": totals.tied,
+            "failed": totals.failed,
+            "truncated_prompts": totals.truncated,
+            "malformed_share": totals.checks.malformed_share,
+            "trap_share": totals.checks.trap_share,
+            "creatives": totals.creatives,
             "policy_version": str(version),
             "seconds": seconds,
             "prompt_model": dict(prompt_model) if prompt_model else None,

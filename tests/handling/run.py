@@ -81,7 +81,7 @@ DRIVER = (
         "actors/loop/state/run_state.py",
         "        self._cursor.position = state.cursor_position\n",
         "",
-        "actors/loop/state/test_run_state.py::test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened",
+        "actors/loop/state/test_run_state.py::test_a_run_state_restored_in_mid_round_goes_on_as_if_nothing_had_happened",
     ),
     Removal(
         "driver",
@@ -89,7 +89,7 @@ DRIVER = (
         "actors/loop/state/run_state.py",
         "PolicyVersion(state.version.incarnation + 1, state.version.number)",
         "state.version",
-        "actors/loop/state/test_run_state.py::test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened",
+        "actors/loop/state/test_run_state.py::test_a_run_state_restored_in_mid_round_goes_on_as_if_nothing_had_happened",
     ),
 )
 
@@ -151,7 +151,7 @@ TORN = (
         "actors/weights/verification.py",
         "    if report.sha256 != published.sha256:\n",
         "    if False:\n",
-        "actors/weights/test_published.py::test_other_bytes_are_caught_by_the_hash",
+        "actors/weights/test_verification.py::test_other_bytes_are_caught_by_the_hash",
     ),
     Removal(
         "torn",
@@ -208,7 +208,7 @@ SIGTERM = (
         "sigterm",
         "it is heard while modules load",
         "caig_rl/cli/first.py",
-        "    STOPS.begin()\n",
+        "    SIGTERM_STOP.begin()\n",
         "    pass\n",
         "actors/launch/test_sigterm.py::test_the_command_ends_with_75_while_its_modules_load",
     ),
@@ -216,7 +216,7 @@ SIGTERM = (
         "sigterm",
         "it asks the run to stop (whole command)",
         "actors/launch/train.py",
-        "    with STOPS.handed_to(lambda number: loop.call_soon_threadsafe(_ask, stop, progress, number)):\n",
+        "    with SIGTERM_STOP.handed_to(lambda number: loop.call_soon_threadsafe(_ask, stop, progress, number)):\n",
         "    if True:\n",
         "actors/loop/test_driver_loss.py::test_a_driver_that_is_terminated_in_mid_round_keeps_what_is_done_and_exits_75",
         limit_s=560,

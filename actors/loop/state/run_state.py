@@ -113,7 +113,7 @@ class RunState:
             ledger=Ledger.from_table(self.ledger.to_table()),
             extra=extra
             | {
-                "notes": {str(number): notes.to_json() for number, notes in self.intake.totals.items()},
+                "notes": {str(number): totals.to_json() for number, totals in self.intake.totals.items()},
                 "falls": [[to.incarnation, to.number] for to in self.lineage.rollbacks],
             },
         )
@@ -123,7 +123,7 @@ class RunState:
         self._open(state.ledger)
         self.buffer.restore(state.in_flight, state.ready)
         self._journal.keep(state.ready)
-        self.intake.totals = {int(number): RoundTotals.from_json(notes) for number, notes in state.extra["notes"].items()}
+        self.intake.totals = {int(number): RoundTotals.from_json(totals) for number, totals in state.extra["notes"].items()}
         # Runs of earlier versions kept no rollbacks; most had none.
         self.lineage = Lineage(PolicyVersion(*to) for to in state.extra.get("falls", ()))
         self.version = PolicyVersion(state.version.incarnation + 1, state.version.number)

@@ -75,7 +75,7 @@ def test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one(cluster: None,
             assert group.ready_ranks == 0
             # Of the cluster's two CPUs, this leaves room for one rank.
             hog = placement_group([{"CPU": 1.3}])
-            await _resolve(hog.ready())
+            await hog.ready()
             try:
                 await group.re_form(8)
                 assert (group.world_size, len(group.handles()), group.ready_ranks) == (1, 1, 1)
@@ -133,7 +133,7 @@ def test_a_frozen_rank_is_lost_and_the_group_re_formed(cluster: None, monkeypatc
         try:
             await group.start(8)
             assert (await taught(group)).rows == 2
-            pid = await _resolve(group.handles()[0].__ray_call__.remote(lambda rank: os.getpid()))
+            pid = await group.handles()[0].__ray_call__.remote(lambda rank: os.getpid())
             os.kill(pid, signal.SIGSTOP)
             try:
                 with pytest.raises(LearnerLost, match=r"rank 0 made no progress for \d+ s during train"):
@@ -148,7 +148,3 @@ def test_a_frozen_rank_is_lost_and_the_group_re_formed(cluster: None, monkeypatc
             group.close()
 
     asyncio.run(main())
-
-
-async def _resolve(ref: ray.ObjectRef) -> Any:
-    return await ref

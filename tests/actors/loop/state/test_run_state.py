@@ -74,7 +74,7 @@ def test_new_weights_wait_for_the_prompts_that_the_old_ones_are_to_write(tmp_pat
     assert run_state.prompts_written(1)
 
 
-def test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_a_run_state_restored_in_mid_round_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     run_state = _run_state(tmp_path)
     for shard in _open_next(run_state):
         _arrive(run_state, shard)
@@ -83,8 +83,8 @@ def test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened(tmp_pat
     arrived, tied = _open_next(run_state)
     _arrive(run_state, arrived, PolicyVersion(0, 1))
     run_state.buffer.drop(tied.admissions[0], TIE)
-    notes = run_state.intake.totals[1]
-    notes.tied, notes.scores, notes.judgements = 1, [0.5, math.nan], [Judgement(0.02, 0.7)]
+    totals = run_state.intake.totals[1]
+    totals.tied, totals.scores, totals.judgements = 1, [0.5, math.nan], [Judgement(0.02, 0.7)]
     state = run_state.state({"own": 1})
 
     again = _run_state(tmp_path / "elsewhere")
@@ -94,7 +94,7 @@ def test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened(tmp_pat
     assert left.admissions == tied.admissions[1:]
     assert again.buffer.ready() == run_state.buffer.ready()
     assert again.intake.totals[1].tied == 1 and math.isnan(again.intake.totals[1].scores[1])
-    assert again.intake.totals[1].judgements == notes.judgements
+    assert again.intake.totals[1].judgements == totals.judgements
     again.open_round(1, [left])
     _arrive(again, left, PolicyVersion(1, 1))
     assert [pair.admission.admission_id for pair in again.take_pairs(1)] == [4, 5, 7]
