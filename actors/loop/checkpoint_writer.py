@@ -30,7 +30,7 @@ class CheckpointWriter:
         note: Callable[[str], None],
         record_event: RecordEvent = no_event,
     ) -> None:
-        """`extra`: what the run's record adds to the state, at this moment; `note` is told what could not be kept, `record_event` too."""
+        """`extra`: what the run's totals add to the state, at this moment; `note` is told what could not be kept, `record_event` too."""
         self._store, self._run_state, self._learner_control = store, run_state, learner_control
         self._fingerprint, self._extra, self._note, self._record_event = fingerprint, extra, note, record_event
 
