@@ -1,4 +1,4 @@
 """Ray adapters around the library, in rooms: `loop` is the controller of a run; `rollout`, `learner` and `evaluation` do its work;
 `weights`, `checkpoints`, `telemetry` and `cluster` are what these share; `launch`, `submission`, `chaos`, `serve` and `train_jobs` are
-the doors. `docs/architecture.md` draws the arrows.
+the doors. `docs/architecture.md` lists who imports whom.
 """

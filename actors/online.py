@@ -1,5 +1,6 @@
-"""The public door to the online loop: `run`. The loop itself is `actors.loop.online_loop`."""
+"""The public door to the online loop: `run`, and the `RunFacts` that it may be given. The loop itself is `actors.loop.online_loop`."""
 
-from actors.loop.online_loop import OnlineLoop, run
+from actors.loop.online_loop import run
+from actors.telemetry.summary_builder import RunFacts
 
-__all__ = ["OnlineLoop", "run"]
+__all__ = ["run", "RunFacts"]

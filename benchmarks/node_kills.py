@@ -64,7 +64,7 @@ PLACED = [
 
 
 @dataclass
-class Watcher(Silent):
+class ScoreTimes(Silent):
     """Notes when each product was scored, and what the loop says."""
 
     scored_at: list[float] = field(default_factory=list)
@@ -84,11 +84,11 @@ class Watcher(Silent):
 
 
 @dataclass
-class Saboteur:
+class NodeKiller:
     """Kills by the clock, from the first scored product on."""
 
     cluster: Cluster
-    watcher: Watcher
+    score_times: ScoreTimes
     minutes: float
     every_s: float
     kills: list[tuple[str, float]] = field(default_factory=list)
@@ -97,7 +97,7 @@ class Saboteur:
     async def run(self, loop: OnlineLoop) -> None:
         """Until the minutes are over; then wait for the run's end."""
         self.loop = loop
-        while not self.watcher.scored_at:
+        while not self.score_times.scored_at:
             await asyncio.sleep(0.5)
         began = time.monotonic()
         for number in range(self.nodes_to_kill):
@@ -217,28 +217,28 @@ def main() -> int:
         cluster.add_node(**SPOT)
     try:
         ray.init(address=cluster.address, logging_level="ERROR", log_to_driver=False)
-        watcher = Watcher()
-        saboteur = Saboteur(cluster, watcher, options.minutes, options.every)
-        summary = _run(config, watcher, saboteur)
+        score_times = ScoreTimes()
+        injector = NodeKiller(cluster, score_times, options.minutes, options.every)
+        summary = _run(config, score_times, injector)
     finally:
         ray.shutdown()
         cluster.shutdown()
-    assert saboteur.loop is not None
-    counts = {name: sum(one == name for one, _ in saboteur.kills) for name in ("node", "rank", "scorer")}
-    found = {f"killed {counts['node']} of {saboteur.nodes_to_kill} nodes": counts["node"] == saboteur.nodes_to_kill}
-    found |= promises(summary, saboteur.loop) | like_undisturbed(summary, options.undisturbed)
+    assert injector.loop is not None
+    counts = {name: sum(one == name for one, _ in injector.kills) for name in ("node", "rank", "scorer")}
+    found = {f"killed {counts['node']} of {injector.nodes_to_kill} nodes": counts["node"] == injector.nodes_to_kill}
+    found |= promises(summary, injector.loop) | like_undisturbed(summary, options.undisturbed)
     print(f"\n{summary.time.total_s / 60:.1f} minutes, killed {counts}, {summary.fleet}")
     for text, is_kept in found.items():
         print(f"  {'kept  ' if is_kept else 'BROKEN'}  {text}")
-    show_recovery(saboteur.kills, watcher.scored_at, summary.time.total_s / max(1, summary.rounds))
+    show_recovery(injector.kills, score_times.scored_at, summary.time.total_s / max(1, summary.rounds))
     return 0 if all(found.values()) else 1
 
 
-def _run(config: Config, watcher: Watcher, saboteur: Saboteur) -> RunSummary:
+def _run(config: Config, score_times: ScoreTimes, injector: NodeKiller) -> RunSummary:
     source, evaluation, judge = sources(config)
     folder = RunFolder(config.run.root, config.run.name)
     facts = known_facts(config, source, evaluation, judge)
-    summary = asyncio.run(run(config, source, evaluation, judge, folder, facts=facts, progress=watcher, beside=saboteur.run))
+    summary = asyncio.run(run(config, source, evaluation, judge, folder, facts=facts, progress=score_times, beside=injector.run))
     print(f"report: {write_report(folder)}")
     return summary
 

@@ -156,10 +156,10 @@ def make_reader(out: Path, plan: Plan) -> dict[str, Any]:
     model, processor = Idefics3ForConditionalGeneration.from_pretrained(policy), Idefics3Processor.from_pretrained(policy)
     corpus = draw_corpus(plan.corpus, 1, READING, min(plan.corpus, 2800))
 
-    def record_event(stage: str, step: int, steps: int, loss: float) -> None:
+    def show_progress(stage: str, step: int, steps: int, loss: float) -> None:
         print(f"{stage} {step}/{steps} loss {loss:.3f}", flush=True)
 
-    teach_backbone(model, processor, corpus, (plan.seeing_steps, plan.pair_seeing_steps), 0, record_event)
+    teach_backbone(model, processor, corpus, (plan.seeing_steps, plan.pair_seeing_steps), 0, show_progress)
     model.save_pretrained(out / "reader")
     processor.save_pretrained(out / "reader")
     return {"cpu_s": time.process_time()}

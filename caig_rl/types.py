@@ -31,7 +31,7 @@ class NegativeKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, order=True)
 class PolicyVersion:
-    """A set of policy weights. `incarnation` grows when the learner falls back to a checkpoint, `number` with each round."""
+    """A set of policy weights. `incarnation` grows when the learner rolls back to a checkpoint, `number` with each round."""
 
     incarnation: int
     number: int

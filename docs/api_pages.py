@@ -14,8 +14,8 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [
-    *("types", "interfaces", "errors", "logs", "config", "data", "imaging", "objectives", "models"),
-    *("learning", "evaluation", "sizing", "serving", "world", "nano", "doctor"),
+    *("types", "interfaces", "errors", "logs", "statistics", "config", "data", "imaging", "objectives", "prompt_model", "runs", "models"),
+    *("learning", "evaluation", "sizing", "reports", "serving", "world", "nano", "doctor"),
 ]
 """Of `caig_rl`, from the ground up; `actors` follows."""
 

@@ -48,7 +48,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 class Job:
-    """`caig-rl train` as a job controller runs it: started, watched by its output, signalled."""
+    """`caig-rl train` as a job controller runs it: started, followed by its output, signalled."""
 
     def __init__(self, root: Path, name: str, *options: str) -> None:
         self.log = root / f"{name}-{time.monotonic_ns()}.log"

@@ -54,7 +54,7 @@ class FaultInjector:
         return self.records.counts()
 
     async def run(self, loop: OnlineLoop) -> None:
-        """PlannedFault from the first round on, until cancelled."""
+        """Inject faults from the first round on, until cancelled."""
         self._steps_before = set(complete_steps(loop))
         self.records.begin_life()
         await loop.rounds_begun.wait()

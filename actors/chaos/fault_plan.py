@@ -10,7 +10,7 @@ import numpy as np
 
 
 class FaultKind(StrEnum):
-    """What can be broken. `actors.chaos.fault` says how."""
+    """What can be broken. `actors.chaos.fault_injector` says how."""
 
     WORKER = "worker"
     RANK = "rank"

@@ -33,7 +33,7 @@ class FaultRecords:
     """All faults of a run."""
 
     keep: Callable[[str], object] = lambda text: None
-    """Told the whole records as JSON whenever it changes, before anything else happens: a killed driver writes no last word."""
+    """Is given all records as JSON whenever they change, before anything else happens: a killed driver writes no last word."""
     clock: Callable[[], float] = time.time
     lives: int = 0
     """Lives of the run that have begun."""
@@ -43,7 +43,7 @@ class FaultRecords:
 
     @classmethod
     def from_json(cls, text: str, keep: Callable[[str], object], clock: Callable[[], float] = time.time) -> FaultRecords:
-        """Go on with what `keep` was told in an earlier life."""
+        """Go on with what `keep` was given in an earlier life."""
         content = json.loads(text)
         faults = [FaultRecord(**one | {"kind": FaultKind(one["kind"])}) for one in content["faults"]]
         return cls(keep, clock, content["lives"], faults, {FaultKind(kind): why for kind, why in content["misses"].items()})

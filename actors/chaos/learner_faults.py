@@ -50,12 +50,12 @@ def kill_drawn_rank(loop: OnlineLoop, draw: int) -> str:
 
 
 def learner_re_formed(loop: OnlineLoop) -> Callable[[], str]:
-    """An outcome: says so once the group was formed anew after this call."""
+    """An outcome: says so once the group was re-formed after this call."""
     recoveries, learner = loop.learner_control.recoveries, loop.learner_control.group
     before = recoveries.count
 
     def outcome() -> str:
         ranks = learner.ready_ranks
-        return f"learner formed anew with {ranks} rank(s)" if recoveries.count > before and ranks else ""
+        return f"learner re-formed with {ranks} rank(s)" if recoveries.count > before and ranks else ""
 
     return outcome

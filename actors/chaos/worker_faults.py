@@ -47,13 +47,13 @@ def lose_object(loop: OnlineLoop, draw: int) -> InjectedFault:
     """The next object that a worker asks for is gone."""
     pool, worker, handle = _worker(loop, draw)
     send_order(handle, lose_an_object)
-    shards, made_anew = loop.pipeline.issued_again, learner_re_formed(loop)
+    shards, re_formed = loop.pipeline.issued_again, learner_re_formed(loop)
 
     def outcome() -> str:
         if loop.pipeline.issued_again > shards:
             return "a shard issued again"
         # Only a policy worker asks for weights, too.
-        return made_anew() if pool is loop.pipeline.pools["policy"] else ""
+        return re_formed() if pool is loop.pipeline.pools["policy"] else ""
 
     return InjectedFault(f"{worker}'s next input lost", outcome)
 

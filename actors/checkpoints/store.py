@@ -60,7 +60,7 @@ class CheckpointStore:
         self._folder, self._keep = folder, keep
         self._fs, self._base = fsspec.core.url_to_fs(folder.path("checkpoints"))
         self.before_seal: Callable[[int], None] | None = None
-        """Called with the step before its state is written; `actors.chaos.fault` fills the disk here."""
+        """Called with the step before its state is written; `actors.chaos.disk_faults` fills the disk here."""
 
     def url(self, step: int) -> str:
         """Address of one checkpoint's folder."""
@@ -83,7 +83,7 @@ class CheckpointStore:
         """Write the checkpoint of the rounds done, then delete the oldest beyond `keep`; returns its address.
 
         Args:
-            state: gives the run's state. It is asked again when the learner has saved: a learner that had to be formed anew for that has
+            state: gives the run's state. It is asked again when the learner has saved: a learner that had to be re-formed for that has
                 begun a new incarnation.
             fingerprint: what a run that takes it up must share with this one.
             save_learner: writes the learner's part under an address.

@@ -23,10 +23,15 @@ class Baseline:
         """True once the initial policy is measured."""
         return self.initial is not None
 
+    def measured(self) -> MeasuredPolicy:
+        """The initial policy. Raises RuntimeError where it is not measured yet."""
+        if self.initial is None:
+            raise RuntimeError("the initial policy is not measured yet")
+        return self.initial
+
     def to_json(self) -> dict[str, Any]:
-        """For a checkpoint. The initial policy must have been measured."""
-        assert self.initial is not None, "no checkpoint comes before the baseline"
-        return {"before": self.initial.to_json(), "ctr_ceilings": dict(self.ctr_ceilings)}
+        """For a checkpoint. Raises RuntimeError where the initial policy is not measured yet."""
+        return {"before": self.measured().to_json(), "ctr_ceilings": dict(self.ctr_ceilings)}
 
     def restore(self, content: dict[str, Any]) -> None:
         """Take up what `to_json` gave; other keys of `content` are left alone."""

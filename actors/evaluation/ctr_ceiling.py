@@ -13,7 +13,8 @@ from functools import partial
 import numpy as np
 import ray
 
-from actors.rollout.pipeline import RolloutPipeline, ShardPoisoned
+from actors.rollout.pipeline import RolloutPipeline
+from actors.rollout.rolled_out import ShardPoisoned
 from actors.rollout.shard import Shard, evaluation_shards
 from actors.rollout.short_tasks import judge_creatives, oracle_prompts
 from caig_rl.config.schema import Config

@@ -13,8 +13,9 @@ import ray
 from ray.exceptions import RayError
 
 from actors.evaluation.ctr_ceiling import measure_ceilings
-from actors.rollout.pipeline import RolledOut, RolloutPipeline, is_the_machines
+from actors.rollout.pipeline import RolloutPipeline, is_the_machines
 from actors.rollout.poison_isolation import roll_out_or_isolate
+from actors.rollout.rolled_out import RolledOut
 from actors.rollout.shard import Shard, evaluation_shards
 from actors.rollout.short_tasks import check_prompts, judge_creatives, write_samples
 from caig_rl.config.schema import Config

@@ -19,7 +19,7 @@ from actors.cluster.connect import approach, ray_cluster
 from actors.evaluation.baseline import Baseline
 from actors.launch.policy_measurement import PolicyMeasurement, Weights, measure_once
 from actors.launch.run_facts import known_facts
-from actors.launch.sigterm import STOPS
+from actors.launch.sigterm import SIGTERM_STOP
 from actors.loop.online_loop import run
 from actors.loop.preflight import preflight
 from actors.loop.stop_request import StopRequest
@@ -58,10 +58,10 @@ def ablate(plan: Plan, sources: Sources, console: Console) -> Ended:
         UserError: the folder has another driver, no cluster, one that is too small, or a cell finished with other settings.
     """
     stop, first = StopRequest(), plan.cells[0].config
-    STOPS.grace_s = first.run.stop_grace_s
-    STOPS.begin()
+    SIGTERM_STOP.grace_s = first.run.stop_grace_s
+    SIGTERM_STOP.begin()
     folder = prepared_folder(plan)
-    with STOPS.breaking_off(), held(folder), TerminalProgress(console) as progress:
+    with SIGTERM_STOP.breaking_off(), held(folder), TerminalProgress(console) as progress:
         progress.phase(approach(first.cluster), 0)
         with ray_cluster(first.cluster):
             for cell in {cell.arm.name: cell for cell in plan.cells}.values():
@@ -75,7 +75,7 @@ async def _watched(plan: Plan, sources: Sources, progress: TerminalProgress, sto
     def ask(number: int) -> None:
         progress.note(stop.ask(number))
 
-    with STOPS.handed_to(lambda number: loop.call_soon_threadsafe(ask, number)):
+    with SIGTERM_STOP.handed_to(lambda number: loop.call_soon_threadsafe(ask, number)):
         return await run_cells(plan, RayCells(plan, sources, progress, stop), progress.note)
 
 

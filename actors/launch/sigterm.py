@@ -28,8 +28,8 @@ HEARD_WITHIN_S = 0.2
 BEFORE = "SIGTERM before the run was up: nothing was begun that could be lost; start it again (exit code 75)"
 
 
-class EarlyStop:
-    """The signals of this process, from `begin` on. There is one in a process (`STOPS`)."""
+class SigtermStop:
+    """The signals of this process, from `begin` on. There is one in a process (`SIGTERM_STOP`)."""
 
     def __init__(self) -> None:
         """No handler is touched yet."""
@@ -46,7 +46,7 @@ class EarlyStop:
             self._begun = True
             self._reading, self._writing = os.pipe()
             os.set_blocking(self._writing, False)
-            threading.Thread(target=self._listen, name="early stop", daemon=True).start()
+            threading.Thread(target=self._listen, name="sigterm stop", daemon=True).start()
             os.register_at_fork(after_in_child=_forget)
         signal.set_wakeup_fd(self._writing, warn_on_full_buffer=False)
         signal.signal(signal.SIGTERM, self._break_off)
@@ -142,4 +142,4 @@ def _say(text: str) -> None:
     os.write(sys.__stderr__.fileno() if sys.__stderr__ is not None else 2, f"{text}\n".encode())
 
 
-STOPS = EarlyStop()
+SIGTERM_STOP = SigtermStop()

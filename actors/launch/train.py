@@ -1,4 +1,4 @@
-"""From a command to a run: connects to Ray, watches the loop, stops it cleanly on a signal, writes the report."""
+"""From a command to a run: connects to Ray, shows the loop's progress, stops it cleanly on a signal, writes the report."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from rich.markup import escape
 from actors.cluster.capacity import refuse_what_the_cluster_lacks
 from actors.cluster.connect import approach, ray_cluster
 from actors.launch.run_facts import known_facts
-from actors.launch.sigterm import STOPS
+from actors.launch.sigterm import SIGTERM_STOP
 from actors.loop.online_loop import Beside, run
 from actors.loop.preflight import preflight
 from actors.loop.stop_request import StopRequest
@@ -47,17 +47,17 @@ def run_online(
     """
     folder = RunFolder(config.run.root, config.run.name)
     stop = StopRequest()
-    STOPS.grace_s = config.run.stop_grace_s
-    STOPS.begin()
+    SIGTERM_STOP.grace_s = config.run.stop_grace_s
+    SIGTERM_STOP.begin()
     found = preflight(config, source, folder, resume=resume, asked=asked)
-    with STOPS.breaking_off(), held(folder):
+    with SIGTERM_STOP.breaking_off(), held(folder):
         if found is not None and found.is_done:
             return _already_done(folder, console)
         with TerminalProgress(console) as progress:
             progress.phase(approach(config.cluster), 0)
             with ray_cluster(config.cluster):
                 refuse_what_the_cluster_lacks(config)
-                loop = _run_watched(config, source, evaluation, judge, folder, resume, progress, stop, beside, asked)
+                loop = _run_shown(config, source, evaluation, judge, folder, resume, progress, stop, beside, asked)
                 summary = asyncio.run(loop)
         # A resumed run that was stopped while it started may have said nothing yet, in no life.
         report = write_report(folder) if folder.exists("summary.json") else None
@@ -82,7 +82,7 @@ def _already_done(folder: RunFolder, console: Console) -> RunSummary:
     return summary
 
 
-async def _run_watched(
+async def _run_shown(
     config: Config,
     source: ProductSource,
     evaluation: ProductSource,
@@ -95,7 +95,7 @@ async def _run_watched(
     asked: Collection[str],
 ) -> RunSummary:
     loop = asyncio.get_running_loop()
-    with STOPS.handed_to(lambda number: loop.call_soon_threadsafe(_ask, stop, progress, number)):
+    with SIGTERM_STOP.handed_to(lambda number: loop.call_soon_threadsafe(_ask, stop, progress, number)):
         return await run(
             config,
             source,

@@ -79,7 +79,7 @@ class LearnerGroup:
         master = (await self._call("address"))[0]
         self._canary = (await self._call("build", master, size, total_steps))[0]
 
-    async def start_again(self, total_steps: int) -> None:
+    async def re_form(self, total_steps: int) -> None:
         """`start` for a group that has lost a rank: as large as it was, or the largest for which the shrunken cluster has room.
 
         Raises:

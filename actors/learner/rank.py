@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 COLLECTIVE_TIMEOUT_S = 24 * 3600.0
-"""The controller notices a rank that stands still, and forms the group anew; a collective that gave up before would fail the run."""
+"""The controller notices a rank that stands still, and re-forms the group; a collective that gave up before would fail the run."""
 
 ViewIndex = Sequence[tuple[int, int]]
 """For each pair, which of the view blocks holds its picture, and at which index."""

@@ -27,7 +27,7 @@ LOOK_S = 1.0
 
 
 class LearnerLost(RuntimeError):
-    """A rank, its progress, or an object that it or a policy worker needs is gone: the group must be formed anew."""
+    """A rank, its progress, or an object that it or a policy worker needs is gone: the group must be re-formed."""
 
     def __init__(self, message: str, reason: str = "died") -> None:
         """`reason`: "died", "hung", or "node" where it went away with a node."""

@@ -9,9 +9,9 @@ from typing import Any
 from ray.exceptions import RayTaskError
 
 from actors.checkpoints.store import CheckpointStore, SavedState
+from actors.cluster.task_errors import one_line
 from actors.loop.learning.learner_control import LearnerControl
 from actors.loop.state.run_state import RunState
-from actors.loop.task_errors import one_line
 from caig_rl.runs.events import DRIVER, RecordEvent, no_event
 
 logger = logging.getLogger(__name__)
@@ -30,7 +30,7 @@ class CheckpointWriter:
         note: Callable[[str], None],
         record_event: RecordEvent = no_event,
     ) -> None:
-        """`extra`: what the run's record adds to the state, at this moment; `note` is told what could not be kept, `record_event` too."""
+        """`extra`: what the run's totals add to the state, at this moment; `note` is told what could not be kept, `record_event` too."""
         self._store, self._run_state, self._learner_control = store, run_state, learner_control
         self._fingerprint, self._extra, self._note, self._record_event = fingerprint, extra, note, record_event
 

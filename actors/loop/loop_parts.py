@@ -61,6 +61,9 @@ class LoopParts:
     fleet: Fleet
     store: CheckpointStore
     learner_control: LearnerControl
+    meters: RunMeters
+    history: RoundHistory
+    baseline: Baseline
     totals: RunTotals
     checkpoints: CheckpointWriter
     fingerprint: dict[str, object]
@@ -89,5 +92,19 @@ def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress:
     fingerprint = run_fingerprint(config, inputs.source.products, evaluation.products)
     checkpoints = CheckpointWriter(store, run_state, learner_control, fingerprint, totals.to_json, progress.note, record_event)
     return LoopParts(
-        source, judge, events, run_state, evaluation, pipeline, fleet, store, learner_control, totals, checkpoints, fingerprint
+        source=source,
+        judge=judge,
+        events=events,
+        run_state=run_state,
+        evaluation=evaluation,
+        pipeline=pipeline,
+        fleet=fleet,
+        store=store,
+        learner_control=learner_control,
+        meters=meters,
+        history=history,
+        baseline=baseline,
+        totals=totals,
+        checkpoints=checkpoints,
+        fingerprint=fingerprint,
     )

@@ -14,7 +14,7 @@ from actors.telemetry.memory import MemoryMeter
 from actors.telemetry.progress import Progress
 from actors.telemetry.prometheus import RaySink, RunMetrics
 from actors.telemetry.snapshot import PoolState, Snapshot
-from actors.telemetry.snapshot_publisher import watch
+from actors.telemetry.snapshot_publisher import publish_snapshots
 from actors.telemetry.stage_times import StageClock
 from actors.telemetry.throughput import Throughput
 from actors.telemetry.wait_reporter import WaitReporter
@@ -26,9 +26,9 @@ from caig_rl.types import Outcome, PolicyVersion
 
 
 async def publish_loop(config: Config, snapshot: Callable[[], Snapshot], folder: RunFolder, progress: Progress) -> None:
-    """Until cancelled: metrics to Ray, `live.json` to the run folder, and a word to the watcher where workers are waited for."""
+    """Until cancelled: metrics to Ray, `live.json` to the run folder, and a note to the progress display where workers are waited for."""
     waiting = WaitReporter(config.cluster.wait_note_s, progress.note)
-    await watch([RunMetrics(RaySink(config.run.name)).take, waiting.take], snapshot, partial(write_live, folder))
+    await publish_snapshots([RunMetrics(RaySink(config.run.name)).take, waiting.take], snapshot, partial(write_live, folder))
 
 
 def observe(

@@ -14,8 +14,8 @@
                           be written by the weights now live
     `go_live`             each policy worker's current call, then its verified     the policy pool
                           sync
-    a policy worker       a publication that can be pulled, where the live one     `LearnerControl.while_waiting`, which forms the learner
-                          went away with the learner's node                        anew
+    a policy worker       a publication that can be pulled, where the live one     `LearnerControl.while_waiting`, which re-forms the
+                          went away with the learner's node                        learner group
 
 The loop prints nothing and touches no pixels. With `max_staleness` s, round r is written by the weights that r - s rounds of learning made,
 whatever the timing; only a shard that is issued again after its prompts were written may be written by fresher ones.
@@ -34,15 +34,15 @@ from ray.exceptions import RayError
 
 from actors.checkpoints.store import SavedState
 from actors.cluster.resource_wait import wait_with_notes
+from actors.cluster.task_errors import cancelled, first_fault, one_line
 from actors.evaluation.baseline import Baseline
 from actors.loop.loop_parts import LoopInputs, build_parts
 from actors.loop.loop_snapshot import observe, publish_loop
 from actors.loop.preflight import preflight
 from actors.loop.run_beginning import record_beginning
 from actors.loop.stop_request import StopRequest
-from actors.loop.task_errors import cancelled, first_fault, one_line
-from actors.rollout.pipeline import POISON, RolledOut
 from actors.rollout.poison_isolation import roll_out_or_isolate
+from actors.rollout.rolled_out import POISON, RolledOut
 from actors.rollout.shard import Shard
 from actors.rollout.short_tasks import check_prompts, judge_creatives
 from actors.telemetry.progress import Progress, Silent
@@ -94,7 +94,7 @@ async def run(
         run_folder: where everything is written.
         resume: go on from the newest complete checkpoint; from the start, where the run was cut short before its first.
         facts: what only the caller knows, for the summary.
-        progress: who watches.
+        progress: the progress display.
         stop: how soon to stop, if it asks for it: a checkpoint is written, and the status is "stopped".
         beside: runs beside the loop and is cancelled with it (fault injection).
         asked: keys that may change with a resume (`caig_rl.config.changes`).
@@ -111,17 +111,16 @@ async def run(
     known = facts or RunFacts(simulated=judge is not None and judge.simulated)
     with held(run_folder), run_reporting(config, run_folder, progress or Silent()) as reporting:
         reporting.note(split_words(source, eval_source))
-        loop = OnlineLoop(
-            config, LoopInputs(source, eval_source, judge, known, baseline or Baseline()), run_folder, reporting, stop or StopRequest()
-        )
-        watch = asyncio.create_task(loop.meters.memory.watch())
+        inputs = LoopInputs(source, eval_source, judge, known, baseline or Baseline())
+        loop = OnlineLoop(config, inputs, run_folder, reporting, stop or StopRequest())
+        memory = asyncio.create_task(loop.meters.memory.sample_forever())
         metrics = asyncio.create_task(publish_loop(config, loop.observe, run_folder, reporting))
         try:
             summary = await loop.run(resume, beside)
             reporting.ended(summary)
             return summary
         finally:
-            watch.cancel()
+            memory.cancel()
             await end_publishing(metrics)
             await loop.close()
 
@@ -139,7 +138,7 @@ class OnlineLoop:
         self._source, self._judge, self._events, self._evaluation = parts.source, parts.judge, parts.events, parts.evaluation
         self.run_state, self.pipeline, self.fleet, self.store = parts.run_state, parts.pipeline, parts.fleet, parts.store
         self.learner_control, self.totals, self._checkpoints = parts.learner_control, parts.totals, parts.checkpoints
-        self.meters, self._history, self._baseline = parts.totals.meters, parts.totals.history, parts.totals.baseline
+        self.meters, self._history, self._baseline = parts.meters, parts.history, parts.baseline
         self._fingerprint = parts.fingerprint
         self.note = progress.note
         self.rounds_begun = asyncio.Event()
@@ -153,7 +152,7 @@ class OnlineLoop:
         # Until its checkpoint is read, a resumed run has nothing to say that its folder does not say better.
         self._begun = not resume
         work, stop = asyncio.create_task(self._work(resume)), asyncio.create_task(self._stop.wait_for_now())
-        helpers = [asyncio.create_task(self.fleet.watch())]
+        helpers = [asyncio.create_task(self.fleet.look_after())]
         if self._folder.lock is not None:
             helpers.append(asyncio.create_task(self._folder.lock.until_lost()))
         if beside is not None:
@@ -230,9 +229,8 @@ class OnlineLoop:
             return self._finish("stopped")
         self._progress.phase("measuring the final policy", len(self._evaluation.products))
         after = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "after"))
-        assert baseline.initial is not None
-        write_gallery(self._folder, self._evaluation.gallery(baseline.initial, after))
-        write_measured(self._folder, baseline.initial, after)
+        write_gallery(self._folder, self._evaluation.gallery(baseline.measured(), after))
+        write_measured(self._folder, baseline.measured(), after)
         return self._finish("done", after)
 
     async def _start(self, state: SavedState | None) -> None:
@@ -280,7 +278,7 @@ class OnlineLoop:
                 group.create_task(self._roll_out(number, shard, group))
 
     async def _roll_out(self, number: int, shard: Shard, group: asyncio.TaskGroup) -> None:
-        intake, notes = self.run_state.intake, self.run_state.intake.totals[number]
+        intake, totals = self.run_state.intake, self.run_state.intake.totals[number]
 
         def written() -> None:
             self.run_state.written(number, shard)
@@ -303,21 +301,21 @@ class OnlineLoop:
                 )
         if found.rolled is not None:
             self.meters.throughput.add(pairs=intake.take_up(found.rolled))
-            self._judging[number].append(group.create_task(self._judge_shard(notes, found.rolled)))
+            self._judging[number].append(group.create_task(self._judge_shard(totals, found.rolled)))
         written()
 
-    async def _judge_shard(self, notes: RoundTotals, rolled: RolledOut) -> None:
-        """Watch what prompts are like, and relevance and true CTR of what is being trained on. Only the report reads them."""
+    async def _judge_shard(self, totals: RoundTotals, rolled: RolledOut) -> None:
+        """Check prompts, and judge relevance and true CTR of what is being trained on. Only the report reads them."""
         try:
             checks = await check_prompts.remote(self._judge, rolled.shard.products, rolled.written())
-            notes.count_checks([check for row in checks for check in row])
+            totals.count_checks([check for row in checks for check in row])
             if self._judge is None:
                 return
             judged = await judge_creatives.remote(self._judge, rolled.shard.products, [rolled.creatives])
         except RayError as error:  # the pictures went with their node: the report lacks a few numbers, the run lacks nothing
             logger.warning("shard %s is not judged: %s", rolled.shard.name, error)
             return
-        notes.judgements += [judgement for row in judged for judgement in row]
+        totals.judgements += [judgement for row in judged for judgement in row]
 
     async def _learn_rounds(self) -> None:
         run_state = self.run_state
@@ -325,9 +323,9 @@ class OnlineLoop:
             started = time.perf_counter()
             self._progress.phase(f"round {number + 1} of {self._config.rollout.rounds}", run_state.round_size)
             await self.learner_control.while_waiting(self._until(partial(run_state.can_learn, number)))
-            notes = run_state.intake.totals[number]
-            if notes.failed and not notes.pairs and not notes.tied:
-                raise UserError(f"round {number + 1}: all {notes.failed} products failed, the first {notes.first_failure}")
+            totals = run_state.intake.totals[number]
+            if totals.failed and not totals.pairs and not totals.tied:
+                raise UserError(f"round {number + 1}: all {totals.failed} products failed, the first {totals.first_failure}")
             metrics = await self.learner_control.learn(number, partial(self._prompts_written, number + self._config.rollout.max_staleness))
             run_state.weights_live(number)
             self.learner_control.has_moved = False

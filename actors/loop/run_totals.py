@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from actors.evaluation.baseline import Baseline
@@ -15,14 +15,14 @@ from actors.telemetry.meters import RunMeters
 from actors.telemetry.summary_builder import RunFacts, RunNumbers, build_summary
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
-from caig_rl.reports.faults_survived import survived
 from caig_rl.runs.events import EventLog
 from caig_rl.runs.summary import FleetSummary, RunSummary, SyncSummary
+from caig_rl.runs.survived_counts import survived
 
 
 @dataclass(frozen=True, slots=True)
 class RunTotals:
-    """References to the parts; it owns none of them."""
+    """References to the parts of a run that count something; `LoopParts` owns them."""
 
     config: Config
     facts: RunFacts
@@ -80,5 +80,6 @@ class RunTotals:
             peak_memory_gib=self.meters.memory.peak_gib,
             fleet=self.fleet_summary(),
             survived=survived(self.events.events),
+            ctr_ceilings=self.baseline.ctr_ceilings,
         )
-        return build_summary(self.config, replace(self.facts, ctr_ceilings=self.baseline.ctr_ceilings), numbers)
+        return build_summary(self.config, self.facts, numbers)

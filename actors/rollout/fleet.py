@@ -36,7 +36,7 @@ class Fleet:
         self._earlier: dict[str, Any] = {"replaced": {}, "stuck": {}, "scaling": [], "seconds": 0.0}
         self.decisions: list[Decision] = []
 
-    async def watch(self) -> None:
+    async def look_after(self) -> None:
         """Look after the pools until cancelled."""
         while True:
             await asyncio.sleep(self._config.scaling.period_s)
@@ -69,8 +69,9 @@ class Fleet:
         )
 
     def to_json(self) -> dict[str, Any]:
-        """For a checkpoint."""
-        return self.summary().model_dump(mode="json") | {"seconds": self._earlier["seconds"] + self._clock() - self._start}
+        """For a checkpoint: what became of the workers. The learner group's part is another's."""
+        own = self.summary().model_dump(mode="json", exclude={"learner_restarts", "replayed"})
+        return own | {"seconds": self._earlier["seconds"] + self._clock() - self._start}
 
     def restore(self, content: dict[str, Any]) -> None:
         """Go on counting from what `to_json` gave; other keys of `content` are left alone."""

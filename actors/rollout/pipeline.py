@@ -5,9 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Any, TypeVar
 
 import ray
 from ray.exceptions import NodeDiedError, ObjectLostError, RayError, RayTaskError
@@ -18,10 +17,11 @@ from actors.cluster.stall_deadline import Patience
 from actors.cluster.worker_death import first_line
 from actors.rollout.pool_member import WorkerLost
 from actors.rollout.publication import LivePublication
+from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard
 from actors.rollout.short_tasks import load_products
 from actors.rollout.worker_pool import Reply, WorkerPool
-from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
+from actors.rollout.worker_replies import PolicyReply, RenderReply
 from actors.rollout.workers.policy_worker import PolicyWorker
 from actors.rollout.workers.renderer_worker import RendererWorker
 from actors.rollout.workers.scorer_worker import ScorerWorker
@@ -41,43 +41,8 @@ T = TypeVar("T")
 Screened = Callable[[Shard, PolicyReply], PolicyReply]
 
 
-POISON: Final = "poison"
 MAX_ISSUES = 50
 """Issues of one shard after which it fails, also where none of its failures was its own."""
-
-
-class ShardPoisoned(RuntimeError):
-    """A shard that failed, or lost its worker, as often as allowed."""
-
-    def __init__(self, shard: Shard, stage: str, attempts: int, cause: BaseException) -> None:
-        reason = str(cause).strip().splitlines()[-1] if str(cause).strip() else type(cause).__name__
-        super().__init__(f"shard {shard.name} failed {attempts} times, last in stage {stage}: {reason}")
-        self.stage, self.attempts, self.reason = stage, attempts, reason
-        self.kind = POISON if isinstance(cause, WorkerLost) else f"{stage}_failed"
-        """For the ledger: `POISON` where it cost a worker each time."""
-
-
-@dataclass(frozen=True, slots=True)
-class RolledOut:
-    """A shard that passed all stages."""
-
-    shard: Shard
-    policy: PolicyReply
-    render: RenderReply
-    score: ScoreReply
-    views: ray.ObjectRef
-    """(N, size, size, 3): the products as the policy saw them; the learner reads them again."""
-    creatives: ray.ObjectRef
-    """One (K, size, size, 3) block a product; freed when this record goes."""
-    attempts: int
-    worker: str = ""
-    """Policy worker that wrote the prompts."""
-    unscreened: PolicyReply | None = None
-    """With the prompts that were not painted, too; None where all were."""
-
-    def written(self) -> list[list[str]]:
-        """Every prompt that the policy wrote, a list for each product of the shard, empty where it refused."""
-        return (self.unscreened or self.policy).texts()
 
 
 class RolloutPipeline:
@@ -111,7 +76,7 @@ class RolloutPipeline:
         Raises:
             SyncError: a worker does not hold what was published.
         """
-        self.publication.replace(published)
+        await self.publication.replace(published)
         with self._clock.running("sync"):
             await self.policy.refresh()
 

@@ -12,7 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from actors.rollout.pipeline import RolledOut, ShardPoisoned
+from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard
 
 logger = logging.getLogger(__name__)

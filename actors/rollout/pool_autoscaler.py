@@ -2,7 +2,7 @@
 
 A pool grows when, for most of a window, as many shards waited for each of its workers as `grow_at` says, and shrinks by one when for all
 of a window it could have done without one worker and nothing waited. Between the two lies a wide band in which nothing happens, and
-after each change the pool is watched for a window anew: that is the hysteresis.
+after each change the pool is observed for a whole window again: that is the hysteresis.
 """
 
 from __future__ import annotations

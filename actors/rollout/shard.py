@@ -67,7 +67,7 @@ class Shard:
 
 
 def evaluation_shards(products: Sequence[Product], shard_size: int, run_seed: int) -> list[Shard]:
-    """The shards of an evaluation, the same for every policy it measures; their admissions are in no ledger (round -1)."""
+    """The shards of an evaluation, the same for every policy it measures; their admissions are in no record of outcomes (round -1)."""
     return make_shards(products, [derived_seed(Stream.EVALUATION, run_seed, index) for index in range(len(products))], -1, 0, shard_size)
 
 

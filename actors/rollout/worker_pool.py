@@ -49,7 +49,7 @@ class Reply:
     payload: ray.ObjectRef
     """Its second, in the object store; owned by this process, so it survives the worker."""
     worker: str
-    """Name of the worker, for logs and the ledger."""
+    """Name of the worker, for logs and the record of outcomes."""
 
 
 class WorkerPool:

@@ -26,7 +26,7 @@ def live_json(now: Snapshot) -> dict[str, object]:
 
 
 def write_live(folder: RunFolder, now: Snapshot) -> None:
-    """Write the file. A full or absent disk costs the watchers their view, not the run."""
+    """Write the file. A full or absent disk costs `caig-rl status` its view, not the run."""
     try:
         folder.write_text(LIVE_FILE, json.dumps(live_json(now), indent=1) + "\n")
     except OSError as error:

@@ -30,7 +30,7 @@ class MemoryMeter:
         self.peak_gib = max(self.peak_gib, total / _GIB)
         return total / _GIB
 
-    async def watch(self) -> None:
+    async def sample_forever(self) -> None:
         """Sample until cancelled."""
         while True:
             self.sample()

@@ -41,7 +41,7 @@ SERIES = (
     Series("pool_ready", "gauge", "Workers of a pool that take work or do some.", ("pool",)),
     Series("pool_busy", "gauge", "Workers of a pool that do some.", ("pool",)),
     Series("pool_replaced", "gauge", "Workers of a pool that died and were replaced since the run began.", ("pool",)),
-    Series("learner_restarts", "gauge", "Times that the learner's group was formed anew since the run began."),
+    Series("learner_restarts", "gauge", "Times that the learner's group was re-formed since the run began."),
     Series("syncs", "counter", "Weight syncs asked of policy workers."),
     Series("syncs_verified", "counter", "Weight syncs that were verified by hash and canary."),
     Series("pairs", "counter", "Preference pairs made."),

@@ -1,4 +1,4 @@
-"""What the loop tells whoever watches. The loop itself prints nothing."""
+"""What the loop tells a progress display. The loop itself prints nothing."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from caig_rl.runs.summary import RoundDetail
 
 
 class Progress(Protocol):
-    """A watcher of the run. Methods are called from the loop and must return at once."""
+    """A progress display. Methods are called from the loop and must return at once."""
 
     def phase(self, name: str, total: int) -> None:
         """A new phase ("starting", "evaluating", "round 3 of 6") of `total` products begins."""
@@ -24,7 +24,7 @@ class Progress(Protocol):
 
 
 class Silent:
-    """Watches and says nothing."""
+    """Shows nothing."""
 
     def phase(self, name: str, total: int) -> None:
         """See `Progress`."""

@@ -91,7 +91,7 @@ class RunMetrics:
         self._sink.record(BY_NAME[name], float(value), labels)
 
     def _total(self, name: str, total: float, **labels: str) -> None:
-        """A counter takes the increase; after a fall-back to a checkpoint there may be none. Ray refuses an increase of 0."""
+        """A counter takes the increase; after a rollback there may be none. Ray refuses an increase of 0."""
         key = (name, "/".join(labels.values()))
         increase = total - self._totals.get(key, 0.0)
         if increase > 0:

@@ -1,4 +1,4 @@
-"""What the shards of one round came to, gathered as they arrive."""
+"""Totals of one round over its shards: scores, prompts, outcomes, and what was found of its creatives and prompts."""
 
 from __future__ import annotations
 
@@ -7,9 +7,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any
 
-from caig_rl.runs.summary import (
-    CreativeCounts,
-)
+from caig_rl.runs.summary import CreativeCounts
 from caig_rl.types import Judgement, PromptCheck
 
 
@@ -42,7 +40,7 @@ class PromptCounts:
 
 @dataclass(slots=True)
 class RoundTotals:
-    """What the shards of one round came to, gathered as they arrive."""
+    """One round's totals, which grow with each shard that arrives. A checkpoint in mid-round keeps them under the key "notes"."""
 
     scores: list[float]
     prompts: list[str]

@@ -55,11 +55,11 @@ class BackgroundReporter:
     def _send_all(self, row: Mapping[str, object]) -> None:
         for name in self._listeners:
             self._unsent[name].append(row)
-            self._survived(name, partial(self._send, name))
+            self._try(name, partial(self._send, name))
 
     def _end_all(self, status: str, numbers: Mapping[str, float]) -> None:
         for name in self._listeners:
-            self._survived(name, partial(self._end, name, status, numbers))
+            self._try(name, partial(self._end, name, status, numbers))
 
     def _end(self, name: str, status: str, numbers: Mapping[str, float]) -> None:
         self._send(name)
@@ -70,7 +70,7 @@ class BackgroundReporter:
             self._listeners[name].log_round(self._unsent[name][0])
             self._unsent[name].pop(0)
 
-    def _survived(self, name: str, action: Callable[[], None]) -> None:
+    def _try(self, name: str, action: Callable[[], None]) -> None:
         try:
             action()
         except Exception as error:  # whatever its client raises: the run folder has every number, and the run goes on
@@ -137,7 +137,7 @@ class ReportingProgress:
 
 @contextmanager
 def run_reporting(config: Config, folder: RunFolder, shown: Progress) -> Iterator[ReportingProgress]:
-    """A reporting for the block, which is closed with the block's failure, if any."""
+    """Progress that also reports, for the block; closed with the block's failure."""
     reporting = ReportingProgress(config, folder, shown)
     try:
         yield reporting

@@ -16,7 +16,7 @@ class PoolState:
     ready: int
     busy: int
     replaced: int
-    """Since the run began, in all lives of its driver; of the learner: times that its group was formed anew."""
+    """Since the run began, in all lives of its driver; of the learner: times that its group was re-formed."""
     versions: Mapping[str, int] = field(default_factory=dict)
     """Policy pool only: worker -> version number that it holds."""
 
@@ -41,5 +41,5 @@ class Snapshot:
     staleness: Sequence[int]
     """Of every trained pair, in the order in which they were trained."""
     incarnation: int = 0
-    """Of the live version: how often learner or driver fell back to a checkpoint."""
+    """Of the live version: how often learner or driver rolled back to a checkpoint."""
     learner_restarts: int = 0

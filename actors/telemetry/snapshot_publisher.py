@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 PERIOD_S = 2.0
 
 
-async def watch(
+async def publish_snapshots(
     takers: Sequence[Callable[[Snapshot], None]],
     snapshot: Callable[[], Snapshot],
     publish: Callable[[Snapshot], None] = lambda _: None,
@@ -42,11 +42,11 @@ async def watch(
 
 
 async def end_publishing(task: asyncio.Task[None]) -> None:
-    """Cancel a watching `task` and wait until it has said its last. One that broke costs the run its watch, not its result."""
+    """Cancel `task`, which publishes snapshots, and wait for its last one. Where it broke, the run lacks metrics, not its result."""
     task.cancel()
     try:
         await task
     except asyncio.CancelledError:
         return
     except Exception:
-        logger.exception("the watch over the run broke; the run goes on without metrics")
+        logger.exception("publishing snapshots broke; the run goes on without metrics")

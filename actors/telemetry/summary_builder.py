@@ -48,20 +48,18 @@ class RunFacts:
     reward_accuracy: float | None = None
     """Held-out pairwise accuracy of the reward model; None: measured on the evaluation's creatives."""
     reward_ceiling: float | None = None
-    ctr_ceilings: Mapping[str, float] = field(default_factory=dict)
-    """True CTR of the best prompt for each of the evaluation's products, by product id, where it is known."""
 
 
 def round_detail(
     number: int,
-    notes: RoundTotals,
+    totals: RoundTotals,
     metrics: RoundMetrics | None,
     version: PolicyVersion,
     seconds: float,
     prompt_model: Mapping[str, float] | None = None,
 ) -> RoundDetail:
     """One row of `metrics.jsonl`. Without a pair nothing was trained, and the learner's numbers are null."""
-    scores = [score for score in notes.scores if np.isfinite(score)]
+    scores = [score for score in totals.scores if np.isfinite(score)]
     learner = (
         {}
         if metrics is None
@@ -83,16 +81,16 @@ def round_detail(
             "replayed": 0 if metrics is None else metrics.replayed,
             "loss": None if metrics is None else metrics.loss,
             "reward_score": float(np.mean(scores)) if scores else None,
-            "relevance": _mean([judgement.relevance for judgement in notes.judgements]),
-            "ctr": _mean([judgement.ctr for judgement in notes.judgements]),
+            "relevance": _mean([judgement.relevance for judgement in totals.judgements]),
+            "ctr": _mean([judgement.ctr for judgement in totals.judgements]),
             "kl": None if metrics is None else metrics.kl,
-            "distinct_prompts": distinct_share(notes.prompts) if notes.prompts else None,
-            "tied": notes.tied,
-            "failed": notes.failed,
-            "truncated_prompts": notes.truncated,
-            "malformed_share": notes.checks.malformed_share,
-            "trap_share": notes.checks.trap_share,
-            "creatives": notes.creatives,
+            "distinct_prompts": distinct_share(totals.prompts) if totals.prompts else None,
+            "tied": totals.tied,
+            "failed": totals.failed,
+            "truncated_prompts": totals.truncated,
+            "malformed_share": totals.checks.malformed_share,
+            "trap_share": totals.checks.trap_share,
+            "creatives": totals.creatives,
             "policy_version": str(version),
             "seconds": seconds,
             "prompt_model": dict(prompt_model) if prompt_model else None,
@@ -121,6 +119,8 @@ class RunNumbers:
     failure: str | None = None
     fleet: FleetSummary | None = None
     survived: SurvivedSummary | None = None
+    ctr_ceilings: Mapping[str, float] = field(default_factory=dict)
+    """True CTR of the best prompt for each of the evaluation's products, by product id, where it is known."""
 
 
 def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSummary:
@@ -134,7 +134,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
         if shared:
             ends = numbers.before.evaluated, numbers.after.evaluated
             comparison = compare_on_shared_products(*ends, config.evaluation.bootstrap, config.run.seed)
-            categories = compare_by_category(*ends, facts.ctr_ceilings, config.evaluation.bootstrap, config.run.seed)
+            categories = compare_by_category(*ends, numbers.ctr_ceilings, config.evaluation.bootstrap, config.run.seed)
     last = numbers.details[-1] if numbers.details else None
     distinct = comparison.distinct_final if comparison is not None else (last.distinct_prompts if last else None)
     return RunSummary.model_validate(
@@ -150,7 +150,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
             "policy_version": str(numbers.version),
             "products": ProductCounts.model_validate(numbers.ledger.counts()),
             "creatives": reduce(CreativeCounts.plus, (detail.creatives for detail in numbers.details), CreativeCounts()),
-            "ctr": None if comparison is None else comparison.ctr_summary(mean_ceiling(facts.ctr_ceilings, shared)),
+            "ctr": None if comparison is None else comparison.ctr_summary(mean_ceiling(numbers.ctr_ceilings, shared)),
             "relevance": None if comparison is None else comparison.relevance_summary(),
             "reward": _reward(config, facts, numbers),
             "policy": PolicySummary(kl=_last_kl(numbers.details), distinct_prompts=distinct, sha256=numbers.sha256),

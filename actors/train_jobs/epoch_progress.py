@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-from actors.train_jobs.polling import looking
+from actors.train_jobs.polling import polling
 from caig_rl.errors import UserError
 from caig_rl.runs.folder import RunFolder
 
@@ -35,7 +35,7 @@ def epoch_progress(folder: Path, on_epoch: OnEpoch) -> Iterator[None]:
         seen = len(rows)
 
     try:
-        with looking(look, LOOK_S, "epochs"):
+        with polling(look, LOOK_S, "epochs"):
             yield
     finally:
         look()

@@ -25,7 +25,7 @@ from actors.cluster.resource_wait import resources_in_words
 from actors.train_jobs.epoch_log import EpochLog
 from actors.train_jobs.epoch_progress import OnEpoch, epoch_progress
 from actors.train_jobs.job_identity import claim
-from actors.train_jobs.placement_wait import found_no_room, spoken_of_wait
+from actors.train_jobs.placement_wait import found_no_room, placement_wait_notes
 from actors.train_jobs.preflight import job_folder
 from actors.train_jobs.process_log import job_log
 from actors.train_jobs.stop_signals import STOPPED, StoppableTrainer
@@ -106,7 +106,7 @@ def _fit(job: TrainJob, cluster: ClusterConfig, on_epoch: OnEpoch) -> Progress:
             refuse(job_needs(train), live_nodes())
         trainer = _torch_trainer(job, cluster)
         try:
-            with spoken_of_wait(train.workers, cluster.wait_note_s, logger.warning), epoch_progress(folder, noted):
+            with placement_wait_notes(train.workers, cluster.wait_note_s, logger.warning), epoch_progress(folder, noted):
                 trainer.fit()
         except (SystemExit, KeyboardInterrupt):
             # `ray.get` makes a KeyboardInterrupt of whatever a signal handler raises.

@@ -13,20 +13,20 @@ from ray.train.v2._internal.exceptions import WorkerGroupStartupTimeoutError
 
 from actors.telemetry.snapshot import PoolState
 from actors.telemetry.wait_reporter import WaitReporter
-from actors.train_jobs.polling import looking
+from actors.train_jobs.polling import polling
 
 LOOK_S = 1.0
 
 
 @contextmanager
-def spoken_of_wait(ranks: int, note_s: float, note: Callable[[str], None]) -> Iterator[None]:
+def placement_wait_notes(ranks: int, note_s: float, note: Callable[[str], None]) -> Iterator[None]:
     """Inside the block `note` is told every `note_s` seconds that the ranks have no places, at the start and after each loss."""
-    watch = WaitReporter(note_s, note)
+    reporter = WaitReporter(note_s, note)
 
     def look() -> None:
-        watch.look({"training": PoolState(desired=ranks, ready=ranks if ranks_have_places() else 0, busy=0, replaced=0)})
+        reporter.look({"training": PoolState(desired=ranks, ready=ranks if ranks_have_places() else 0, busy=0, replaced=0)})
 
-    with looking(look, min(LOOK_S, note_s), "wait-for-ranks"):
+    with polling(look, min(LOOK_S, note_s), "wait-for-ranks"):
         yield
 
 

@@ -8,15 +8,15 @@ from contextlib import contextmanager
 
 
 @contextmanager
-def looking(look: Callable[[], None], every_s: float, name: str) -> Iterator[None]:
+def polling(look: Callable[[], None], every_s: float, name: str) -> Iterator[None]:
     """Inside the block `look` is called every `every_s` seconds, by the thread `name`; it has ended when the block has."""
     over = threading.Event()
 
-    def watch() -> None:
+    def poll() -> None:
         while not over.wait(every_s):
             look()
 
-    thread = threading.Thread(target=watch, name=name, daemon=True)
+    thread = threading.Thread(target=poll, name=name, daemon=True)
     thread.start()
     try:
         yield

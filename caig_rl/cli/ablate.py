@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from actors.launch.sigterm import STOPPED, STOPS
+from actors.launch.sigterm import STOPPED, SIGTERM_STOP
 from caig_rl.cli.common import Overrides, console, errors, explained, run_console, sources
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def ablate(
     A finished cell is never run again, and one that was cut short goes on from its checkpoint: after any end give the same command again.
     The exit code is 75 where it was stopped, and 1 where a cell failed.
     """
-    STOPS.begin()
+    SIGTERM_STOP.begin()
     with explained():
         from caig_rl.ablation.cells import make_plan
         from caig_rl.ablation.config import load_ablation

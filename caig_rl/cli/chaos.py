@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from actors.launch.sigterm import STOPPED, STOPS
+from actors.launch.sigterm import SIGTERM_STOP, STOPPED
 from caig_rl.cli.common import ConfigFile, Overrides, console, errors, explained, resolved_config, sources
 from caig_rl.cli.text.chaos_text import complaints, fault_table, plan_table, sums
 from caig_rl.config.schema import Config
@@ -49,8 +49,8 @@ def chaos(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     life: Annotated[int | None, typer.Option(min=0, hidden=True, help="Set by this command where it starts itself again.")] = None,
 ) -> None:
-    """Train while a seeded killer takes things away. For staging clusters. Exits 1 where a kind of fault was never injected."""
-    STOPS.begin()
+    """Train while a seeded fault injector breaks things. For staging clusters. Exits 1 where a kind of fault was never injected."""
+    SIGTERM_STOP.begin()
     with explained():
         settings = resolved_config(config, overrides)
         names = _fitting(kinds, settings, every)
@@ -61,7 +61,7 @@ def chaos(
             return
         if "driver" in names and life is None:
             # Its children keep to the limit themselves, and may need all of it.
-            STOPS.grace_s = settings.run.stop_grace_s + PASSING_ON_S
+            SIGTERM_STOP.grace_s = settings.run.stop_grace_s + PASSING_ON_S
             # The driver cannot bring itself back: each of its lives is a process of its own.
             raise typer.Exit(live_on(start_life))
         code = _one_life(settings, names, every, seed, resume, resume_if_any or bool(life))
@@ -94,7 +94,7 @@ def start_life(life: int) -> int:
         if child is not None and number == signal.SIGTERM:
             child.send_signal(number)
 
-    with STOPS.handed_to(pass_on):
+    with SIGTERM_STOP.handed_to(pass_on):
         child = subprocess.Popen([*AGAIN, *sys.argv[1:], "--life", str(life)])
         if is_asked:
             child.send_signal(signal.SIGTERM)
@@ -132,12 +132,12 @@ def _one_life(settings: Config, kinds: tuple[FaultKind, ...], every: float, seed
     resume = resume or (resume_if_any and folder.has_begun)
     goes_on = resume and folder.exists(FAULT_RECORDS_FILE)
     records = FaultRecords.from_json(folder.read_text(FAULT_RECORDS_FILE), keep) if goes_on else FaultRecords(keep)
-    killer = FaultInjector(FaultPlan(seed, every, kinds, records.lives), records)
+    injector = FaultInjector(FaultPlan(seed, every, kinds, records.lives), records)
     if resume:
         settings = as_begun(settings, folder)
     source, evaluation, judge = sources(settings)
     try:
-        summary = run_online(settings, source, evaluation, judge, resume=resume, console=console, beside=killer.run)
+        summary = run_online(settings, source, evaluation, judge, resume=resume, console=console, beside=injector.run)
     finally:
         console.print(fault_table(records))
     console.print(sums(summary), highlight=False, soft_wrap=True)

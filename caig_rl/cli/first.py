@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sys
 
-from actors.launch.sigterm import STOPS
+from actors.launch.sigterm import SIGTERM_STOP
 
 RUNS = ("train", "chaos")
 """The commands that a job controller starts, and starts again on exit code 75."""
 
 if next((word for word in sys.argv[1:] if not word.startswith("-")), "") in RUNS:
-    STOPS.begin()
+    SIGTERM_STOP.begin()

@@ -106,7 +106,7 @@ def _head(run: RunStatus) -> str:
         version = f"{run.live.get('incarnation', 0)}.{run.live['version']}"
         words.append(f"round {run.live['rounds_done']} of {run.live['rounds_planned']}  policy version {version}")
     if restarts := run.live.get("learner_restarts"):
-        words.append(f"[yellow]learner formed anew {counted(restarts, 'time')}[/]")
+        words.append(f"[yellow]learner re-formed {counted(restarts, 'time')}[/]")
     if run.summary is not None and run.summary.survived is not None and run.summary.survived.resumes:
         words.append(f"[yellow]resumed {counted(run.summary.survived.resumes, 'time')}[/]")
     if run.state == "silent":

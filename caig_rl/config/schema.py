@@ -228,13 +228,13 @@ class RecoveryConfig(_Section):
     stall_factor: float = Field(5.0, ge=1.0)
     """It is given more time where shards take long: this many times the longest so far."""
     learner_stall_s: float = Field(300.0, gt=0.0)
-    """A learner group is formed anew where a rank takes no step (a batch prepared, an optimiser step) for this long; loading, saving and
+    """A learner group is re-formed where a rank takes no step (a batch prepared, an optimiser step) for this long; loading, saving and
     exporting may take as long as `cluster.start_timeout_s`. `stall_factor` counts here too."""
     regroup_s: float = Field(120.0, gt=0.0)
     """A learner that lost a rank waits this long for room for as many ranks; then it goes on with fewer. For the last rank it waits
     as long as at a start (`cluster.start_timeout_s`)."""
     learner_restarts: int = Field(3, ge=0)
-    """The learner group is formed anew after a lost rank, or lost weights, this many times between two rounds; then the run fails."""
+    """The learner group is re-formed after a lost rank, or lost weights, this many times between two rounds; then the run fails."""
 
 
 class Config(_Section):

@@ -1,6 +1,6 @@
 """Training files of stage A: one row a product photo and one a captioned ad, pictures scaled and inside, so that a job streams them.
 
-A row is not yet an example: which task it serves, and in which wording, is drawn anew each epoch (`learning.pretrain_examples`).
+A row is not yet an example: which task it serves, and in which wording, is drawn anew each epoch (`caig_rl.learning.pretrain.examples`).
 """
 
 from __future__ import annotations

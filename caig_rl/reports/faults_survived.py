@@ -1,8 +1,8 @@
-"""What a run survived, from its events: counts for the summary, and the report's section with its table and timeline."""
+"""What a run survived, from its events: the report's section with its table and timeline."""
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,6 +12,7 @@ from caig_rl.reports.fault_timeline import Mark, timeline
 from caig_rl.reports.run_report_text import duration
 from caig_rl.runs.events import DRIVER, LEARNER, Event
 from caig_rl.runs.summary import RunSummary, SurvivedSummary
+from caig_rl.runs.survived_counts import events_of, survived
 
 _REASONS = ("died", "hung", "node", "drained")
 _SHOWN = 60
@@ -28,7 +29,7 @@ _WORDS = {
     "ended": "ended",
     "lost": "lost",
     "replaced": "replaced",
-    "regrouped": "formed anew",
+    "regrouped": "re-formed",
     "issued_again": "shard issued again",
     "poison": "product failed as poison",
     "no_checkpoint": "checkpoint not written",
@@ -62,25 +63,6 @@ class SurvivedSection:
     listing: tuple[tuple[str, str, str], ...] = ()
     """When, what, and in whose words."""
     unlisted: int = 0
-
-
-def survived(events: Sequence[Event]) -> SurvivedSummary:
-    """The counts."""
-    lost: dict[str, Counter[str]] = defaultdict(Counter)
-    for event in events:
-        if event.kind == "lost":
-            lost[event.role][event.reason] += 1
-    regrouped, resumed = _of(events, "regrouped"), _of(events, "resumed")
-    return SurvivedSummary(
-        resumes=len(resumed),
-        lost={role: dict(counts) for role, counts in sorted(lost.items())},
-        replaced=dict(sorted(Counter(event.role for event in _of(events, "replaced")).items())),
-        regrouped=len(regrouped),
-        rounds_again=sum(event.numbers.get("rounds", 0) for event in (*regrouped, *resumed)),
-        pairs_again=sum(event.numbers.get("pairs", 0) for event in regrouped),
-        shards_issued_again=dict(sorted(Counter(event.role for event in _of(events, "issued_again")).items())),
-        poison=len(_of(events, "poison")),
-    )
 
 
 def survived_section(summary: RunSummary, events: Sequence[Event]) -> SurvivedSection:
@@ -142,13 +124,13 @@ def _notes(events: Sequence[Event], at: Sequence[float]) -> list[tuple[str, str]
             when = datetime.fromtimestamp(event.at_s, UTC).strftime("%Y-%m-%d %H:%M UTC")
             notes.append((f"Driver resumed at {duration(time)} ({when})", _details(event)))
         elif event.kind == "regrouped":
-            notes.append((f"Learner formed anew at {duration(time)}", _details(event)))
+            notes.append((f"Learner re-formed at {duration(time)}", _details(event)))
         elif event.kind == "poison":
             notes.append((f"Poison product at {duration(time)}", _details(event)))
     again = Counter(event.role for event in events if event.kind == "issued_again")
     if again:
         notes.append(("Shards issued again", ", ".join(f"{count} in stage {stage}" for stage, count in again.most_common())))
-    failed = len(_of(events, "no_checkpoint"))
+    failed = len(events_of(events, "no_checkpoint"))
     if failed:
         notes.append(("Checkpoints that could not be written", str(failed)))
     return notes
@@ -204,7 +186,3 @@ def _marks(events: Sequence[Event], at: Sequence[float]) -> list[Mark]:
 
 def _title(role: str) -> str:
     return role.capitalize()
-
-
-def _of(events: Sequence[Event], kind: str) -> list[Event]:
-    return [event for event in events if event.kind == kind]

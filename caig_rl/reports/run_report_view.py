@@ -198,7 +198,7 @@ def _fleet_facts(summary: RunSummary) -> list[tuple[str, str]]:
     lost = ", ".join(f"{count} {name}" for name, count in fleet.replaced.items() if count)
     facts = [("Workers replaced", lost or "none")]
     if fleet.learner_restarts:
-        facts.append(("Learner formed anew", f"{fleet.learner_restarts} times, {len(fleet.replayed)} rounds trained again"))
+        facts.append(("Learner re-formed", f"{fleet.learner_restarts} times, {len(fleet.replayed)} rounds trained again"))
     shown = fleet.scaling[-_SCALING_STEPS:]
     if len(shown) < len(fleet.scaling):
         facts.append(("Pool sizes changed", f"{len(fleet.scaling)} times; the last {len(shown)} follow"))

@@ -32,7 +32,7 @@ from caig_rl.types import ImageArray
 _NEEDED = ("config.yaml", "summary.json")
 """Files without which there is nothing to say of a run."""
 DRIVER_FILE = "driver.json"
-"""Who writes the folder (`evaluation.run_lock`). Alone it makes no run: a driver that was refused later may have left it."""
+"""Who writes the folder (`caig_rl.runs.driver_lock`). Alone it makes no run: a driver that was refused later may have left it."""
 _SAMPLE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 
 

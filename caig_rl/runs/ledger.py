@@ -1,6 +1,6 @@
 """The ledger: every admission ends in exactly one outcome, and the counts add up. A plain state machine; it owns no files.
 
-A trained admission is in the lineage of the live weights once: `learned` names the version that learned from it. Where the learner falls
+A trained admission is in the lineage of the live weights once: `learned` names the version that learned from it. Where the learner rolls
 back behind that version, `roll_back` marks it, and `replay` says which version of the next incarnation learned from it again.
 """
 

@@ -231,7 +231,7 @@ class FleetSummary(_Part):
     """Of those, workers that held work without progress."""
     scaling: tuple[ScalingStep, ...] = ()
     learner_restarts: Count = 0
-    """Times that the learner group was formed anew after a rank was lost."""
+    """Times that the learner group was re-formed after a rank was lost."""
     replayed: tuple[Replay, ...] = ()
     """Rounds whose training was rolled back with a lost learner and done again from the journal."""
 
@@ -246,7 +246,7 @@ class SurvivedSummary(_Part):
     replaced: dict[str, Count]
     """Places that were filled again, by pool."""
     regrouped: Count
-    """Times that the learner's group was formed anew, the losses while it started among them."""
+    """Times that the learner's group was re-formed, the losses while it started among them."""
     rounds_again: Count
     """Rounds that the learner was taught a second time: from the journal after a loss, and after a resume from an older checkpoint."""
     pairs_again: Count

@@ -111,7 +111,7 @@ OBJECT = (
     ),
     Removal(
         "object",
-        "the learner that misses it is formed anew",
+        "the learner that misses it is re-formed",
         "actors/learner/rank_health.py",
         "        if isinstance(cause, (RayActorError, ObjectLostError)):\n",
         "        if isinstance(cause, RayActorError):\n",
@@ -158,7 +158,7 @@ SLOW = (
         "actors/learner/group.py",
         'recovery.learner_stall_s if method == "train" else max(',
         "max(",
-        "actors/learner/test_group.py::test_a_frozen_rank_is_lost_and_the_group_formed_anew",
+        "actors/learner/test_group.py::test_a_frozen_rank_is_lost_and_the_group_re_formed",
     ),
     Removal(
         "slow",
@@ -226,7 +226,7 @@ POISON = (
     Removal(
         "poison",
         "it fails by its own kind",
-        "actors/rollout/pipeline.py",
+        "actors/rollout/rolled_out.py",
         'POISON if isinstance(cause, WorkerLost) else f"{stage}_failed"',
         'f"{stage}_failed"',
         "actors/loop/state/test_rollout_intake.py::test_a_poisoned_shard_fails_whole_as_poison_where_it_cost_workers",

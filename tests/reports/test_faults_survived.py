@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from caig_rl.errors import UserError
-from caig_rl.reports.faults_survived import survived, survived_section
+from caig_rl.reports.faults_survived import survived_section
 from caig_rl.reports.run_report import render_report
 from caig_rl.runs.driver_lock import LeaseLost
 from caig_rl.runs.events import EVENTS_FILE, EventLog, read_events
@@ -86,13 +86,6 @@ def test_a_driver_that_lost_its_folder_appends_nothing(run_folder: RunFolder) ->
     again.record_event("ended", "driver", "failed")
     again.close()
     assert [event.kind for event in read_events(run_folder)] == ["began", "resumed"]
-
-
-def test_counts_are_over_all_lives(run_folder: RunFolder) -> None:
-    found = survived(eventful(run_folder).events)
-    assert found.lost == {"learner": {"died": 1}, "renderer": {"died": 1, "hung": 1}}
-    assert (found.resumes, found.regrouped, found.rounds_again, found.pairs_again, found.poison) == (1, 1, 3, 118, 1)
-    assert found.replaced == {"renderer": 1} and found.shards_issued_again == {"render": 1}
 
 
 def test_the_report_tells_of_all_of_it_and_escapes_what_was_said(complete_run: RunFolder) -> None:

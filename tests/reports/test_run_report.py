@@ -169,7 +169,7 @@ def test_what_happened_to_the_workers_is_among_the_figures(summary_values: Calla
     }
     found = dict(facts(RunSummary.model_validate(summary_values(fleet=fleet))))
     assert found["Workers replaced"] == "2 policy"
-    assert found["Learner formed anew"] == "1 times, 1 rounds trained again"
+    assert found["Learner re-formed"] == "1 times, 1 rounds trained again"
     assert found["Pool sizes changed"] == "14 times; the last 12 follow"
     assert found["Renderer pool at 13\u00a0min 0\u00a0s"] == "1 to 2 workers: a queue"
 

@@ -117,7 +117,7 @@ def test_a_replayed_row_is_in_the_lineage_again_and_keeps_its_mark() -> None:
     ledger = trained(0, 1)
     ledger.roll_back(0)
     ledger.replay([0], PolicyVersion(1, 1))
-    assert ledger.roll_back(0) == [0, 1], "the second fall takes the replayed row back too"
+    assert ledger.roll_back(0) == [0, 1], "the second rollback takes the replayed row back too"
     for number in (0, 1):
         ledger.replay([number], PolicyVersion(2, number + 1))
     assert ledger.to_table().column("rolled_back").to_pylist() == [["0.1", "1.1"], ["0.2"]]

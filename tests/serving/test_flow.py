@@ -52,15 +52,15 @@ def test_a_failed_request_gives_its_place_back():
 
 def test_a_batch_that_runs_too_long_is_reported():
     clock = Clock()
-    watch = StallDetector("the renderer", 60.0, clock)
-    watch.check()
-    with watch.working():
+    stall = StallDetector("the renderer", 60.0, clock)
+    stall.check()
+    with stall.working():
         clock.now = 59.0
-        watch.check()
+        stall.check()
         clock.now = 61.0
         with pytest.raises(Stalled, match="renderer"):
-            watch.check()
-    watch.check()
+            stall.check()
+    stall.check()
 
 
 def test_requests_that_wait_share_a_batch_and_versions_never_do():

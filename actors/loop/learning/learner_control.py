@@ -1,8 +1,9 @@
-"""Gives rounds to the learner group, hands its weights to the policy workers, and has the group formed anew when it is lost."""
+"""Gives rounds to the learner group, hands its weights to the policy workers, and has the group re-formed when it is lost."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -10,13 +11,13 @@ from math import ceil
 from typing import Any, TypeVar
 
 from actors.checkpoints.store import CheckpointStore
+from actors.cluster.task_errors import cancelled
 from actors.learner.group import LearnerGroup
 from actors.learner.rank_health import LearnerLost
 from actors.loop.learning.learner_recovery import LearnerRecovery, Recoveries
 from actors.loop.learning.prompt_learning import PromptLearning
 from actors.loop.learning.round_training import RoundTraining
 from actors.loop.state.run_state import RunState
-from actors.loop.task_errors import cancelled
 from actors.rollout.pipeline import RolloutPipeline
 from actors.rollout.publication import WeightsLost
 from actors.telemetry.progress import Progress
@@ -26,6 +27,8 @@ from actors.weights.verification import verify_publication
 from caig_rl.config.schema import Config
 from caig_rl.learning.preference.learner import RoundMetrics
 from caig_rl.types import PreferenceGroup
+
+logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
@@ -58,7 +61,7 @@ class LearnerControl:
 
     @property
     def recoveries(self) -> Recoveries:
-        """How often the group was formed anew, and what it trained again."""
+        """How often the group was re-formed, and what it trained again."""
         return self._recovery.recoveries
 
     async def start(self) -> None:
@@ -75,9 +78,9 @@ class LearnerControl:
                 lost_at = lost_at or time.monotonic()
                 self._recovery.count_loss(error)
                 self.group.close()
-                form = self.group.start_again
+                form = self.group.re_form
         if lost_at is not None:
-            self._recovery.record_regrouped(lost_at)
+            self._recovery.record_re_formed(lost_at)
 
     def restore_prompt_model(self) -> None:
         """After the run's state was restored: the prompt model learns again from the rounds done.
@@ -187,7 +190,11 @@ class LearnerControl:
         lost = asyncio.ensure_future(self._pipeline.publication.when_lost())
         try:
             await asyncio.wait({task, lost}, return_when=asyncio.FIRST_COMPLETED)
-            return None if task.done() else lost.result()
+            if task.done():
+                return None
+            loss = lost.result()
+            logger.warning("version %s: %s: %s", loss.version, loss, loss.detail)
+            return loss
         finally:
             lost.cancel()
 
@@ -198,9 +205,9 @@ class LearnerControl:
             earlier = len(self.recoveries.replayed)
             self.has_moved = True
             try:
-                await self._go_live(await self._recovery.form_again(self._total_steps, self.live))
+                await self._go_live(await self._recovery.re_form(self._total_steps, self.live))
             except LearnerLost as again:
                 error = again
             else:
                 self.has_moved = False
-                return self._recovery.record_regrouped(lost_at, self.recoveries.replayed[earlier:])
+                return self._recovery.record_re_formed(lost_at, self.recoveries.replayed[earlier:])

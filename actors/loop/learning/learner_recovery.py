@@ -1,7 +1,7 @@
-"""Forms the learner group anew when it is lost, at the weights of the rounds done.
+"""Re-forms the learner group when it is lost, at the weights of the rounds done.
 
     a rank dies, or stands still, or weights go away with their node before all policy workers have pulled them
-        -> the group is formed anew -> the newest complete checkpoint -> the rounds trained since, from the journal
+        -> the group is re-formed -> the newest complete checkpoint -> the rounds trained since, from the journal
         -> those weights are published, as a new incarnation
 
 The optimiser's step count comes with the checkpoint, so each pair enters the lineage of the surviving weights once, at its own step.
@@ -40,7 +40,7 @@ class Recoveries:
     """What became of the learner group, over all resumes of the run."""
 
     count: int = 0
-    """Times that it was formed anew."""
+    """Times that it was re-formed."""
     replayed: list[Replay] = field(default_factory=list)
     """Rounds that were trained again from the journal."""
 
@@ -78,12 +78,12 @@ class LearnerRecovery:
     def count_loss(self, error: LearnerLost) -> None:
         """The group is lost. Raises LearnerError where it was lost too often."""
         if self._losses >= self._config.recovery.learner_restarts:
-            raise LearnerError(f"{error} (it was formed anew {self._losses} times since the last round)") from error
+            raise LearnerError(f"{error} (it was re-formed {self._losses} times since the last round)") from error
         self._losses += 1
         self._record_event("lost", LEARNER, error.reason, str(error))
-        self._progress.note(f"{error}; the group is formed anew")
+        self._progress.note(f"{error}; the group is re-formed")
 
-    async def form_again(self, total_steps: int, live: PublishedWeights | None) -> PublishedWeights:
+    async def re_form(self, total_steps: int, live: PublishedWeights | None) -> PublishedWeights:
         """A new group at the weights of the rounds done; what was rolled out by weights that are no more will expire.
 
         Args:
@@ -98,7 +98,7 @@ class LearnerRecovery:
         # Pictures may have been lost with the rank's node: they are loaded again.
         run_state.intake.keep_views_of(())
         self._group.close()
-        await self._group.start_again(total_steps)
+        await self._group.re_form(total_steps)
         if self._group.world_size != self._config.learner.world_size:
             self._progress.note(f"the learner goes on with {self._group.world_size} of {self._config.learner.world_size} ranks")
         incarnation = run_state.next_incarnation()
@@ -110,11 +110,11 @@ class LearnerRecovery:
         published = await self._group.publish(PolicyVersion(incarnation, run_state.rounds_done))
         # Trained again to the same bits, the versions since the checkpoint live on under their new names.
         is_same = live is not None and published.sha256 == live.sha256
-        run_state.fall_back(incarnation, run_state.rounds_done if is_same else step or 0)
+        run_state.roll_back(incarnation, run_state.rounds_done if is_same else step or 0)
         self.recoveries.count += 1
         return published
 
-    def record_regrouped(self, lost_at: float, again: Sequence[Replay] = ()) -> None:
+    def record_re_formed(self, lost_at: float, again: Sequence[Replay] = ()) -> None:
         """The group works again. `lost_at`: `time.monotonic()` at its loss; `again`: the rounds that were trained again."""
         numbers = {"world_size": self._group.world_size, "rounds": len(again), "pairs": sum(one.pairs for one in again)}
         self._record_event("regrouped", LEARNER, seconds=time.monotonic() - lost_at, numbers=numbers)

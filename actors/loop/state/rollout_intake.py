@@ -9,7 +9,7 @@ from typing import Any
 
 from actors.loop.state.group_selection import NoGroup, select_group
 from actors.loop.state.preference_buffer import PreferenceBuffer
-from actors.rollout.pipeline import RolledOut, ShardPoisoned
+from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard
 from actors.rollout.worker_replies import RenderReply
 from actors.telemetry.round_totals import RoundTotals
@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 class RolloutIntake:
-    """The rounds' notes, and where the learner finds the picture of each pair that waits."""
+    """The totals of each round, and where the learner finds the picture of each pair that waits."""
 
     def __init__(self, products: Sequence[Product], buffer: PreferenceBuffer, margin: float) -> None:
         """`products`: all training products, which a negative may take its text from; `margin`: `reward.margin`."""
@@ -34,19 +34,19 @@ class RolloutIntake:
 
     def take_up(self, rolled: RolledOut) -> int:
         """Pairs into the buffer, everything else to its outcome. Returns the number of pairs."""
-        notes = self.totals[rolled.shard.admissions[0].round]
+        totals = self.totals[rolled.shard.admissions[0].round]
         pairs: list[PreferenceGroup] = []
         for index in range(len(rolled.shard.admissions)):
-            made = self._outcome(rolled, index, notes)
+            made = self._outcome(rolled, index, totals)
             if isinstance(made, PreferenceGroup):
                 pairs.append(made)
                 self._views[made.admission.admission_id] = (rolled.views, index)
             else:
                 self._drop(rolled.shard.admissions[index], made, rolled.attempts)
         self._buffer.add_pairs(pairs, rolled.attempts, rolled.worker)
-        notes.pairs += len(pairs)
-        notes.truncated += rolled.render.truncated
-        notes.creatives = notes.creatives.plus(gate_counts(rolled.render))
+        totals.pairs += len(pairs)
+        totals.truncated += rolled.render.truncated
+        totals.creatives = totals.creatives.plus(gate_counts(rolled.render))
         return len(pairs)
 
     def drop_shard(self, shard: Shard, poisoned: ShardPoisoned) -> None:
@@ -70,27 +70,27 @@ class RolloutIntake:
         wanted = {pair.admission.admission_id for pair in pairs}
         self._views = {key: place for key, place in self._views.items() if key in wanted}
 
-    def _outcome(self, rolled: RolledOut, index: int, notes: RoundTotals) -> PreferenceGroup | NoGroup:
+    def _outcome(self, rolled: RolledOut, index: int, totals: RoundTotals) -> PreferenceGroup | NoGroup:
         group = rolled.policy.groups[index]
         if group is None:
             return NoGroup(Outcome.FAILED, "bad_text", rolled.policy.refused[index])
-        notes.prompts += [rollout.text for rollout in group.rollouts]
+        totals.prompts += [rollout.text for rollout in group.rollouts]
         if index in rolled.score.failed:
             return NoGroup(Outcome.FAILED, "no_reward", rolled.score.failed[index])
         scores = rolled.score.scores[index]
-        notes.scores += scores
+        totals.scores += scores
         reasons = [report.reason for report in rolled.render.reports[index]]
         return select_group(group, scores, reasons, rolled.shard.products[index], self._products, self._margin)
 
     def _drop(self, admission: Admission, why: NoGroup, attempts: int) -> None:
-        notes = self.totals[admission.round]
+        totals = self.totals[admission.round]
         if why.outcome is Outcome.TIED:
-            notes.tied += 1
+            totals.tied += 1
         else:
             facts = {"admissions": [admission.admission_id], "product": admission.product_id}
             logger.warning("product %s failed (%s): %s", admission.product_id, why.kind, why.message, extra=facts)
-            notes.failed += 1
-            notes.first_failure = notes.first_failure or f"{admission.product_id} ({why.kind}): {why.message}"
+            totals.failed += 1
+            totals.first_failure = totals.first_failure or f"{admission.product_id} ({why.kind}): {why.message}"
         self._buffer.drop(admission, why, attempts=attempts)
 
 

@@ -79,13 +79,13 @@ class RunState:
             self._journal(groups)
 
     def next_incarnation(self) -> int:
-        """A number for the learner that is being formed anew, also where the one before it was lost again before it was of any use."""
+        """A number for the learner that is being re-formed, also where the one before it was lost again before it was of any use."""
         self._incarnation = max(self._incarnation, self.version.incarnation) + 1
         return self._incarnation
 
-    def fall_back(self, incarnation: int, to: int) -> None:
+    def roll_back(self, incarnation: int, to: int) -> None:
         """The learner began `incarnation` with the weights that number `to` had; numbers go on from the rounds done."""
-        self.lineage.fall_back(PolicyVersion(incarnation, to))
+        self.lineage.roll_back(PolicyVersion(incarnation, to))
         self.version = PolicyVersion(incarnation, self.rounds_done)
 
     def weights_live(self, number: int) -> None:
@@ -113,8 +113,8 @@ class RunState:
             ledger=Ledger.from_table(self.ledger.to_table()),
             extra=extra
             | {
-                "notes": {str(number): notes.to_json() for number, notes in self.intake.totals.items()},
-                "falls": [[fall.incarnation, fall.number] for fall in self.lineage.falls],
+                "notes": {str(number): totals.to_json() for number, totals in self.intake.totals.items()},
+                "falls": [[to.incarnation, to.number] for to in self.lineage.rollbacks],
             },
         )
 
@@ -123,9 +123,9 @@ class RunState:
         self._open(state.ledger)
         self.buffer.restore(state.in_flight, state.ready)
         self._journal.keep(state.ready)
-        self.intake.totals = {int(number): RoundTotals.from_json(notes) for number, notes in state.extra["notes"].items()}
-        # Runs of earlier versions kept no falls; most had none.
-        self.lineage = Lineage(PolicyVersion(*fall) for fall in state.extra.get("falls", ()))
+        self.intake.totals = {int(number): RoundTotals.from_json(totals) for number, totals in state.extra["notes"].items()}
+        # Runs of earlier versions kept no rollbacks; most had none.
+        self.lineage = Lineage(PolicyVersion(*to) for to in state.extra.get("falls", ()))
         self.version = PolicyVersion(state.version.incarnation + 1, state.version.number)
         self.rounds_done, self.rounds_admitted, self._next_id = state.rounds_done, state.rounds_admitted, state.next_admission_id
         self._cursor.position = state.cursor_position

@@ -78,15 +78,15 @@ def make_pair_files(config: ClicksConfig, seed: int = 0, progress: Progress = la
     """
     log = read_log(config)
     summary, creatives, places = _logged_creatives(log, config, seed, progress)
-    tally = _PolicyTally()
+    policy_counts = _PolicyCounts()
     with parquet_writer(config.out, PAIRS, PAIR_SCHEMA) as write:
         for pairs in make_pairs(creatives, config.max_pairs_per_test, seed):
-            tally.add(pairs)
+            policy_counts.add(pairs)
             write(pairs)
-        summary.add("pairs", tally.num_pairs, f"pairs after the limit of {config.max_pairs_per_test} a test")
-        summary.policies = tally.counts()
+        summary.add("pairs", policy_counts.num_pairs, f"pairs after the limit of {config.max_pairs_per_test} a test")
+        summary.policies = policy_counts.counts()
         if summary.policies[config.policy].train == 0:
-            raise ClickLogError(f"policy {config.policy!r} keeps no pair to train on. {summary.counts_text()}; {tally.text()}")
+            raise ClickLogError(f"policy {config.policy!r} keeps no pair to train on. {summary.counts_text()}; {policy_counts.text()}")
     if places is not None:
         creatives = copy_pictures(log, creatives, places, config.out)
         summary.add("pictures", len(places) - places.null_count, "pictures copied from the log")
@@ -129,7 +129,7 @@ def _split_check(ratio: SampleRatio, level: float) -> SplitCheck:
     return SplitCheck(ratio.design, level, verdicts, worst, ratio.spanning)
 
 
-class _PolicyTally:
+class _PolicyCounts:
     """Pairs by policy and split."""
 
     def __init__(self) -> None:

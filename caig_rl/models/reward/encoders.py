@@ -1,5 +1,5 @@
 """The paper's trained baselines as far as they are public (METHOD, section 5): VAM, an image encoder over a product's creatives, and
-CG4CTR, image and text encoders fused. Both score each creative alone; they differ in text and in loss (`learning.reward_losses`)."""
+CG4CTR, image and text encoders fused. Both score each creative alone; they differ in text and loss (`caig_rl.learning.reward.losses`)."""
 
 from __future__ import annotations
 

@@ -132,7 +132,7 @@ def test_a_killed_rank_counts_as_re_formed_once_the_learner_is(tmp_path: Path, k
     assert injector.records.faults[0].outcome == ""
     loop.learner_control.recoveries.count = 1
     injector.look(loop)
-    assert injector.records.faults[0].outcome == "learner formed anew with 1 rank(s)"
+    assert injector.records.faults[0].outcome == "learner re-formed with 1 rank(s)"
 
 
 @pytest.mark.parametrize(
@@ -221,18 +221,18 @@ def test_a_checkpoint_that_cannot_be_written_costs_a_note_and_the_last_one_the_r
     notes = list[str]()
     store = make_store(str(tmp_path), (1,))
 
-    def saver_after(rounds: int) -> CheckpointWriter:
+    def writer_after(rounds: int) -> CheckpointWriter:
         _injector().inject(_loop(store, rounds=9), PlannedFault(0.0, FaultKind.DISK, 0))
         run_state: Any = SimpleNamespace(rounds_done=rounds, rounds_planned=3, state=lambda extra: _state(rounds))
         learner_control: Any = SimpleNamespace(save=_save_learner)
         return CheckpointWriter(store, run_state, learner_control, MARKS, dict, notes.append)
 
-    asyncio.run(saver_after(2).checkpoint())
+    asyncio.run(writer_after(2).checkpoint())
     assert "no checkpoint after round 2: OSError: [Errno 28] No space left" in notes[0]
     state = store.newest(MARKS, notes.append)
     assert state is not None and state.rounds_done == 1
     with pytest.raises(OSError, match="No space left"):
-        asyncio.run(saver_after(3).checkpoint())
+        asyncio.run(writer_after(3).checkpoint())
 
 
 def test_a_torn_weight_file_is_passed_over_and_an_older_checkpoint_is_always_left(tmp_path: Path, killed: list[Any]) -> None:

@@ -68,7 +68,7 @@ def test_nodes_may_be_killed_on_a_cluster_that_is_joined() -> None:
     assert fitting([FaultKind.NODE], _config(), 120.0, has_cluster=True) == ((FaultKind.NODE,), [])
 
 
-def test_a_tally_goes_on_over_lives_and_says_what_became_of_each_fault() -> None:
+def test_the_records_go_on_over_lives_and_says_what_became_of_each_fault() -> None:
     kept, now = list[str](), [100.0]
     records = FaultRecords(kept.append, lambda: now[0])
     records.begin_life()

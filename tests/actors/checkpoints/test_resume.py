@@ -65,7 +65,7 @@ def test_at_the_end_only_files_that_are_there_are_listed(tmp_path: Path, monkeyp
 
     monkeypatch.setattr(launch, "ray_cluster", lambda cluster: nullcontext())
     monkeypatch.setattr(launch, "refuse_what_the_cluster_lacks", lambda config: None)
-    monkeypatch.setattr(launch, "_run_watched", stopped_early)
+    monkeypatch.setattr(launch, "_run_shown", stopped_early)
     monkeypatch.setattr(launch, "write_report", lambda folder: folder.path("report.html"))
     launch.run_online(config, LightSource(3), LightSource(2), None, resume=False, console=said)
     text = said.file.getvalue()  # type: ignore[attr-defined]
@@ -83,7 +83,7 @@ def test_a_resume_that_is_stopped_before_any_life_has_said_a_word_still_ends_as_
 
     monkeypatch.setattr(launch, "ray_cluster", lambda cluster: nullcontext())
     monkeypatch.setattr(launch, "refuse_what_the_cluster_lacks", lambda config: None)
-    monkeypatch.setattr(launch, "_run_watched", stopped_while_it_starts)
+    monkeypatch.setattr(launch, "_run_shown", stopped_while_it_starts)
     assert launch.run_online(config, LightSource(3), LightSource(2), None, resume=True, console=said).status == "stopped"
     assert "report" not in said.file.getvalue()  # type: ignore[attr-defined]
 
@@ -103,7 +103,7 @@ def test_a_loop_that_loses_its_folder_ends_and_writes_nothing() -> None:
     loop._stop, loop._begun = StopRequest(), True
     loop._folder = RunFolder("memory://lost", "run")
     loop._folder.lock = Lost()
-    loop.fleet = SimpleNamespace(watch=for_ever)  # type: ignore[assignment]
+    loop.fleet = SimpleNamespace(look_after=for_ever)  # type: ignore[assignment]
     loop._work = for_ever  # type: ignore[assignment, method-assign]
     with pytest.raises(LeaseLost):
         asyncio.run(loop.run(resume=False))

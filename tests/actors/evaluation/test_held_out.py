@@ -12,7 +12,7 @@ import pytest
 from ray.exceptions import ObjectLostError, RayTaskError
 
 from actors.evaluation.held_out import Evaluation, EvaluationError
-from actors.rollout.pipeline import RolledOut
+from actors.rollout.rolled_out import RolledOut
 from actors.rollout.shard import Shard
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
 from caig_rl.config.schema import Config

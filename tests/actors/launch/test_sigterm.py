@@ -15,9 +15,9 @@ from tests.actors.loop.test_driver_loss import REPOSITORY, SMALL
 
 BEGIN = """
 import os, signal, subprocess, sys, time
-from actors.launch.sigterm import STOPS
-STOPS.grace_s = {grace_s}
-STOPS.begin()
+from actors.launch.sigterm import SIGTERM_STOP
+SIGTERM_STOP.grace_s = {grace_s}
+SIGTERM_STOP.begin()
 def ready():
     print("ready", flush=True)
 """
@@ -49,26 +49,26 @@ def test_a_start_that_hangs_ends_when_its_time_is_over() -> None:
 
 def test_a_save_that_hangs_while_the_run_stops_ends_when_its_time_is_over() -> None:
     """The run was asked, and its only thread is in a write that does not return."""
-    hangs = "with STOPS.handed_to(lambda number: os.write(2, b'asked ')):\n    ready()\n    while True: time.sleep(60)"
+    hangs = "with SIGTERM_STOP.handed_to(lambda number: os.write(2, b'asked ')):\n    ready()\n    while True: time.sleep(60)"
     code, said = _terminated(hangs, grace_s=0.5)
     assert code == 75 and said.startswith("asked ") and "the newest checkpoint stays" in said
 
 
 def test_another_handler_in_the_place_of_ours_does_not_change_the_exit_code() -> None:
     """Ray sets its own while it starts a node, and exits with 1 or 15."""
-    code, _ = _terminated("with STOPS.breaking_off():\n    signal.signal(15, lambda *_: sys.exit(15)); ready(); time.sleep(60)")
+    code, _ = _terminated("with SIGTERM_STOP.breaking_off():\n    signal.signal(15, lambda *_: sys.exit(15)); ready(); time.sleep(60)")
     assert code == 75
 
 
 def test_a_signal_that_came_before_the_loop_is_not_forgotten_when_it_begins() -> None:
-    late = "signal.signal(15, lambda *_: None); ready(); time.sleep(1)\nwith STOPS.handed_to(print): time.sleep(60)"
+    late = "signal.signal(15, lambda *_: None); ready(); time.sleep(1)\nwith SIGTERM_STOP.handed_to(print): time.sleep(60)"
     code, said = _terminated(late)
     # By itself, not by the watchdog when its time is over.
     assert code == 75 and "stopping took longer" not in said
 
 
 def test_what_the_run_writes_last_is_finished() -> None:
-    code, said = _terminated("with STOPS.handed_to(print): pass\nready(); time.sleep(1); os.write(2, b'report'); sys.exit(0)")
+    code, said = _terminated("with SIGTERM_STOP.handed_to(print): pass\nready(); time.sleep(1); os.write(2, b'report'); sys.exit(0)")
     assert code == 0 and "finished first" in said and said.endswith("report")
 
 

@@ -41,7 +41,7 @@ def test_a_group_that_has_no_room_goes_on_with_fewer_and_waits_for_its_last_rank
 
     monkeypatch.setattr(group, "start", no_room)
     with pytest.raises(NoRoomError):
-        asyncio.run(group.start_again(8))
+        asyncio.run(group.re_form(8))
     assert asked == [(4, 9.0), (2, 9.0), (1, 700.0)]
 
 
@@ -75,9 +75,9 @@ def test_a_lost_rank_is_told_apart_and_the_group_goes_on_with_one(cluster: None,
             assert group.ready_ranks == 0
             # Of the cluster's two CPUs, this leaves room for one rank.
             hog = placement_group([{"CPU": 1.3}])
-            await _resolve(hog.ready())
+            await hog.ready()
             try:
-                await group.start_again(8)
+                await group.re_form(8)
                 assert (group.world_size, len(group.handles()), group.ready_ranks) == (1, 1, 1)
                 await group.load(url)
                 assert (await group.publish(version)).sha256 == before.sha256
@@ -119,7 +119,7 @@ def test_a_checkpoint_of_one_rank_goes_on_with_two(cluster: None, config: Config
     asyncio.run(main())
 
 
-def test_a_frozen_rank_is_lost_and_the_group_formed_anew(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_frozen_rank_is_lost_and_the_group_re_formed(cluster: None, monkeypatch: pytest.MonkeyPatch) -> None:
     """Stopped, not killed: Ray has no word of it, and only its steps fail to come."""
     monkeypatch.setattr("actors.learner.group.LearnerRank", FakeRank)
     config = Config.model_validate({"learner": {"num_cpus": 0.2}, "recovery": {"learner_stall_s": 3.0}})
@@ -133,13 +133,13 @@ def test_a_frozen_rank_is_lost_and_the_group_formed_anew(cluster: None, monkeypa
         try:
             await group.start(8)
             assert (await taught(group)).rows == 2
-            pid = await _resolve(group.handles()[0].__ray_call__.remote(lambda rank: os.getpid()))
+            pid = await group.handles()[0].__ray_call__.remote(lambda rank: os.getpid())
             os.kill(pid, signal.SIGSTOP)
             try:
                 with pytest.raises(LearnerLost, match=r"rank 0 made no progress for \d+ s during train"):
                     await taught(group)
                 group.close()
-                await group.start_again(8)
+                await group.re_form(8)
                 assert (await taught(group)).rows == 2
             finally:
                 with contextlib.suppress(ProcessLookupError):
@@ -148,7 +148,3 @@ def test_a_frozen_rank_is_lost_and_the_group_formed_anew(cluster: None, monkeypa
             group.close()
 
     asyncio.run(main())
-
-
-async def _resolve(ref: ray.ObjectRef) -> Any:
-    return await ref

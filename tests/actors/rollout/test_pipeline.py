@@ -11,8 +11,9 @@ import pytest
 import ray
 from ray.exceptions import ObjectLostError, RayTaskError
 
-from actors.rollout.pipeline import RolledOut, RolloutPipeline, ShardPoisoned
+from actors.rollout.pipeline import RolloutPipeline
 from actors.rollout.pool_member import WorkerLost
+from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard, make_shards
 from actors.rollout.worker_pool import Reply
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply

@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from actors.rollout.pipeline import ShardPoisoned
 from actors.rollout.poison_isolation import MAX_TRIALS, Isolated, roll_out_or_isolate
 from actors.rollout.pool_member import WorkerLost
+from actors.rollout.rolled_out import ShardPoisoned
 from actors.rollout.shard import Shard, make_shards
 from caig_rl.types import Product
 

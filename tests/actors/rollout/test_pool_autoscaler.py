@@ -45,7 +45,7 @@ def test_while_workers_are_on_their_way_up_it_waits_for_them() -> None:
     assert _watch(_scaler(clock), clock, Load(4, waiting=40, idle=0, starting=1), 100.0) == []
 
 
-def test_after_a_change_the_pool_is_watched_anew() -> None:
+def test_after_a_change_the_pool_is_observed_for_a_whole_window_again() -> None:
     clock = Clock()
     decided = _watch(_scaler(clock), clock, Load(1, waiting=9, idle=0, starting=0), 100.0)
     assert [(one.before, one.after) for one in decided] == [(1, 2), (2, 4), (4, 8)]

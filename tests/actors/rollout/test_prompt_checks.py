@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors.rollout.pipeline import RolledOut
+from actors.rollout.rolled_out import RolledOut
 from actors.rollout.short_tasks import check_prompts
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
 from caig_rl.interfaces import Judge

@@ -1,6 +1,5 @@
 """What is reported of a run."""
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -9,7 +8,6 @@ import pytest
 from actors.telemetry.metric_names import SERIES, Series
 from actors.telemetry.prometheus import RunMetrics
 from actors.telemetry.snapshot import PoolState, Snapshot
-from actors.telemetry.snapshot_publisher import end_publishing, watch
 from caig_rl.runs.summary import RoundDetail
 
 
@@ -80,34 +78,6 @@ def test_a_total_that_falls_back_to_a_checkpoint_is_not_taken_away():
     for count in (10, 6, 12):
         metrics.take(replace(BEGIN, products={"trained": count}))
     assert sum(sink.of("products")) == 12
-
-
-def test_the_last_state_is_reported_when_the_watch_ends():
-    sink = Recorder()
-    now = [BEGIN]
-
-    async def run() -> None:
-        task = asyncio.create_task(watch([RunMetrics(sink).take], lambda: now[0], period_s=60))
-        await asyncio.sleep(0)
-        now[0] = replace(BEGIN, rounds_done=2)
-        await end_publishing(task)
-
-    asyncio.run(run())
-    assert sink.of("rounds_done") == [0, 2]
-
-
-def test_a_watch_that_breaks_costs_the_run_nothing_and_is_logged(caplog: pytest.LogCaptureFixture):
-    def broken() -> Snapshot:
-        raise ValueError("no such pool")
-
-    async def run() -> str:
-        task = asyncio.create_task(watch([], broken))
-        await asyncio.sleep(0)
-        await end_publishing(task)
-        return "the run's result"
-
-    assert asyncio.run(run()) == "the run's result"
-    assert "no such pool" in caplog.text
 
 
 @pytest.mark.parametrize("series", SERIES, ids=lambda series: series.name)

@@ -212,7 +212,7 @@ def test_impressions_and_clicks_are_summed_by_creative_position_shelf_and_propen
     assert click_log(read_impressions(tmp_path, "nobody"), CreativeStore(tmp_path)).num_rows == 0
 
 
-def test_the_tally_agrees_with_the_log_and_grows_with_it(tmp_path: Path):
+def test_the_counts_agree_with_the_log_and_grows_with_it(tmp_path: Path):
     log, click_counts = EventLog(tmp_path), ClickCounts(tmp_path)
     log.append([Event("impression", impression(0), 1001.0), Event("impression", impression(1, segment="x"), 1001.0)])
     assert click_counts.refresh() == 2

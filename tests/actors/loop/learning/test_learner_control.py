@@ -49,7 +49,7 @@ class FakeLearner:
         if 0 in self.lost_at:
             raise LearnerLost("rank 0 died while it started")
 
-    async def start_again(self, total_steps: int) -> None:
+    async def re_form(self, total_steps: int) -> None:
         self.weights, self.formed = [], self.formed + 1
 
     async def train(self, table: pa.Table, *views: Any) -> RoundMetrics:
@@ -85,7 +85,7 @@ class FakePipeline:
         self.publication, self.live, self._lost = LivePublication(), list[PolicyVersion](), lost
 
     async def go_live(self, published: PublishedWeights) -> None:
-        self.publication.replace(published)
+        await self.publication.replace(published)
         if published.version in self._lost:
             await self.publication.next_after_loss(published, "lost in a test")
         self.live.append(published.version)
@@ -282,7 +282,7 @@ def test_a_learner_that_is_lost_for_ever_ends_the_run_with_its_reason(tmp_path: 
         await run.learner_control.show()
         await run.round()
 
-    with pytest.raises(LearnerError, match="rank 0 died \\(it was formed anew 2 times"):
+    with pytest.raises(LearnerError, match="rank 0 died \\(it was re-formed 2 times"):
         asyncio.run(main())
 
 
@@ -328,7 +328,7 @@ def test_a_learner_lost_while_it_saves_leaves_nothing_of_its_own_in_the_checkpoi
 
 
 def test_pictures_that_may_have_gone_with_the_learners_node_are_loaded_again(tmp_path: Path) -> None:
-    """A group formed anew would be lost again by the same pictures, as often as it may be."""
+    """A group re-formed would be lost again by the same pictures, as often as it may be."""
     asked = list[Any]()
 
     class SeeingTraining(BlindTraining):

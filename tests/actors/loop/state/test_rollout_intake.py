@@ -8,17 +8,20 @@ from types import MappingProxyType
 from typing import Any
 
 from actors.loop.state.preference_buffer import PreferenceBuffer
-from actors.loop.state.rollout_intake import RolloutIntake
-from actors.rollout.pipeline import RolledOut, ShardPoisoned
+from actors.loop.state.rollout_intake import RolloutIntake, gate_counts
 from actors.rollout.pool_member import WorkerLost
+from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard, make_shards
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
 from caig_rl.runs.ledger import Ledger
+from caig_rl.runs.summary import CreativeCounts
 from caig_rl.types import PolicyVersion, Product, RenderReport, Rollout, RolloutGroup
 
 PRODUCTS = [Product(name, name, "mugs") for name in "abc"]
 SHARD = make_shards(PRODUCTS, [1, 2, 3], 0, 0, shard_size=3)[0]
 V0 = PolicyVersion(0, 0)
+CHANGED = RenderReport(usable=False, reason="product_changed", product_difference=7)
+BLANK = RenderReport(usable=False, reason="blank")
 
 
 def _opened() -> tuple[RolloutIntake, Ledger]:
@@ -52,3 +55,8 @@ def test_a_poisoned_shard_fails_whole_as_poison_where_it_cost_workers() -> None:
     intake.drop_shard(SHARD, ShardPoisoned(SHARD, "render", 2, WorkerLost("renderer-0 died")))
     assert ledger.counts()["failed"] == {"poison": 3}
     assert intake.totals[0].first_failure.startswith("a (poison): shard 0-2 failed 2 times")
+
+
+def test_the_gates_refusals_are_counted_by_reason_with_the_largest_change_of_a_product() -> None:
+    counts = gate_counts(RenderReply(((RenderReport(True), CHANGED), (BLANK, BLANK)), images=4, truncated=0))
+    assert counts == CreativeCounts(painted=4, refused={"product_changed": 1, "blank": 2}, product_difference=7)

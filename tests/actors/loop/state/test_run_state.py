@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -72,7 +74,7 @@ def test_new_weights_wait_for_the_prompts_that_the_old_ones_are_to_write(tmp_pat
     assert run_state.prompts_written(1)
 
 
-def test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
+def test_a_run_state_restored_in_mid_round_goes_on_as_if_nothing_had_happened(tmp_path: Path) -> None:
     run_state = _run_state(tmp_path)
     for shard in _open_next(run_state):
         _arrive(run_state, shard)
@@ -81,8 +83,8 @@ def test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened(tmp_pat
     arrived, tied = _open_next(run_state)
     _arrive(run_state, arrived, PolicyVersion(0, 1))
     run_state.buffer.drop(tied.admissions[0], TIE)
-    notes = run_state.intake.totals[1]
-    notes.tied, notes.scores, notes.judgements = 1, [0.5, math.nan], [Judgement(0.02, 0.7)]
+    totals = run_state.intake.totals[1]
+    totals.tied, totals.scores, totals.judgements = 1, [0.5, math.nan], [Judgement(0.02, 0.7)]
     state = run_state.state({"own": 1})
 
     again = _run_state(tmp_path / "elsewhere")
@@ -92,7 +94,7 @@ def test_a_book_restored_in_mid_round_goes_on_as_if_nothing_had_happened(tmp_pat
     assert left.admissions == tied.admissions[1:]
     assert again.buffer.ready() == run_state.buffer.ready()
     assert again.intake.totals[1].tied == 1 and math.isnan(again.intake.totals[1].scores[1])
-    assert again.intake.totals[1].judgements == notes.judgements
+    assert again.intake.totals[1].judgements == totals.judgements
     again.open_round(1, [left])
     _arrive(again, left, PolicyVersion(1, 1))
     assert [pair.admission.admission_id for pair in again.take_pairs(1)] == [4, 5, 7]
@@ -113,7 +115,7 @@ def test_a_state_fits_into_json(tmp_path: Path) -> None:
     assert json.loads(json.dumps(run_state.state({}).extra, allow_nan=False))["notes"]["0"]["scores"] == [None]
 
 
-def test_after_a_fall_pairs_of_the_discarded_weights_expire_and_the_others_are_taken_again(tmp_path: Path) -> None:
+def test_after_a_rollback_pairs_of_the_discarded_weights_expire_and_the_others_are_taken_again(tmp_path: Path) -> None:
     run_state = _run_state(tmp_path, staleness=1)
     first = _open_next(run_state)
     second = _open_next(run_state)
@@ -123,7 +125,7 @@ def test_after_a_fall_pairs_of_the_discarded_weights_expire_and_the_others_are_t
     _arrive(run_state, second[0], PolicyVersion(0, 0))
     _arrive(run_state, second[1], PolicyVersion(0, 1))
     assert len(run_state.take_pairs(1)) == 4
-    run_state.fall_back(run_state.next_incarnation(), 0)
+    run_state.roll_back(run_state.next_incarnation(), 0)
     assert run_state.version == PolicyVersion(1, 1)
     assert [pair.version for pair in run_state.take_pairs(1)] == [PolicyVersion(0, 0)] * 2
     assert run_state.ledger.counts()["expired"] == 2
@@ -132,11 +134,11 @@ def test_after_a_fall_pairs_of_the_discarded_weights_expire_and_the_others_are_t
 def test_an_incarnation_that_came_to_nothing_is_not_named_again(tmp_path: Path) -> None:
     run_state = _run_state(tmp_path)
     assert [run_state.next_incarnation(), run_state.next_incarnation()] == [1, 2]
-    run_state.fall_back(2, 0)
+    run_state.roll_back(2, 0)
     assert run_state.next_incarnation() == 3
 
 
-def test_a_fall_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights_still_expire(tmp_path: Path) -> None:
+def test_a_rollback_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights_still_expire(tmp_path: Path) -> None:
     """They waited in the checkpoint: the round that takes them had not come yet when it was written."""
     run_state = _run_state(tmp_path, staleness=1)
     for shard in _open_next(run_state):
@@ -144,7 +146,7 @@ def test_a_fall_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights
     _learn(run_state, 0)
     discarded, kept = _open_next(run_state)
     _arrive(run_state, discarded, PolicyVersion(0, 1))
-    run_state.fall_back(run_state.next_incarnation(), 0)
+    run_state.roll_back(run_state.next_incarnation(), 0)
     _arrive(run_state, kept, PolicyVersion(1, 1))
     state = run_state.state({})
 
@@ -152,3 +154,9 @@ def test_a_fall_is_remembered_across_a_resume_so_that_pairs_of_discarded_weights
     again.restore(replace(state, extra=json.loads(json.dumps(state.extra))))
     assert [pair.version for pair in again.take_pairs(1)] == [PolicyVersion(1, 1)] * 2
     assert again.ledger.counts()["expired"] == 2
+
+
+def test_the_plain_state_loads_no_ray() -> None:
+    lines = "import sys, actors.loop.state.run_state; print('ray' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", lines], cwd=Path(__file__).parents[4], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"

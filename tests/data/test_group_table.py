@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from caig_rl.data.group_table import groups_from_table, groups_to_table
+from caig_rl.types import Admission, NegativeKind, PolicyVersion
+from tests.actors.loop.state.test_preference_buffer import make_pair_of
+
+PAIR = make_pair_of(Admission(3, 1, "mug", 2**61 + 1), PolicyVersion(1, 2))
+
+
+def test_a_pair_survives_the_table_exactly() -> None:
+    other = replace(PAIR, negative=NegativeKind.OTHER_TEXT, negative_product_id="hose", negative_instruction="write of the hose")
+    assert groups_from_table(groups_to_table([PAIR, other])) == [PAIR, other]
+
+
+def test_a_refused_candidates_score_stays_not_a_number() -> None:
+    group = replace(PAIR, candidates=(*PAIR.candidates, PAIR.candidates[0]), scores=(1.0, math.nan, -1.0), shaped=(0.5, math.nan, -0.5))
+    (again,) = groups_from_table(groups_to_table([group]))
+    assert again.scores[0] == 1.0 and math.isnan(again.scores[1]) and math.isnan(again.rewards[1])
+    assert (again.best, again.worst, again.usable) == (0, 2, (0, 2))
+
+
+def test_a_table_of_pairs_is_read_as_groups_of_two() -> None:
+    old = Path(__file__).parents[1] / "actors/checkpoints/demo_of_d435bbc/checkpoints/7/state-0/pairs.parquet"
+    table = pq.read_table(old)
+    assert "chosen" in table.schema.names and groups_from_table(table) == []
+    row = groups_to_table([PAIR]).drop_columns(["candidates", "shaped"])
+    chosen, rejected = groups_to_table([PAIR]).column("candidates").to_pylist()[0]
+    for name, value in (("chosen", chosen), ("rejected", rejected), ("chosen_score", 1.0), ("rejected_score", -1.0)):
+        row = row.append_column(table.schema.field(name), pa.array([value], table.schema.field(name).type))
+    assert groups_from_table(row) == [PAIR]
+
+
+def test_no_pairs_are_a_table_without_rows() -> None:
+    assert groups_from_table(groups_to_table([])) == []
+
+
+def test_another_table_is_refused() -> None:
+    with pytest.raises(ValueError, match="a table of preference groups has the columns"):
+        groups_from_table(pa.table({"a": [1]}))
