@@ -16,6 +16,7 @@ from actors.checkpoints.compatibility import weights_fingerprint
 from actors.checkpoints.store import CheckpointStore
 from actors.cluster.capacity import refuse_what_the_cluster_lacks
 from actors.cluster.connect import approach, ray_cluster
+from actors.cluster.task_errors import cancelled
 from actors.evaluation.baseline import Baseline
 from actors.launch.policy_measurement import PolicyMeasurement, Weights, measure_once
 from actors.launch.run_facts import known_facts
@@ -23,7 +24,6 @@ from actors.launch.sigterm import SIGTERM_STOP
 from actors.loop.online_loop import run
 from actors.loop.preflight import preflight
 from actors.loop.stop_request import StopRequest
-from actors.loop.task_errors import cancelled
 from actors.telemetry.progress import Progress
 from actors.telemetry.terminal_progress import TerminalProgress
 from caig_rl.ablation.best_of_n import best_of_n, first_pick, pick_rates
