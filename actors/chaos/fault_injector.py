@@ -59,7 +59,7 @@ class FaultInjector:
         self.records.begin_life()
         await loop.rounds_begun.wait()
         try:
-            await asyncio.gather(self._carry_out(loop), self._watch_outcomes(loop))
+            await asyncio.gather(self._carry_out(loop), self._look_for_outcomes(loop))
         finally:
             self.look(loop)
 
@@ -103,7 +103,7 @@ class FaultInjector:
                     return
             await asyncio.sleep(LOOK_S)
 
-    async def _watch_outcomes(self, loop: OnlineLoop) -> None:
+    async def _look_for_outcomes(self, loop: OnlineLoop) -> None:
         while True:
             await asyncio.sleep(LOOK_S)
             self.look(loop)

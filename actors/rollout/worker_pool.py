@@ -32,7 +32,7 @@ logger = logging.getLogger(__name__)
 
 MAX_FAILED_STARTS = 3
 """Workers that die before they are ready, one after another, before the pool gives up."""
-WATCH_PERIOD_S = 1.0
+LOOK_PERIOD_S = 1.0
 """Time between two looks for stuck workers."""
 
 
@@ -98,7 +98,7 @@ class WorkerPool:
     async def start(self) -> None:
         """Bring all workers up and make them current. Raises PoolError where they do not come up in time."""
         self._adjust()
-        self._spawn_task(self._watch())
+        self._spawn_task(self._look_for_losses())
         async with self._changed:
             await self._wait_until(lambda: all(worker.health.state is WorkerState.IDLE for worker in self._workers))
 
@@ -218,10 +218,10 @@ class WorkerPool:
         self._vacancies.append(self._clock() if worker.vacant_since is None else worker.vacant_since)
         self._record_event("lost", self.name, reason, f"{worker.name}: {why.removeprefix(worker.name).strip()}")
 
-    async def _watch(self) -> None:
+    async def _look_for_losses(self) -> None:
         """Give up workers that hold work without progress, and those that died without any."""
         while True:
-            await asyncio.sleep(WATCH_PERIOD_S)
+            await asyncio.sleep(LOOK_PERIOD_S)
             for worker, seconds in [(one, one.health.stuck_for_s()) for one in self._workers]:
                 if seconds:
                     self.stuck += 1

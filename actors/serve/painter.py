@@ -25,7 +25,7 @@ class Painter:
         folder = resolve_model_folder(config.renderer.model, "renderer")
         self._renderer = Renderer(folder, config.renderer, config.imaging, config.pools.renderer.threads)
         self._view_side = view_side
-        self._watch = StallDetector("the renderer", config.serve.limits.stall_timeout_s, time.monotonic)
+        self._stall = StallDetector("the renderer", config.serve.limits.stall_timeout_s, time.monotonic)
         # Not serve.batch: that waits for a batch to fill even where the renderer has nothing else to do.
         self._batcher: VersionedBatcher[PaintJob, list[Painted]] = VersionedBatcher(
             self._run, config.renderer.batch_size, lambda job: len(job.prompts)
@@ -37,10 +37,10 @@ class Painter:
 
     def check_health(self) -> None:
         """Raises Stalled where a batch hangs."""
-        self._watch.check()
+        self._stall.check()
 
     def _run(self, _: str, jobs: Sequence[PaintJob]) -> list[list[Painted]]:
-        with self._watch.working(), batch_done("painted", jobs, sum(len(job.prompts) for job in jobs)):
+        with self._stall.working(), batch_done("painted", jobs, sum(len(job.prompts) for job in jobs)):
             rendered = self._renderer.render([job.cutout for job in jobs], [job.prompts for job in jobs], [job.noise_seed for job in jobs])
             return [[self._painted(one) for one in creatives] for creatives in rendered]
 

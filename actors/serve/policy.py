@@ -42,7 +42,7 @@ class Policy:
         self._engine = PolicyEngine(self._base, config.policy, config.pools.policy.threads)
         self._versions = VersionStore(Path(config.serve.root))
         self._version = BASE
-        self._watch = StallDetector("the policy", config.serve.limits.stall_timeout_s, time.monotonic)
+        self._stall = StallDetector("the policy", config.serve.limits.stall_timeout_s, time.monotonic)
         self._batcher: VersionedBatcher[PromptJob | None, Prompts] = VersionedBatcher(self._run, POLICY_BATCH)
 
     async def reconfigure(self, user_config: dict[str, Any]) -> None:
@@ -59,10 +59,10 @@ class Policy:
 
     def check_health(self) -> None:
         """Raises Stalled where a batch hangs."""
-        self._watch.check()
+        self._stall.check()
 
     def _run(self, version: str, jobs: Sequence[PromptJob | None]) -> list[Prompts]:
-        with self._watch.working():
+        with self._stall.working():
             if version != self._version:
                 self._load(version)
             answers: list[Prompts] = [Prompts()] * len(jobs)

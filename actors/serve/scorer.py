@@ -28,7 +28,7 @@ class Scorer:
         folder = resolve_model_folder(config.reward.model, "reward")
         device = "cuda" if torch.cuda.is_available() else "cpu"
         self._scorer = RewardScorer.load(folder, getattr(torch, config.reward.dtype)).to(device)
-        self._watch = StallDetector("the scorer", config.serve.limits.stall_timeout_s, time.monotonic)
+        self._stall = StallDetector("the scorer", config.serve.limits.stall_timeout_s, time.monotonic)
         self._batcher: VersionedBatcher[ScoreJob, list[Scored]] = VersionedBatcher(
             self._run, config.reward.batch_size, lambda job: len(job.views)
         )
@@ -39,11 +39,11 @@ class Scorer:
 
     def check_health(self) -> None:
         """Raises Stalled where a batch hangs."""
-        self._watch.check()
+        self._stall.check()
 
     def _run(self, _: str, jobs: Sequence[ScoreJob]) -> list[list[Scored]]:
         views = [view for job in jobs for view in job.views]
-        with self._watch.working(), batch_done("scored", jobs, len(views)):
+        with self._stall.working(), batch_done("scored", jobs, len(views)):
             scores = self._finite_scores([job.product for job in jobs for _ in job.views], views)
             scored = iter([Scored(float(score), float(ctr)) for score, ctr in zip(scores, self._scorer.ctr(scores), strict=True)])
             return [[next(scored) for _ in job.views] for job in jobs]

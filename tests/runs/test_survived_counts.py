@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.survived_counts import survived
-from tests.reports.test_faults_survived import eventful
+from tests.runs.test_events import eventful
 
 
 def test_counts_are_over_all_lives(run_folder: RunFolder) -> None:
