@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.markup import escape
 
-from actors.launch.sigterm import STOPPED, SIGTERM_STOP
+from actors.launch.sigterm import SIGTERM_STOP, STOPPED
 from caig_rl.cli.common import Overrides, console, errors, explained, run_console, sources
 
 if TYPE_CHECKING:
