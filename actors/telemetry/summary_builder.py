@@ -72,6 +72,7 @@ def round_detail(
             "lr": metrics.lr,
             "optimiser_steps": metrics.steps,
             "kl_weight": metrics.kl_weight,
+            "fluent_share": metrics.fluent,
         }
     )
     return RoundDetail.model_validate(

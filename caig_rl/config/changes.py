@@ -62,6 +62,7 @@ ON_REQUEST = (
     "learner.beta_pc",
     "learner.pc_weight",
     "learner.nll_weight",
+    "learner.fluency_floor",
     "learner.kl_weight",
     "learner.kl_bound",
     "learner.sharpness",

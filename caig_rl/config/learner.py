@@ -57,6 +57,10 @@ class LearnerConfig(_Section):
     """w in L = L_DPO + w * L_PCPO."""
     nll_weight: float = Field(0.0, ge=0.0)
     """Weight of -log pi(winner) / tokens beside it, which keeps the winner itself likely (iterative RPO). 0: the paper's loss."""
+    fluency_floor: float | None = Field(None, lt=0.0)
+    """Log-prob in nats: an answer with a token that the reference finds less likely than this is broken language, and is not learned from.
+    The embedded policy's own prompts stay above -5, broken ones fall below -7. Large vocabularies need a lower floor, or `policy.top_p`
+    below 1. Empty: all are learned from."""
     kl_weight: float = Field(0.0, ge=0.0)
     """Weight of the divergence from the reference, and the least that `kl_bound` leaves of it."""
     kl_bound: float | None = Field(12.0, gt=0.0)

@@ -278,6 +278,8 @@ class RoundDetail(_Part):
     creatives: CreativeCounts = CreativeCounts()
     replayed: Count = 0
     """Groups of former rounds that were learned again with this one."""
+    fluent_share: Share | None = None
+    """Share of the painted prompts that `learner.fluency_floor` lets be learned from."""
     kl_weight: float | None = None
     """Weight of the divergence from the reference while the round was learned; it grows beyond `learner.kl_bound`."""
     prompt_model: dict[str, float] | None = None

@@ -62,6 +62,8 @@ class RoundMetrics:
     """Wall time of this rank."""
     kl_weight: float = 0.0
     """Weight of the divergence term during the round."""
+    fluent: float = 1.0
+    """Share of the answers that `learner.fluency_floor` lets be learned from."""
     replayed: int = 0
     """Of `rows`, groups of former rounds."""
 
@@ -71,6 +73,7 @@ class _PreparedMicroBatch:
     plan: MicroBatch
     batch: GroupBatch
     reference: torch.Tensor
+    fluent: torch.Tensor
 
 
 class PreferenceLearner:
@@ -140,12 +143,12 @@ class PreferenceLearner:
         learner = self.config.learner
         _check_lengths(len(groups), views, negative_rollouts)
         plan = plan_steps(len(groups), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
-        before = torch.zeros(4, dtype=torch.float64)
+        before = torch.zeros(5, dtype=torch.float64)
         prepared: list[list[_PreparedMicroBatch]] = []
         for micro_batches in plan:
             prepared.append([self._prepare(micro, groups, views, negative_rollouts, before) for micro in micro_batches])
             yield self.step
-        tokens_gap, tokens, kl, answers = sum_over_ranks(before).tolist()
+        tokens_gap, tokens, kl, answers, fluent = sum_over_ranks(before).tolist()
         self.kl_weight = adapted_kl_weight(self.kl_weight, kl / answers, learner.kl_bound, learner.kl_weight)
         during, norms, lr = torch.zeros(4, dtype=torch.float64), [], 0.0
         for _ in range(learner.epochs):
@@ -167,6 +170,7 @@ class PreferenceLearner:
             lr=lr,
             seconds=time.perf_counter() - started,
             kl_weight=self.kl_weight,
+            fluent=fluent / answers,
         )
 
     def export_weights(self) -> dict[str, torch.Tensor]:
@@ -215,7 +219,7 @@ class PreferenceLearner:
         negative_rollouts: Sequence[Rollout | None] | None,
         before: torch.Tensor,
     ) -> _PreparedMicroBatch:
-        """Encode once, ask the reference once, and add this micro-batch to `before` (4,): |gap|, tokens, KL, answers."""
+        """Encode once, ask the reference once, and add this micro-batch to `before` (5,): |gap|, tokens, KL, answers, fluent answers."""
         rows = [groups[index] for index in micro.rows]
         rollouts = None if negative_rollouts is None else [negative_rollouts[index] for index in micro.rows]
         batch = group_batch(self.config, self.processor, rows, [views[index] for index in micro.rows], rollouts)
@@ -223,9 +227,10 @@ class PreferenceLearner:
             with reference_mode(self.engine.module) if self._frozen is None else nullcontext():
                 reference = batch_log_probs(self.engine.module if self._frozen is None else self._frozen, batch.answers)
             policy = batch_log_probs(self.engine.module, batch.answers)
+        fluent = batch.fluent(reference, self.config.learner.fluency_floor)
         if micro.weight > 0.0:
-            before += _against_reference(policy, reference, batch.rollouts)
-        return _PreparedMicroBatch(micro, batch, reference.sums)
+            before += _against_reference(policy, reference, fluent, batch.rollouts)
+        return _PreparedMicroBatch(micro, batch, reference.sums, fluent)
 
     def _take_step(self, micro_batches: Sequence[_PreparedMicroBatch], lr: float, during: torch.Tensor) -> float:
         """One optimiser step at `lr`; adds (4,) loss, own term, product-centric loss and right orders to `during`. Returns the gradient
@@ -233,7 +238,7 @@ class PreferenceLearner:
         for index, prepared in enumerate(micro_batches):
             with accumulation(self.engine, is_last=index == len(micro_batches) - 1):
                 policy = batch_log_probs(self.engine, prepared.batch.answers)
-                losses = group_losses(self.config, prepared.batch.scored(policy, prepared.reference), self.kl_weight)
+                losses = group_losses(self.config, prepared.batch.scored(policy, prepared.reference, prepared.fluent), self.kl_weight)
                 self.engine.backward(losses.total.sum() * prepared.plan.weight)
             if prepared.plan.weight > 0.0:
                 during += _loss_sums(losses)
@@ -253,12 +258,15 @@ def _loss_sums(losses: GroupLosses) -> torch.Tensor:
     return torch.stack([part.detach().double().sum().cpu() for part in parts])
 
 
-def _against_reference(policy: AnswerLogProbs, reference: AnswerLogProbs, rollouts: Sequence[Rollout]) -> torch.Tensor:
-    """(4,) sums over the sampled answers: |sampling - learner| log-probs, tokens, k3 estimate of the KL, answers."""
+def _against_reference(
+    policy: AnswerLogProbs, reference: AnswerLogProbs, fluent: torch.Tensor, rollouts: Sequence[Rollout]
+) -> torch.Tensor:
+    """(5,) sums over the sampled answers: |sampling - learner| log-probs, tokens, k3 estimate of the KL, answers, fluent answers."""
     answers = len(rollouts)
     tokens, mask = policy.tokens[:answers].cpu(), policy.mask[:answers].cpu()
     sampled = [rollout.logprobs for rollout in rollouts]
     gap = sum(float((tokens[row, : len(values)] - torch.tensor(values)).abs().sum()) for row, values in enumerate(sampled))
     log_ratio = (reference.tokens[:answers].cpu() - tokens).double()
     kl = ((log_ratio.exp() - 1.0 - log_ratio) * mask).sum()
-    return torch.tensor([gap, float(mask.sum()), float(kl), float(answers)], dtype=torch.float64)
+    num_fluent = float(fluent[:answers].sum())
+    return torch.tensor([gap, float(mask.sum()), float(kl), float(answers), num_fluent], dtype=torch.float64)

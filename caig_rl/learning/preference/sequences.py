@@ -36,9 +36,23 @@ class GroupBatch:
     """(G, K) float64, log-odds."""
     has_negatives: bool
 
-    def scored(self, policy: AnswerLogProbs, reference: torch.Tensor) -> ScoredGroups:
-        """What the objective sees. `reference`: (S,) summed log-probs under the reference, without gradient."""
-        rows, usable = self.rows.to(policy.sums.device), self.usable.to(policy.sums.device)
+    def fluent(self, reference: AnswerLogProbs, floor: float | None) -> torch.Tensor:
+        """(S,) bool: True where the reference finds every token of the answer at least as likely as `floor` (nats). None: all are."""
+        if floor is None:
+            return torch.ones(len(reference.tokens), dtype=torch.bool, device=reference.tokens.device)
+        # Padding is 0, the highest log-prob there is.
+        return reference.tokens.min(dim=1).values >= floor
+
+    def scored(self, policy: AnswerLogProbs, reference: torch.Tensor, fluent: torch.Tensor) -> ScoredGroups:
+        """What the objective sees; answers that are not fluent take no part.
+
+        Args:
+            policy: of all S sequences.
+            reference: (S,) summed log-probs under the reference, without gradient.
+            fluent: (S,) bool, see `fluent`.
+        """
+        rows = self.rows.to(policy.sums.device)
+        usable = self.usable.to(policy.sums.device) & fluent[rows]
         sampled = torch.tensor([sum(rollout.logprobs) for rollout in self.rollouts]).to(policy.sums)
         num_groups = len(rows)
         return ScoredGroups(

@@ -58,7 +58,7 @@ def test_all_usable_candidates_of_unequal_groups_are_found_again_in_the_batch() 
     assert batch.rewards[0].tolist() == [0.1, 0.7, 0.2]
     sums = torch.arange(5.0)
     policy = AnswerLogProbs(sums[:, None], torch.ones(5, 1, dtype=torch.bool))
-    assert batch.scored(policy, sums).log_probs.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 0.0]]
+    assert batch.scored(policy, sums, torch.ones(5, dtype=torch.bool)).log_probs.tolist() == [[0.0, 1.0, 2.0], [3.0, 4.0, 0.0]]
 
 
 def _groups(with_negatives: bool = True) -> ScoredGroups:
@@ -104,3 +104,12 @@ def test_every_objective_gives_finite_losses_of_a_group_of_two(objective: str) -
     config = make_config(Path("unused"), objective)
     losses = group_losses(config, _groups(OBJECTIVES[objective].has_negative), 0.0)
     assert losses.total.shape == (2,) and bool(torch.isfinite(losses.total).all())
+
+
+def test_an_answer_with_a_token_below_the_floor_takes_no_part_and_padding_is_no_token() -> None:
+    batch = group_batch(make_config(Path("unused"), "pcpo"), make_processor(), PAIRS, VIEWS, None)
+    tokens = torch.tensor([[-1.0, -5.9], [-1.0, -6.1], [-7.0, 0.0], [-2.0, 0.0]])
+    reference = AnswerLogProbs(tokens, torch.tensor([[True, True], [True, True], [True, False], [True, False]]))
+    fluent = batch.fluent(reference, -6.0)
+    assert fluent.tolist() == [True, False, False, True] and bool(batch.fluent(reference, None).all())
+    assert batch.scored(reference, reference.sums, fluent).usable.tolist() == [[True, False], [False, True]]
