@@ -30,7 +30,8 @@ from actors.chaos.fault import InjectedFault, NoTarget
 from actors.chaos.learner_faults import kill_rank
 from actors.chaos.node_faults import kill_rollout_node
 from actors.launch.run_facts import known_facts
-from actors.loop.online_loop import OnlineLoop, run
+from actors.loop.online_loop import OnlineLoop
+from actors.loop.run import run
 from actors.telemetry.progress import Silent
 from caig_rl.cli.common import sources
 from caig_rl.config.load import load_config

@@ -21,8 +21,8 @@ from actors.evaluation.baseline import Baseline
 from actors.launch.policy_measurement import PolicyMeasurement, Weights, measure_once
 from actors.launch.run_facts import known_facts
 from actors.launch.sigterm import SIGTERM_STOP
-from actors.loop.online_loop import run
 from actors.loop.preflight import preflight
+from actors.loop.run import run
 from actors.loop.stop_request import StopRequest
 from actors.telemetry.progress import Progress
 from actors.telemetry.terminal_progress import TerminalProgress

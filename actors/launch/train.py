@@ -13,8 +13,9 @@ from actors.cluster.capacity import refuse_what_the_cluster_lacks
 from actors.cluster.connect import approach, ray_cluster
 from actors.launch.run_facts import known_facts
 from actors.launch.sigterm import SIGTERM_STOP
-from actors.loop.online_loop import Beside, run
+from actors.loop.online_loop import Beside
 from actors.loop.preflight import preflight
+from actors.loop.run import run
 from actors.loop.stop_request import StopRequest
 from actors.telemetry.terminal_progress import TerminalProgress
 from caig_rl.config.schema import Config
@@ -43,7 +44,7 @@ def run_online(
     as it is.
 
     Raises:
-        UserError: see `actors.loop.online_loop.run`.
+        UserError: see `actors.loop.run.run`.
     """
     folder = RunFolder(config.run.root, config.run.name)
     stop = StopRequest()

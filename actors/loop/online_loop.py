@@ -26,7 +26,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable, Collection, Coroutine
+from collections.abc import Callable, Coroutine
 from functools import partial
 from typing import Any
 
@@ -35,31 +35,25 @@ from ray.exceptions import RayError
 from actors.checkpoints.store import SavedState
 from actors.cluster.resource_wait import wait_with_notes
 from actors.cluster.task_errors import cancelled, first_fault, one_line
-from actors.evaluation.baseline import Baseline
 from actors.loop.loop_parts import LoopInputs, build_parts
-from actors.loop.loop_snapshot import observe, publish_loop
-from actors.loop.preflight import preflight
+from actors.loop.loop_snapshot import observe
 from actors.loop.run_beginning import record_beginning
 from actors.loop.stop_request import StopRequest
 from actors.rollout.poison_isolation import roll_out_or_isolate
 from actors.rollout.rolled_out import POISON, RolledOut
 from actors.rollout.shard import Shard
 from actors.rollout.short_tasks import check_prompts, judge_creatives
-from actors.telemetry.progress import Progress, Silent
+from actors.telemetry.progress import Progress
 from actors.telemetry.round_totals import RoundTotals
-from actors.telemetry.run_reporting import run_reporting
 from actors.telemetry.snapshot import Snapshot
-from actors.telemetry.snapshot_publisher import end_publishing
-from actors.telemetry.summary_builder import RunFacts, round_detail
+from actors.telemetry.summary_builder import round_detail
 from caig_rl.config.schema import TASK_CPUS, Config
-from caig_rl.data.catalog_split import split_words
 from caig_rl.errors import UserError
 from caig_rl.evaluation.measured_policy import MeasuredPolicy, write_measured
-from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.learning.preference.learner import RoundMetrics
 from caig_rl.logs import about
 from caig_rl.runs.config_history import write_run_config
-from caig_rl.runs.driver_lock import LeaseLost, held
+from caig_rl.runs.driver_lock import LeaseLost
 from caig_rl.runs.events import DRIVER
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import write_gallery
@@ -67,62 +61,6 @@ from caig_rl.runs.status import last_written_s
 from caig_rl.runs.summary import RunSummary, write_summary
 
 logger = logging.getLogger(__name__)
-
-
-async def run(
-    config: Config,
-    source: ProductSource,
-    eval_source: ProductSource,
-    judge: Judge | None,
-    run_folder: RunFolder,
-    resume: bool = False,
-    *,
-    facts: RunFacts | None = None,
-    progress: Progress | None = None,
-    stop: StopRequest | None = None,
-    beside: Beside | None = None,
-    asked: Collection[str] = (),
-    baseline: Baseline | None = None,
-) -> RunSummary:
-    """Optimise the policy online and write the run folder. Ray must be connected (`actors.cluster.connect`).
-
-    Args:
-        config: the resolved configuration.
-        source: products to train on.
-        eval_source: products to measure initial and final policy on.
-        judge: the traffic that says how often creatives are really clicked; None: `ctr` is null.
-        run_folder: where everything is written.
-        resume: go on from the newest complete checkpoint; from the start, where the run was cut short before its first.
-        facts: what only the caller knows, for the summary.
-        progress: the progress display.
-        stop: how soon to stop, if it asks for it: a checkpoint is written, and the status is "stopped".
-        beside: runs beside the loop and is cancelled with it (fault injection).
-        asked: keys that may change with a resume (`caig_rl.config.changes`).
-        baseline: the initial policy's measurement, where it was measured before with these settings; None: it is measured first.
-
-    Raises:
-        UserError: nothing to train on, another driver, a model folder, checkpoint or setting that does not fit, or a round in which every
-            product failed.
-        PoolError, SyncError, EvaluationError: no workers, weights that did not verify, a policy that cannot be measured.
-
-    A run that fails leaves its summary at "failed", with the reason.
-    """
-    preflight(config, source, run_folder, resume=resume, asked=asked)
-    known = facts or RunFacts(simulated=judge is not None and judge.simulated)
-    with held(run_folder), run_reporting(config, run_folder, progress or Silent()) as reporting:
-        reporting.note(split_words(source, eval_source))
-        inputs = LoopInputs(source, eval_source, judge, known, baseline or Baseline())
-        loop = OnlineLoop(config, inputs, run_folder, reporting, stop or StopRequest())
-        memory = asyncio.create_task(loop.meters.memory.sample_forever())
-        metrics = asyncio.create_task(publish_loop(config, loop.observe, run_folder, reporting))
-        try:
-            summary = await loop.run(resume, beside)
-            reporting.ended(summary)
-            return summary
-        finally:
-            memory.cancel()
-            await end_publishing(metrics)
-            await loop.close()
 
 
 Beside = Callable[["OnlineLoop"], Coroutine[Any, Any, None]]

@@ -126,9 +126,8 @@ class RunNumbers:
 
 def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSummary:
     """`summary.json`, during the run (without final numbers) and at its end."""
-    comparison, categories, shared = None, None, tuple[str, ...]()
-    if numbers.before is not None:
-        shared = numbers.before.evaluated.product_ids
+    comparison, categories = None, None
+    shared = () if numbers.before is None else numbers.before.evaluated.product_ids
     if numbers.before is not None and numbers.after is not None:
         measured = set(numbers.after.evaluated.product_ids)
         shared = tuple(name for name in shared if name in measured)
@@ -136,8 +135,8 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
             ends = numbers.before.evaluated, numbers.after.evaluated
             comparison = compare_on_shared_products(*ends, config.evaluation.bootstrap, config.run.seed)
             categories = compare_by_category(*ends, numbers.ctr_ceilings, config.evaluation.bootstrap, config.run.seed)
-    last = numbers.details[-1] if numbers.details else None
-    distinct = comparison.distinct_final if comparison is not None else (last.distinct_prompts if last else None)
+    last = numbers.details[-1].distinct_prompts if numbers.details else None
+    distinct = last if comparison is None else comparison.distinct_final
     return RunSummary.model_validate(
         {
             "run": config.run.name,

@@ -25,7 +25,8 @@ from ray.cluster_utils import Cluster
 from actors.chaos.fault import NoTarget
 from actors.chaos.fault_injector import FaultInjector
 from actors.chaos.fault_plan import FaultKind, FaultPlan
-from actors.loop.online_loop import OnlineLoop, run
+from actors.loop.online_loop import OnlineLoop
+from actors.loop.run import run
 from caig_rl.config.schema import Config
 from caig_rl.runs.folder import RunFolder
 from tests.actors.fake_fleet import IDS_FILE, LightSource, use_fakes, versions_are_current

@@ -17,7 +17,7 @@ from actors.chaos.fault_plan import FaultKind, FaultPlan, PlannedFault
 from actors.chaos.worker_orders import give_no_number, kill_node, lose_an_object, never_finish
 from actors.checkpoints.store import CheckpointStore
 from actors.loop.checkpoint_writer import CheckpointWriter
-from actors.loop.online_loop import run
+from actors.loop.run import run
 from actors.rollout.pipeline import is_the_machines
 from caig_rl.config.schema import Config
 from caig_rl.runs.folder import RunFolder

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from actors.checkpoints.store import CheckpointStore
-from actors.loop.online_loop import run
+from actors.loop.run import run
 from actors.loop.stop_request import StopRequest
 from actors.telemetry.progress import Silent
 from caig_rl.config.schema import Config

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from actors.loop.online_loop import run
+from actors.loop.run import run
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.models.policy import load_policy

@@ -27,7 +27,8 @@ import ray
 from ray._private.services import get_node_ip_address
 from ray.exceptions import RayError
 
-from actors.loop.online_loop import OnlineLoop, run
+from actors.loop.online_loop import OnlineLoop
+from actors.loop.run import run
 from actors.rollout.shard import Shard
 from caig_rl.config.schema import Config
 from caig_rl.reports.run_report import write_report

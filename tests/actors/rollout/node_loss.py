@@ -17,7 +17,8 @@ os.environ["RAY_AUTH_MODE"] = "disabled"
 import ray
 from ray.cluster_utils import Cluster
 
-from actors.loop.online_loop import Beside, OnlineLoop, run
+from actors.loop.online_loop import Beside, OnlineLoop
+from actors.loop.run import run
 from actors.telemetry.progress import Silent
 from actors.weights.published import PublishedWeights
 from caig_rl.config.schema import Config
