@@ -22,7 +22,7 @@ from actors.telemetry.worker_log import with_absolute_root
 from actors.weights.published import Canary, PublishedWeights
 from caig_rl.config.schema import Config, PoolConfig
 from caig_rl.errors import UserError
-from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.types import PolicyVersion, Rollout
 from caig_rl.wording import duration
 

@@ -21,7 +21,8 @@ from actors.weights.verification import CANARY_ANSWER, CANARY_INSTRUCTION, canar
 from caig_rl.config.schema import Config
 from caig_rl.data.group_table import groups_from_table
 from caig_rl.learning.engine import free_port, init_group
-from caig_rl.learning.preference.learner import PreferenceLearner, RoundMetrics
+from caig_rl.learning.preference.learner import PreferenceLearner
+from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.learning.regroup import load_at_any_size
 from caig_rl.logs import about
 from caig_rl.types import Rollout

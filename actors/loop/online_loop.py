@@ -50,7 +50,7 @@ from actors.telemetry.summary_builder import round_detail
 from caig_rl.config.schema import TASK_CPUS, Config
 from caig_rl.errors import UserError
 from caig_rl.evaluation.measured_policy import MeasuredPolicy, write_measured
-from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.logs import about
 from caig_rl.runs.config_history import write_run_config
 from caig_rl.runs.driver_lock import LeaseLost

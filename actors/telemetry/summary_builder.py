@@ -13,7 +13,7 @@ from caig_rl.config.schema import Config
 from caig_rl.evaluation.category_comparison import compare_by_category
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products, mean_ceiling
-from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.runs.ledger import Ledger
 from caig_rl.runs.summary import (
     CreativeCounts,

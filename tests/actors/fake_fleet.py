@@ -9,7 +9,6 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ import ray
 from actors.rollout.shard import Shard, Stream
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
 from actors.weights.published import Canary, PublishedWeights, SyncReport
+from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.types import Cutout, PolicyVersion, Product, RenderReport, Rollout, RolloutGroup
 
 PICTURE_PX = 96
@@ -103,25 +103,6 @@ class FakeScorer(_Worker):
         return ScoreReply(tuple(tuple(float(one) for one in row) for row in scores)), None
 
 
-@dataclass(frozen=True)
-class FakeMetrics:
-    """The fields of a round's metrics, whose own module imports torch."""
-
-    rows: int
-    steps: int
-    loss: float = 0.0
-    dpo_loss: float = 0.0
-    product_centric_loss: float = 0.0
-    accuracy: float = 0.5
-    kl: float = 0.0
-    logprob_gap: float = 0.0
-    grad_norm: float = 0.0
-    lr: float = 1e-3
-    seconds: float = 0.0
-    kl_weight: float = 0.0
-    replayed: int = 0
-
-
 class FakeRank:
     """A learner rank whose weights are the ids it was trained on."""
 
@@ -146,7 +127,7 @@ class FakeRank:
             self._ids.append(admission_id)
             time.sleep(self.seconds_for(table) / len(ids))
             yield len(self._ids)
-        yield FakeMetrics(rows=len(ids), steps=len(ids))
+        yield RoundMetrics(len(ids), len(ids), 0.0, 0.0, 0.0, 0.5, 0.0, 0.0, 0.0, 1e-3, 0.0)
 
     def seconds_for(self, table: pa.Table) -> float:
         """How long the round takes."""

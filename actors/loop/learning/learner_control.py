@@ -25,7 +25,7 @@ from actors.telemetry.stage_times import StageClock
 from actors.weights.published import PublishedWeights
 from actors.weights.verification import verify_publication
 from caig_rl.config.schema import Config
-from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.types import PreferenceGroup
 
 logger = logging.getLogger(__name__)

@@ -15,7 +15,7 @@ from actors.rollout.short_tasks import load_products
 from caig_rl.config.schema import Config
 from caig_rl.data.group_table import groups_from_table, groups_to_table
 from caig_rl.errors import CheckpointError
-from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.runs.folder import RunFolder
 from caig_rl.types import PreferenceGroup
 

@@ -27,45 +27,13 @@ from caig_rl.learning.engine_checkpoint import load_engine, save_engine
 from caig_rl.learning.preference.batching import MicroBatch, plan_steps
 from caig_rl.learning.preference.kl_control import adapted_kl_weight
 from caig_rl.learning.preference.losses import GroupLosses, group_losses
+from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.learning.preference.sequences import GroupBatch, group_batch
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.logprobs import AnswerLogProbs, answer_log_probs, batch_log_probs
 from caig_rl.models.policy import attach_lora, load_policy, merged_state_dict, reference_mode, save_policy_folder
 from caig_rl.models.prompting import chat_prompt
 from caig_rl.types import ImageArray, PreferenceGroup, Rollout
-
-
-@dataclass(frozen=True, slots=True)
-class RoundMetrics:
-    """What a round of training came to, over all ranks. Losses are means over groups, in nats."""
-
-    rows: int
-    """Groups trained on, each once an epoch."""
-    steps: int
-    """Optimiser steps taken."""
-    loss: float
-    dpo_loss: float
-    """The objective's own term, whatever its name."""
-    product_centric_loss: float
-    accuracy: float
-    """Share of groups whose best candidate the implicit reward preferred to the worst, before each step; ties count half."""
-    kl: float
-    """KL(policy || reference) in nats an answer, on the round's answers before its first step (k3 estimate: mean of r - 1 - log r)."""
-    logprob_gap: float
-    """Mean absolute difference of sampling and learner log-prob, nats a token, before the first step: a fault where the policy that
-    sampled is the one that learns, staleness where it is older."""
-    grad_norm: float
-    """Mean over steps, before clipping."""
-    lr: float
-    """Of the last step."""
-    seconds: float
-    """Wall time of this rank."""
-    kl_weight: float = 0.0
-    """Weight of the divergence term during the round."""
-    fluent: float = 1.0
-    """Share of the answers that `learner.fluency_floor` lets be learned from."""
-    replayed: int = 0
-    """Of `rows`, groups of former rounds."""
 
 
 @dataclass(slots=True)

@@ -25,7 +25,7 @@ from actors.weights.published import Canary, PublishedWeights
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
 from caig_rl.errors import CheckpointError
-from caig_rl.learning.preference.learner import RoundMetrics
+from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.runs.events import EventLog
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
