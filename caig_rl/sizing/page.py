@@ -82,8 +82,9 @@ def _columns(memory: dict[str, RoleMemory]) -> list[str]:
 
 
 def gpu_configs(folder: Path) -> list[Path]:
-    """The configs in `folder` that name the memory of their GPUs."""
-    return [path for path in sorted(folder.glob("*.yaml")) if load_config(path).cluster.gpu_memory_gib is not None]
+    """The configs in `folder` that name the memory of their GPUs. Ablations (`ablate*.yaml`) are files of another form."""
+    runs = [path for path in sorted(folder.glob("*.yaml")) if not path.stem.startswith("ablate")]
+    return [path for path in runs if load_config(path).cluster.gpu_memory_gib is not None]
 
 
 if __name__ == "__main__":
