@@ -58,7 +58,7 @@ def draw_shelves(scorer: RewardScorer, seed: int, products: int, candidates: int
     shelves = []
     for product, cutout in zip(chosen, cutouts, strict=True):
         placed = place(cutout, imaging, imaging.size)
-        creatives = [compose(draw_scene(draw_spec(rng), rng), placed, imaging) for _ in range(candidates)]
+        creatives = [compose(draw_scene(draw_spec(rng), rng), placed) for _ in range(candidates)]
         scores = scorer.score([product] * candidates, creatives)
         shelves.append(Shelf(scorer.ctr(scores), judge.segment_ctrs([product] * candidates, creatives)))
     return shelves

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from caig_rl.config.schema import ImagingConfig
-from caig_rl.imaging.composition import product_difference, scale_background
+from caig_rl.imaging.composition import product_difference
 from caig_rl.imaging.ground import Lab, to_lab
 from caig_rl.imaging.placement import PlacedProduct
 from caig_rl.types import ImageArray, RenderReport
@@ -30,24 +30,24 @@ _SAME, _DIFFERENT = 8.0, 20.0
 _MIN_POINTS = 24
 
 
-def check_usability(background: ImageArray, creative: ImageArray, placed: PlacedProduct, config: ImagingConfig) -> RenderReport:
-    """Judge one creative (size, size, 3) made from `background` (any size) and `placed`; see `RenderReport.reason` for the reasons."""
+def check_usability(creative: ImageArray, placed: PlacedProduct, config: ImagingConfig) -> RenderReport:
+    """Judge one creative (size, size, 3) with `placed` in it; see `RenderReport.reason` for the reasons."""
     difference = product_difference(creative, placed, config.erode_px)
     if difference > 0:
         return RenderReport(usable=False, reason="product_changed", product_difference=difference)
-    if is_blank(background, placed):
+    if is_blank(creative, placed):
         return RenderReport(usable=False, reason="blank")
     if extended_share(creative, placed) > EXTENDED_SHARE:
         return RenderReport(usable=False, reason="product_extended")
     return RenderReport(usable=True)
 
 
-def is_blank(background: ImageArray, placed: PlacedProduct) -> bool:
-    """Does the background hold almost no variation outside the product?"""
-    outside = placed.layer[..., 3] == 0
+def is_blank(creative: ImageArray, placed: PlacedProduct) -> bool:
+    """Does the creative, (size, size, 3), hold almost no variation outside the product?"""
+    outside = (placed.layer[..., 3] == 0).astype(np.uint8)
     if not outside.any():
         return False
-    return bool(scale_background(background, placed.size)[outside].astype(np.float32).std(axis=0).max() < BLANK_STD)
+    return bool(cv2.meanStdDev(creative, mask=outside)[1].max() < BLANK_STD)
 
 
 def extended_share(creative: ImageArray, placed: PlacedProduct) -> float:

@@ -127,10 +127,10 @@ class Renderer:
         return [np.rint(np.nan_to_num(image) * 255.0).astype(np.uint8) for image in painted]
 
     def _finish(self, background: ImageArray, placed: PlacedProduct, prompt: str) -> RenderedCreative:
-        creative = compose(background, placed, self._imaging)
+        creative = compose(background, placed)
         truncated = self.is_truncated(prompt)
         if truncated:
             logger.warning(
                 "the text encoder reads %d tokens; this prompt is longer and its end has no effect: %r", self._max_tokens, prompt
             )
-        return RenderedCreative(background, creative, check_usability(background, creative, placed, self._imaging), truncated)
+        return RenderedCreative(background, creative, check_usability(creative, placed, self._imaging), truncated)

@@ -18,16 +18,18 @@ from transformers import CLIPTextModel, Idefics3ForConditionalGeneration, Idefic
 from caig_rl.config.reward import RewardTrainConfig
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
+from caig_rl.models.renderer import MID_GREY
 from caig_rl.nano.autoencoder import Progress, encode_all, train_autoencoder
 from caig_rl.nano.corpus import READING, draw_corpus, draw_named_products, draw_tuning_corpus
 from caig_rl.nano.diffusion import DiffusionData, train_controlnet, train_unet
+from caig_rl.nano.distillation import DistillationPlan, Painter, distil
 from caig_rl.nano.eyes import eyes_accuracy, train_eyes
 from caig_rl.nano.half import store_in_half
 from caig_rl.nano.isolated import in_own_process
 from caig_rl.nano.policy import pretrain_policy, tune_policy
 from caig_rl.nano.renderer import assemble_pipeline, save_pipeline
 from caig_rl.nano.reward import LoggedCreatives, draw_creatives, reading_practice, train_nano_reward
-from caig_rl.nano.scenes_data import draw_pictures
+from caig_rl.nano.scenes_data import draw_inpainting, draw_pictures
 from caig_rl.nano.seeing import teach_backbone, teach_seeing
 from caig_rl.nano.text import all_phrases, new_text_encoder, train_renderer_tokenizer
 from caig_rl.world.eyes import WEIGHTS_FOLDER as EYES_FOLDER
@@ -43,14 +45,15 @@ SHIPPED = ("renderer", "policy", "backbone", "reward")
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "unet": ("vae",),
     "controlnet": ("vae", "unet"),
-    "renderer": ("vae", "unet", "controlnet"),
+    "distilled": ("vae", "unet", "controlnet"),
+    "renderer": ("vae", "unet", "distilled"),
     "policy": ("pretrained",),
     "creatives": ("policy", "renderer"),
     "backbone": ("policy", "creatives"),
     "reward": ("creatives", "backbone"),
 }
 """Stage -> the stages whose files it reads."""
-STAGES = ("eyes", "vae", "unet", "controlnet", "renderer", "pretrained", "policy", "creatives", "backbone", "reward")
+STAGES = ("eyes", "vae", "unet", "controlnet", "distilled", "renderer", "pretrained", "policy", "creatives", "backbone", "reward")
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class BuildPlan:
     autoencoder_steps: int = 2400
     unet_steps: int = 3600
     controlnet_steps: int = 260
+    distillation_tasks: int = 8000
+    distillation_steps: int = 480
     corpus: int = 16_000
     policy_steps: int = 1000
     product_seeing_steps: int = 400
@@ -108,7 +113,7 @@ class NanoBuilder:
 
     def stages(self) -> dict[str, Callable[[Path], None]]:
         """Name -> function of each stage, in order. It writes to the folder it is given, which appears under its name when it is done."""
-        until_renderer = (self._eyes, self._autoencoder, self._unet, self._controlnet, self._renderer)
+        until_renderer = (self._eyes, self._autoencoder, self._unet, self._controlnet, self._distilled, self._renderer)
         from_policy = (self._pretrained, self._policy, self._creatives, self._backbone, self._reward)
         return dict(zip(STAGES, (*until_renderer, *from_policy), strict=True))
 
@@ -192,9 +197,21 @@ class NanoBuilder:
         data = self._diffusion_data(tokenizer, self.plan.controlnet_pictures, 4, 1.0)
         train_controlnet(data, unet, text, self.plan.controlnet_steps, 24, self.plan.seed, self.progress).save_pretrained(folder)
 
+    def _distilled(self, folder: Path) -> None:
+        plan, (unet, text, tokenizer) = self.plan, self._load_unet()
+        teacher = Painter(unet, ControlNetModel.from_pretrained(self.folder / "controlnet"))
+        tasks = draw_inpainting(plan.distillation_tasks, 8, AutoencoderTiny.from_pretrained(self.folder / "vae"), MID_GREY)
+        student = distil(teacher, text, tokenizer, tasks, DistillationPlan(), plan.distillation_steps, 24, plan.seed, self.progress)
+        student.unet.save_pretrained(folder / "unet")
+        student.controlnet.save_pretrained(folder / "controlnet")
+
     def _renderer(self, folder: Path) -> None:
-        unet, text, tokenizer = self._load_unet()
-        vae, controlnet = AutoencoderTiny.from_pretrained(self.folder / "vae"), ControlNetModel.from_pretrained(self.folder / "controlnet")
+        _, text, tokenizer = self._load_unet()
+        vae, distilled = AutoencoderTiny.from_pretrained(self.folder / "vae"), self.folder / "distilled"
+        unet, controlnet = (
+            UNet2DConditionModel.from_pretrained(distilled / "unet"),
+            ControlNetModel.from_pretrained(distilled / "controlnet"),
+        )
         save_pipeline(assemble_pipeline(vae, text, tokenizer, unet, controlnet), folder)
         loaded = StableDiffusionControlNetInpaintPipeline.from_pretrained(folder, safety_checker=None)
         parameters = sum(p.numel() for part in (loaded.unet, loaded.controlnet, loaded.vae, loaded.text_encoder) for p in part.parameters())

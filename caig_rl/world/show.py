@@ -65,7 +65,7 @@ def show_world(
         save_png(cutout.rgba, folder / _photo(product))
         specs = [draw_spec(rng) for _ in range(creatives_per_product)]
         placed = place(cutout, imaging, imaging.size)
-        creatives = [compose(draw_scene(spec, rng), placed, imaging) for spec in specs]
+        creatives = [compose(draw_scene(spec, rng), placed) for spec in specs]
         products = [product] * creatives_per_product
         if len(tiles) < _MOST_TILES:
             tiles += [

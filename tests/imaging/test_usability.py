@@ -21,7 +21,7 @@ def scene(wall: tuple[int, int, int], floor: tuple[int, int, int], size: int = 6
 
 
 def judge(background: ImageArray, placed: PlacedProduct) -> RenderReport:
-    return check_usability(background, compose(background, placed, CONFIG), placed, CONFIG)
+    return check_usability(compose(background, placed), placed, CONFIG)
 
 
 @pytest.mark.parametrize("product", [(250, 250, 250), (20, 20, 20), (180, 40, 30), (120, 90, 60)])
@@ -43,7 +43,7 @@ def test_a_background_that_grows_the_product_on_every_side_is_product_extended()
 
 def test_the_blurred_product_that_a_small_renderer_leaves_under_the_paste_is_no_extension() -> None:
     placed = place(box_cutout(colour=(180, 40, 30)), CONFIG, 256)
-    kept = compose(cv2.resize(scene((230, 230, 235), (120, 110, 100)), (256, 256)), placed, CONFIG)
+    kept = compose(cv2.resize(scene((230, 230, 235), (120, 110, 100)), (256, 256)), placed)
     rendered = cv2.resize(kept, (64, 64), interpolation=cv2.INTER_AREA)
     assert judge(rendered, placed) == RenderReport(usable=True)
 
@@ -53,7 +53,7 @@ def test_a_shadow_at_the_foot_of_a_dark_product_is_no_extension() -> None:
     background = cv2.resize(scene((230, 230, 235), (200, 200, 200)), (256, 256))
     left, _, right, bottom = placed.box
     background[bottom - 4 : bottom + 24, left - 10 : right + 10] = (30, 30, 30)
-    assert 0.0 < extended_share(compose(background, placed, CONFIG), placed) < 0.3
+    assert 0.0 < extended_share(compose(background, placed), placed) < 0.3
 
 
 @pytest.mark.parametrize("grey", [0, 128, 255])
@@ -66,8 +66,8 @@ def test_a_background_of_one_colour_is_blank(grey: int) -> None:
 def test_one_changed_pixel_is_product_changed() -> None:
     placed = place(box_cutout(colour=(180, 40, 30)), CONFIG, 256)
     background = scene((230, 230, 235), (120, 110, 100))
-    creative = compose(background, placed, CONFIG)
+    creative = compose(background, placed)
     left, top, right, bottom = placed.box
     creative[(top + bottom) // 2, (left + right) // 2, 0] += 1
     changed = RenderReport(usable=False, reason="product_changed", product_difference=1)
-    assert check_usability(background, creative, placed, CONFIG) == changed
+    assert check_usability(creative, placed, CONFIG) == changed

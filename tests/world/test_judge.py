@@ -18,7 +18,7 @@ SOURCE = WorldProducts(0, 14, "eval")
 def creative_of(number: int, spec: SceneSpec) -> np.ndarray:
     cutout = SOURCE.cutouts([SOURCE.products[number].product_id])[0]
     imaging = ImagingConfig()
-    return compose(draw_scene(spec, np.random.default_rng(number)), place(cutout, imaging, imaging.size), imaging)
+    return compose(draw_scene(spec, np.random.default_rng(number)), place(cutout, imaging, imaging.size))
 
 
 def spec_of(text: str) -> SceneSpec:
