@@ -36,6 +36,9 @@ class LearnerConfig(_Section):
     """Products (groups of candidates) per optimiser step, over all ranks."""
     micro_batch_size: int = Field(16, ge=1)
     """Products per forward pass and rank; each brings its candidates."""
+    share_prompts: bool = True
+    """The answers to one product are run in one row, its instruction and picture once; for model families that it is known to be exact
+    for (Idefics3, SmolVLM). False: a row for each."""
     epochs: int = Field(1, ge=1)
     """Passes over a round's groups."""
     replay: float = Field(0.0, ge=0.0)

@@ -10,7 +10,8 @@ import torch
 from transformers import PreTrainedModel, ProcessorMixin
 
 from caig_rl.data.instructions import Task, instruction
-from caig_rl.models.logprobs import answer_log_probs, pad_token_rows
+from caig_rl.models.answer_batch import pad_token_rows
+from caig_rl.models.logprobs import answer_log_probs
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.nano.corpus import product_views
 from caig_rl.types import ImageArray

@@ -13,7 +13,8 @@ from torch import nn
 from transformers import PreTrainedConfig
 
 from caig_rl.config.schema import Config, LearnerConfig
-from caig_rl.models.logprobs import AnswerBatch, batch_log_probs
+from caig_rl.models.answer_batch import AnswerBatch
+from caig_rl.models.logprobs import batch_log_probs
 from caig_rl.models.policy import attach_lora
 from caig_rl.objectives.registry import OBJECTIVES
 from caig_rl.sizing.hollow import fused_attention, hollow_language_model
@@ -109,7 +110,8 @@ def step_peak_bytes(model: nn.Module, sequences: int, length: int, answer: int) 
     answers = torch.zeros((sequences, answer), dtype=torch.long, **device)
     # Rows of unequal length are padded, and then every layer reads one mask of all positions against all.
     inputs = {"input_ids": ids, "attention_mask": torch.ones((sequences, 1, length, length), dtype=torch.bool, **device)}
-    batch = AnswerBatch(inputs, [length - answer] * sequences, answers, torch.ones((sequences, answer), dtype=torch.bool, **device))
+    rows, steps = torch.arange(sequences), torch.arange(length - answer - 1, length - 1).expand(sequences, -1)
+    batch = AnswerBatch(inputs, rows, steps, answers, torch.ones((sequences, answer), dtype=torch.bool, **device))
     with fused_attention(), MemoryCount([*model.parameters(), *model.buffers()]) as count:
         batch_log_probs(model, batch).sums.sum().backward()
     model.zero_grad()

@@ -10,9 +10,10 @@ import torch
 from PIL import Image
 from transformers import PreTrainedModel, ProcessorMixin
 
-from caig_rl.models.logprobs import answer_log_probs
+from caig_rl.models.answer_batch import collate_answers, collate_shared
+from caig_rl.models.logprobs import answer_log_probs, batch_log_probs
 from caig_rl.models.policy import load_policy
-from caig_rl.models.prompting import chat_prompt
+from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.types import ImageArray
 from tests.tiny import make_tiny_policy, random_picture
 
@@ -84,3 +85,25 @@ def test_an_empty_answer_is_refused_by_its_place(policy: tuple[PreTrainedModel, 
     model, processor = policy
     with pytest.raises(ValueError, match="answer 1 has no tokens"):
         answer_log_probs(model, processor, *make_rows(processor), [ANSWERS[0], (), ANSWERS[2]])
+
+
+def test_answers_that_share_a_prompts_row_are_as_likely_as_each_alone_and_have_its_gradient(tmp_path: Path) -> None:
+    model, processor = load_policy(make_tiny_policy(tmp_path), torch.float64)
+    prompts, images = make_rows(processor)
+    owners, answers = [2, 0, 0, 1, 0], [(44,), ANSWERS[0], ANSWERS[1], ANSWERS[1], (70, 71, 2)]
+    encoded = encode_prompts(processor, prompts, images)
+    found = []
+    for batch in (
+        collate_shared(encoded, answers, owners, processor),
+        collate_answers(encode_prompts(processor, [prompts[k] for k in owners], [images[k] for k in owners]), answers, processor),
+    ):
+        model.zero_grad()
+        result = batch_log_probs(model, batch)
+        (result.sums * torch.arange(1.0, 6.0)).sum().backward()
+        found.append((batch.inputs["input_ids"].shape[0], result, [one.grad.clone() for one in model.parameters() if one.grad is not None]))
+    (rows, shared, gradients), (_, alone, expected) = found
+    assert rows == 3
+    torch.testing.assert_close(shared.tokens, alone.tokens, atol=1e-12, rtol=0.0)
+    for one, other in zip(gradients, expected, strict=True):
+        # The vision tower takes its soft-max in float32, whatever the weights are.
+        assert float((one - other).norm()) <= 1e-5 * float(other.norm()) + 1e-9

@@ -11,7 +11,8 @@ from transformers import AutoModelForImageTextToText, PreTrainedConfig
 
 from caig_rl.config.schema import Config
 from caig_rl.learning.engine import TORCH_DTYPES, build_engine, init_group, take_step
-from caig_rl.models.logprobs import AnswerBatch, batch_log_probs
+from caig_rl.models.answer_batch import AnswerBatch
+from caig_rl.models.logprobs import batch_log_probs
 from caig_rl.models.policy import attach_lora
 
 
@@ -58,7 +59,8 @@ def longest_batch(config: Config, model_config: PreTrainedConfig) -> AnswerBatch
     attention[-1, -1] = 0
     mask = torch.ones((rows, answer), dtype=torch.bool)
     mask[-1, -1] = False
-    return AnswerBatch({"input_ids": ids, "attention_mask": attention}, [length - answer] * rows, ids[:, -answer:], mask)
+    steps = torch.arange(length - answer - 1, length - 1).expand(rows, -1)
+    return AnswerBatch({"input_ids": ids, "attention_mask": attention}, torch.arange(rows), steps, ids[:, -answer:], mask)
 
 
 def parameter_bytes(module: torch.nn.Module) -> int:

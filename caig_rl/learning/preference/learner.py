@@ -111,19 +111,22 @@ class PreferenceLearner:
         learner = self.config.learner
         _check_lengths(len(groups), views, negative_rollouts)
         plan = plan_steps(len(groups), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
-        before = torch.zeros(5, dtype=torch.float64)
+        before = torch.zeros(3, dtype=torch.float64)
         prepared: list[list[_PreparedMicroBatch]] = []
         for micro_batches in plan:
             prepared.append([self._prepare(micro, groups, views, negative_rollouts, before) for micro in micro_batches])
             yield self.step
-        tokens_gap, tokens, kl, answers, fluent = sum_over_ranks(before).tolist()
+        kl, answers, fluent = sum_over_ranks(before).tolist()
         self.kl_weight = adapted_kl_weight(self.kl_weight, kl / answers, learner.kl_bound, learner.kl_weight)
-        during, norms, lr = torch.zeros(4, dtype=torch.float64), [], 0.0
+        during, gap = torch.zeros(4, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+        norms: list[float] = []
+        lr = 0.0
         for _ in range(learner.epochs):
             for step in prepared:
                 lr = learning_rate(self.step, self.total_steps, learner)
-                norms.append(self._take_step(step, lr, during))
+                norms.append(self._take_step(step, lr, during, None if norms else gap))
                 yield self.step
+        tokens_gap, tokens = sum_over_ranks(gap).tolist()
         loss, dpo, product_centric, right = (sum_over_ranks(during) / (len(groups) * learner.epochs)).tolist()
         return RoundMetrics(
             rows=len(groups),
@@ -187,22 +190,20 @@ class PreferenceLearner:
         negative_rollouts: Sequence[Rollout | None] | None,
         before: torch.Tensor,
     ) -> _PreparedMicroBatch:
-        """Encode once, ask the reference once, and add this micro-batch to `before` (5,): |gap|, tokens, KL, answers, fluent answers."""
+        """Encode once, ask the reference once, and add this micro-batch to `before` (3,): KL, answers, fluent answers."""
         rows = [groups[index] for index in micro.rows]
         rollouts = None if negative_rollouts is None else [negative_rollouts[index] for index in micro.rows]
         batch = group_batch(self.config, self.processor, rows, [views[index] for index in micro.rows], rollouts)
-        with torch.no_grad():
-            with reference_mode(self.engine.module) if self._frozen is None else nullcontext():
-                reference = batch_log_probs(self.engine.module if self._frozen is None else self._frozen, batch.answers)
-            policy = batch_log_probs(self.engine.module, batch.answers)
+        with torch.no_grad(), reference_mode(self.engine.module) if self._frozen is None else nullcontext():
+            reference = batch_log_probs(self.engine.module if self._frozen is None else self._frozen, batch.answers)
         fluent = batch.fluent(reference, self.config.learner.fluency_floor)
         if micro.weight > 0.0:
-            before += _against_reference(policy, reference, fluent, batch.rollouts)
+            before += _against_reference(reference, fluent, batch.rollouts)
         return _PreparedMicroBatch(micro, batch, reference.sums, fluent)
 
-    def _take_step(self, micro_batches: Sequence[_PreparedMicroBatch], lr: float, during: torch.Tensor) -> float:
-        """One optimiser step at `lr`; adds (4,) loss, own term, product-centric loss and right orders to `during`. Returns the gradient
-        norm."""
+    def _take_step(self, micro_batches: Sequence[_PreparedMicroBatch], lr: float, during: torch.Tensor, gap: torch.Tensor | None) -> float:
+        """One optimiser step at `lr`; adds (4,) loss, own term, product-centric loss and right orders to `during`, and (2,) what
+        `_sampling_gap` says to `gap`. Returns the gradient norm."""
         for index, prepared in enumerate(micro_batches):
             with accumulation(self.engine, is_last=index == len(micro_batches) - 1):
                 policy = batch_log_probs(self.engine, prepared.batch.answers)
@@ -210,6 +211,8 @@ class PreferenceLearner:
                 self.engine.backward(losses.total.sum() * prepared.plan.weight)
             if prepared.plan.weight > 0.0:
                 during += _loss_sums(losses)
+                if gap is not None:
+                    gap += _sampling_gap(policy, prepared.batch.rollouts)
         self.step += 1
         return take_step(self.engine, lr)
 
@@ -226,15 +229,18 @@ def _loss_sums(losses: GroupLosses) -> torch.Tensor:
     return torch.stack([part.detach().double().sum().cpu() for part in parts])
 
 
-def _against_reference(
-    policy: AnswerLogProbs, reference: AnswerLogProbs, fluent: torch.Tensor, rollouts: Sequence[Rollout]
-) -> torch.Tensor:
-    """(5,) sums over the sampled answers: |sampling - learner| log-probs, tokens, k3 estimate of the KL, answers, fluent answers."""
-    answers = len(rollouts)
-    tokens, mask = policy.tokens[:answers].cpu(), policy.mask[:answers].cpu()
-    sampled = [rollout.logprobs for rollout in rollouts]
-    gap = sum(float((tokens[row, : len(values)] - torch.tensor(values)).abs().sum()) for row, values in enumerate(sampled))
-    log_ratio = (reference.tokens[:answers].cpu() - tokens).double()
-    kl = ((log_ratio.exp() - 1.0 - log_ratio) * mask).sum()
-    num_fluent = float(fluent[:answers].sum())
-    return torch.tensor([gap, float(mask.sum()), float(kl), float(answers), num_fluent], dtype=torch.float64)
+def _sampling_gap(policy: AnswerLogProbs, rollouts: Sequence[Rollout]) -> torch.Tensor:
+    """(2,) sums over the sampled answers: |sampling - learner| log-probs, tokens."""
+    tokens = policy.tokens.detach().cpu()
+    sampled = [torch.tensor(rollout.logprobs) for rollout in rollouts]
+    gap = sum(float((tokens[row, : len(values)] - values).abs().sum()) for row, values in enumerate(sampled))
+    return torch.tensor([gap, sum(len(values) for values in sampled)], dtype=torch.float64)
+
+
+def _against_reference(reference: AnswerLogProbs, fluent: torch.Tensor, rollouts: Sequence[Rollout]) -> torch.Tensor:
+    """(3,) sums over the sampled answers: k3 estimate of the KL of the policy that sampled them, answers, fluent answers."""
+    kl = 0.0
+    for row, rollout in enumerate(rollouts):
+        log_ratio = reference.tokens[row, : len(rollout.logprobs)].cpu().double() - torch.tensor(rollout.logprobs, dtype=torch.float64)
+        kl += float((log_ratio.exp() - 1.0 - log_ratio).sum())
+    return torch.tensor([kl, len(rollouts), float(fluent[: len(rollouts)].sum())], dtype=torch.float64)

@@ -20,10 +20,11 @@ class RoundMetrics:
     accuracy: float
     """Share of groups whose best candidate the implicit reward preferred to the worst, before each step; ties count half."""
     kl: float
-    """KL(policy || reference) in nats an answer, on the round's answers before its first step (k3 estimate: mean of r - 1 - log r)."""
+    """KL(policy || reference) in nats an answer, of the policy that wrote the round's answers, on them (k3 estimate: mean of
+    r - 1 - log r)."""
     logprob_gap: float
-    """Mean absolute difference of sampling and learner log-prob, nats a token, before the first step: a fault where the policy that
-    sampled is the one that learns, staleness where it is older."""
+    """Mean absolute difference of sampling and learner log-prob, nats a token, on the answers of the first step: a fault where the policy
+    that sampled is the one that learns, staleness where it is older."""
     grad_norm: float
     """Mean over steps, before clipping."""
     lr: float

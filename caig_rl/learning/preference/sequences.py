@@ -10,7 +10,8 @@ from transformers import ProcessorMixin
 
 from caig_rl.config.schema import Config
 from caig_rl.imaging.masking import mask_patches
-from caig_rl.models.logprobs import AnswerBatch, AnswerLogProbs, collate_answers
+from caig_rl.models.answer_batch import AnswerBatch, collate_answers, collate_shared, shares_prompts
+from caig_rl.models.logprobs import AnswerLogProbs
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.objectives.groups import ScoredGroups
 from caig_rl.objectives.registry import OBJECTIVES
@@ -100,18 +101,31 @@ def group_batch(
         ValueError: "pcpo_official" without the other product's winner.
     """
     learned = [learned_candidates(config, group) for group in groups]
-    rows = [
-        (group.instruction, view, group.candidates[index].token_ids)
-        for group, view, indices in zip(groups, views, learned, strict=True)
-        for index in indices
-    ]
+    prompts = [(group.instruction, view) for group, view in zip(groups, views, strict=True)]
+    owners = [number for number, indices in enumerate(learned) for _ in indices]
+    rollouts = tuple(group.candidates[index] for group, indices in zip(groups, learned, strict=True) for index in indices)
+    answers = [rollout.token_ids for rollout in rollouts]
     if has_negatives(config):
         others = negative_rollouts if negative_rollouts is not None else [None] * len(groups)
-        rows += [negative_sequence(config, *row) for row in zip(groups, views, others, strict=True)]
-    encoded = encode_prompts(processor, [chat_prompt(processor, row[0]) for row in rows], [row[1] for row in rows])
-    answers = collate_answers(encoded, [row[2] for row in rows], processor)
-    rollouts = tuple(group.candidates[index] for group, indices in zip(groups, learned, strict=True) for index in indices)
-    return GroupBatch(answers, rollouts, *_table(groups, learned), has_negatives(config))
+        negatives = [negative_sequence(config, *row) for row in zip(groups, views, others, strict=True)]
+        prompts += [(text, view) for text, view, _ in negatives]
+        owners += range(len(groups), 2 * len(groups))
+        answers += [answer for _, _, answer in negatives]
+    batch = _collated(processor, prompts, owners, answers, config.learner.share_prompts and shares_prompts(processor))
+    return GroupBatch(batch, rollouts, *_table(groups, learned), has_negatives(config))
+
+
+def _collated(
+    processor: ProcessorMixin,
+    prompts: Sequence[tuple[str, ImageArray]],
+    owners: Sequence[int],
+    answers: Sequence[tuple[int, ...]],
+    shared: bool,
+) -> AnswerBatch:
+    """`answers[s]` behind prompt `owners[s]`: all of a prompt's in one row where `shared`, else each in its own."""
+    asked = prompts if shared else [prompts[owner] for owner in owners]
+    encoded = encode_prompts(processor, [chat_prompt(processor, text) for text, _ in asked], [view for _, view in asked])
+    return collate_shared(encoded, answers, owners, processor) if shared else collate_answers(encoded, answers, processor)
 
 
 def negative_sequence(config: Config, group: PreferenceGroup, view: ImageArray, negative_rollout: Rollout | None) -> Sequence3:

@@ -15,7 +15,8 @@ from transformers import ProcessorMixin
 
 from caig_rl.learning.engine import gathered_copy
 from caig_rl.learning.train_task import Measured
-from caig_rl.models.logprobs import AnswerBatch, AnswerLogProbs, batch_log_probs, collate_answers
+from caig_rl.models.answer_batch import AnswerBatch, collate_answers
+from caig_rl.models.logprobs import AnswerLogProbs, batch_log_probs
 from caig_rl.models.policy import merged_state_dict, save_policy_folder
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.types import ImageArray

@@ -14,7 +14,7 @@ from torch import nn
 from transformers import AutoModel, AutoProcessor, PreTrainedModel, ProcessorMixin
 
 from caig_rl.errors import ModelFolderError
-from caig_rl.models.logprobs import pad_token_rows
+from caig_rl.models.answer_batch import pad_token_rows
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.types import ImageArray
 
