@@ -130,9 +130,9 @@ class RendererConfig(_Section):
     dtype: Literal["float32", "bfloat16", "float16"] = "float32"
     size: int = Field(64, ge=32, multiple_of=8)
     """Side of the rendered background before it is scaled to `imaging.size`."""
-    steps: int = Field(6, ge=1)
+    steps: int = Field(3, ge=1)
     """Denoising steps. The embedded renderer is distilled to 3; Stable Diffusion wants 20 to 30."""
-    guidance_scale: float = Field(3.0, ge=1.0)
+    guidance_scale: float = Field(1.0, ge=1.0)
     """Classifier-free guidance; each step costs twice above 1. The embedded renderer has it distilled in; Stable Diffusion wants 7.5."""
     control_scale: float = Field(1.0, ge=0.0)
     negative_prompt: str = ""

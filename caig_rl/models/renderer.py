@@ -60,6 +60,9 @@ class Renderer:
         )
         self._device = "cuda" if torch.cuda.is_available() else "cpu"
         self._pipeline: Any = pipeline.to(self._device)
+        # Convolutions are a sixth faster so on a CPU, and the faster way on a GPU.
+        for part in (pipeline.unet, pipeline.controlnet):
+            part.to(memory_format=torch.channels_last)
         self._pipeline.set_progress_bar_config(disable=True)
         self._max_tokens = int(pipeline.tokenizer.model_max_length)
 
