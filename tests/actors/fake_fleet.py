@@ -133,6 +133,13 @@ class FakeRank:
         """How long the round takes."""
         return self.seconds
 
+    def reference_log_probs(
+        self, groups: Sequence[RolloutGroup], view_blocks: Sequence[Any], view_index: Any
+    ) -> list[list[tuple[float, ...]]]:
+        """Those that the answers were sampled with."""
+        ray.get(list(view_blocks))
+        return [[one.logprobs for one in group.rollouts] for group in groups]
+
     def export(self, canary: Canary) -> tuple[tuple[str, tuple[float, ...]], np.ndarray]:
         """Hash, canary and weights."""
         ids = np.array(self._ids, np.int64)
