@@ -7,7 +7,8 @@
     what waits            for                                                      unblocked by
     --------------------  -------------------------------------------------------  ------------------------------------------------
     `_admit_rounds`       a round's worth of free slots, and the round to be at    `_learn_rounds`, when new weights are live
-                          most `max_staleness` ahead of the rounds done
+                          most `max_staleness` ahead of the rounds done;          or `_learn_rounds`, where the guard ends the run
+                          or to be one that the run does not come to
     `_roll_out` (shard)   an idle worker of each stage in turn                     the pools: a call ended, or a dead worker was replaced
     `_learn_rounds`       the round admitted, and none of it in flight             `_admit_rounds`; `_roll_out`, by a pair or a drop
     `_learn_rounds`       before a sync: the prompts of every round that is to     `_roll_out`, once its policy stage is through
@@ -358,4 +359,4 @@ class OnlineLoop:
 
 
 class _Stopped(Exception):
-    """The user asked to stop at the end of the round; a checkpoint is written."""
+    """The user asked to stop at the end of the round, or the guard ended the run; a checkpoint is written."""

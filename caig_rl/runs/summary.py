@@ -107,7 +107,7 @@ class PolicySummary(Part):
 
     kl: float | None
     """Estimated KL(policy || reference) in nats an answer. At the end of a run that of its result, on the answers of the final measurement;
-    before, that of the last round's answers before its first step, which screening chose."""
+    before, that of the policy that wrote the last round's answers, on those that were painted."""
     kl_ci95: tuple[float, float] | None = None
     """95 % t-interval of the result's over products; null before it is measured, and with fewer than two products."""
     distinct_prompts: Share | None
