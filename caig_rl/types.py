@@ -158,6 +158,8 @@ class PreferenceGroup:
     """The instruction about the other product, same wording; empty for a masked image."""
     shaped: tuple[float, ...] = field(default=())
     """K shaped rewards, what the objective learns from; NaN where not usable. Empty before shaping: then the scores count."""
+    guard_scores: tuple[float, ...] = field(default=())
+    """K scores by the guard, log-odds of a click, which nothing is learned from; NaN where it gave none. Empty without a guard."""
 
     @property
     def rewards(self) -> tuple[float, ...]:

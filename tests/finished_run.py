@@ -146,3 +146,25 @@ def complete_run(tmp_path: Any) -> RunFolder:
     folder = RunFolder(str(tmp_path), "complete")
     write_made_up_run(folder)
     return folder
+
+
+RESULT_OF_GUARD = {
+    "version": "0.4",
+    "rounds": 4,
+    "policy": "checkpoints/4/policy",
+    "by": "guard",
+    "why": "the guard's best version: its mean fell",
+}
+TURNED_GUARD = {
+    "model": "nano",
+    "rounds": 6,
+    "best_version": 4,
+    "best_score": 0.31,
+    "newest_version": 5,
+    "newest_score": -0.12,
+    "fall": 0.43,
+    "fall_se": 0.1,
+    "turned": True,
+    "stopped": True,
+}
+"""What the summary of a run that its guard stopped says of the result and the guard."""

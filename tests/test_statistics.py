@@ -8,9 +8,11 @@ from scipy import stats
 
 from caig_rl.statistics import (
     Interval,
+    MeanDifference,
     bootstrap_lift_interval,
     distinct_share,
     lift,
+    mean_difference,
     paired_interval,
     pairwise_accuracy,
     t_interval,
@@ -91,6 +93,39 @@ def test_paired_interval_is_that_of_scipys_paired_t_test() -> None:
     a, b = np.random.default_rng(0).normal(size=(2, 9))
     expected = stats.ttest_rel(b, a).confidence_interval(0.95)
     assert paired_interval(a, b) == pytest.approx((expected.low, expected.high))
+
+
+def _named(values: np.ndarray, first: int = 0) -> dict[str, float]:
+    return {f"u{first + index}": float(value) for index, value in enumerate(values)}
+
+
+def test_a_difference_of_means_of_the_same_units_has_the_paired_standard_error() -> None:
+    a, b = np.random.default_rng(1).normal(size=(2, 9))
+    found = mean_difference(_named(a), _named(b))
+    assert found == pytest.approx((float((a - b).mean()), float((a - b).std(ddof=1) / 3.0)))
+
+
+def test_a_difference_of_means_of_other_units_has_welchs_standard_error() -> None:
+    a, b = np.random.default_rng(2).normal(size=9), np.random.default_rng(3).normal(size=5)
+    found = mean_difference(_named(a), _named(b, 100))
+    result = stats.ttest_ind(a, b, equal_var=False)
+    assert found.difference / found.standard_error == pytest.approx(result.statistic)
+
+
+def test_units_that_both_sides_share_in_part_lie_between() -> None:
+    rng = np.random.default_rng(4)
+    shared = rng.normal(size=20)
+    a, b = shared + 0.1 * rng.normal(size=20), shared + 0.1 * rng.normal(size=20)
+    half = mean_difference(_named(a), _named(b[10:], 10) | _named(b[:10], 100))
+    errors = [mean_difference(_named(a), _named(b, first)).standard_error for first in (0, 100)]
+    assert errors[0] < half.standard_error < errors[1]
+
+
+def test_a_difference_is_clear_beyond_twice_its_standard_error_and_one_of_no_spread_at_once() -> None:
+    assert MeanDifference(0.21, 0.1).is_clear and not MeanDifference(0.19, 0.1).is_clear and not MeanDifference(-0.5, 0.1).is_clear
+    assert mean_difference(_named(np.ones(3)), _named(np.zeros(3))) == (1.0, 0.0)
+    with pytest.raises(ValueError, match="two units on each side, not 3 and 1"):
+        mean_difference(_named(np.ones(3)), _named(np.ones(1)))
 
 
 def test_wilson_interval_of_eight_in_ten_is_the_textbooks() -> None:

@@ -10,7 +10,7 @@ from caig_rl.config.changes import identifies_the_run
 from caig_rl.config.schema import Config
 from caig_rl.types import Product
 
-ADDED_LATER: Mapping[str, Any] = {"world.trap": True, "world.unseen_categories": 0}
+ADDED_LATER: Mapping[str, Any] = {"world.trap": True, "world.unseen_categories": 0, "guard.reward": None}
 """Keys that checkpoints of earlier versions lack, and the value by which such a run goes on as it did."""
 
 
@@ -38,6 +38,7 @@ def run_fingerprint(config: Config, products: Sequence[Product], eval_products: 
         **weights_fingerprint(config),
         # What may change is compared with the run's config.yaml, which says what it is now; a checkpoint may be older.
         **{key: value for key, value in keys.items() if identifies_the_run(key)},
+        "guard.reward": config.guard.reward,
         "catalog.path": config.catalog.path,
         "evaluation.products": config.evaluation.products,
         "evaluation.prompts_per_product": config.evaluation.prompts_per_product,

@@ -23,12 +23,19 @@ class RunToResume:
     changes: tuple[Change, ...]
     is_done: bool
     """True where nothing is left to train."""
+    by_guard: bool = False
+    """True where it is done because its guard ended it."""
+
+    @property
+    def to_go_on(self) -> str:
+        """What a person must do for a run that is done to be trained further."""
+        return "its guard stopped it; to go on, --change guard.stop guard.stop=false" if self.by_guard else f"raise {ROUNDS} to go on"
 
     @property
     def words(self) -> str:
         """For a person."""
         if self.is_done:
-            return f"already done; raise {ROUNDS} to go on"
+            return f"already done; {self.to_go_on}"
         start = "begins anew: it was cut short before its first checkpoint" if self.step is None else f"goes on after round {self.step}"
         return "; ".join([start, *map(str, self.changes)])
 
@@ -48,8 +55,10 @@ def find_run_to_resume(config: Config, folder: RunFolder, asked: Collection[str]
     changes = _changes(config, folder)
     refuse_changes(changes, asked)
     summary = _summary(folder)
-    is_done = summary is not None and summary.status == "done" and config.rollout.rounds <= summary.rounds
-    return RunToResume(step, tuple(changes), is_done)
+    if summary is None or summary.status != "done":
+        return RunToResume(step, tuple(changes), is_done=False)
+    by_guard = summary.guard is not None and summary.guard.stopped and config.guard.stop
+    return RunToResume(step, tuple(changes), by_guard or config.rollout.rounds <= summary.rounds, by_guard)
 
 
 def _summary(folder: RunFolder) -> RunSummary | None:

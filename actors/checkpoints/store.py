@@ -14,8 +14,9 @@ import hashlib
 import io
 import json
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Collection, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any
 
 import fsspec
@@ -27,6 +28,7 @@ from caig_rl.data.group_table import groups_from_table, groups_to_table
 from caig_rl.errors import CheckpointError
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
+from caig_rl.runs.result_checkpoint import result_step
 from caig_rl.types import Admission, PolicyVersion, PreferenceGroup
 
 logger = logging.getLogger(__name__)
@@ -78,7 +80,11 @@ class CheckpointStore:
         return bool(self._fs.exists(f"{self._base}/{step}/{MANIFEST}"))
 
     async def save(
-        self, state: Callable[[], SavedState], fingerprint: Mapping[str, Any], save_learner: Callable[[str], Awaitable[None]]
+        self,
+        state: Callable[[], SavedState],
+        fingerprint: Mapping[str, Any],
+        save_learner: Callable[[str], Awaitable[None]],
+        kept: Callable[[], Collection[int]] = tuple,
     ) -> str:
         """Write the checkpoint of the rounds done, then delete the oldest beyond `keep`; returns its address.
 
@@ -87,6 +93,7 @@ class CheckpointStore:
                 begun a new incarnation.
             fingerprint: what a run that takes it up must share with this one.
             save_learner: writes the learner's part under an address.
+            kept: gives steps that stay beside the newest.
         """
         step = state().rounds_done
         await asyncio.to_thread(self.discard, step)
@@ -98,8 +105,10 @@ class CheckpointStore:
             # On a full disk, half a checkpoint would take the place that the run needs to go on.
             await asyncio.to_thread(self.discard, step)
             raise
+        wanted = kept()
         for old in self.steps()[: -self._keep]:
-            await asyncio.to_thread(self.discard, old)
+            if old not in wanted:
+                await asyncio.to_thread(self.discard, old)
         return self.url(step)
 
     def update(self, state: SavedState, fingerprint: Mapping[str, Any]) -> str:
@@ -143,54 +152,41 @@ class CheckpointStore:
 
         step = self.newest_step(pass_over)
         if step is not None:
-            return self._read(step, wanted)
+            return self.read(step, wanted)
         if any(self.is_complete(one) for one in self.steps()):
             found = "; ".join(passed)
             raise CheckpointError(f"no complete checkpoint to resume from ({found}). Start the run anew under another run.name.")
         return None
 
+    def of_result(self, wanted: Mapping[str, Any], note: Callable[[str], None]) -> SavedState | None:
+        """The checkpoint of the run's result (`caig_rl.runs.result_checkpoint`), else the newest; None where there is none.
+
+        Raises:
+            CheckpointError: the result's is cut short, damaged or of another run, or see `newest`.
+        """
+        step = result_step(self._folder)
+        if step is None:
+            return self.newest(wanted, note)
+        fault = self.fault(step)
+        if fault is not None:
+            raise CheckpointError(f"checkpoint {self.url(step)}, which holds the run's result, {fault}. Put a sound copy back.")
+        return self.read(step, wanted)
+
     def newest_step(self, note: Callable[[str], None], at_most: int | None = None) -> int | None:
         """Step of the newest complete checkpoint, none above `at_most`; `note` is told of those passed over, and why."""
         for step in [one for one in reversed(self.steps()) if at_most is None or one <= at_most]:
-            fault = self._fault(step)
+            fault = self.fault(step)
             if fault is None:
                 return step
             note(f"checkpoint {self.url(step)} {fault}: passed over")
         return None
 
-    def _seal(self, step: int, number: int, files: dict[str, str], state: SavedState, fingerprint: Mapping[str, Any]) -> None:
-        """Write a state, and the manifest that makes it and `files` count."""
-        if self.before_seal is not None:
-            self.before_seal(step)
-        content = {
-            f"state-{number}/run.json": json.dumps(_state_json(state, fingerprint), indent=1, allow_nan=False).encode(),
-            f"state-{number}/pairs.parquet": _parquet(groups_to_table(state.ready)),
-            f"state-{number}/ledger.parquet": _parquet(state.ledger.to_table()),
-        }
-        for name, data in content.items():
-            self._write(step, name, data)
-        hashes = files | {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
-        self._write(step, MANIFEST, json.dumps({"format": FORMAT, "state": number, "files": hashes}, indent=1).encode())
+    def read(self, step: int, wanted: Mapping[str, Any] = MappingProxyType({})) -> SavedState:
+        """The state in the complete checkpoint of `step`, whose hashes are not checked. `wanted`: as for `newest`.
 
-    def _fault(self, step: int) -> str | None:
-        """What is wrong with a checkpoint, None where it is complete."""
-        if not self.is_complete(step):
-            return "is cut short: it has no manifest"
-        try:
-            manifest = json.loads(self._fs.cat_file(f"{self._base}/{step}/{MANIFEST}"))
-        except ValueError:  # no JSON, or not even text: a disk that lost power may leave zeros
-            return "is cut short: its manifest cannot be read"
-        if manifest["format"] != FORMAT:
-            return f"has format {manifest['format']}, and this version reads {FORMAT}"
-        found = self._hashes(step)
-        for name, digest in manifest["files"].items():
-            if name not in found:
-                return f"is cut short: {name} is missing"
-            if found[name] != digest:
-                return f"is damaged: {name} is not what was written"
-        return None
-
-    def _read(self, step: int, wanted: Mapping[str, Any]) -> SavedState:
+        Raises:
+            CheckpointError: it is of another run.
+        """
         root = f"{self._base}/{step}"
         root += f"/state-{json.loads(self._fs.cat_file(f'{root}/{MANIFEST}'))['state']}"
         content = json.loads(self._fs.cat_file(f"{root}/run.json"))
@@ -210,6 +206,38 @@ class CheckpointStore:
             ledger=ledger,
             extra=content["extra"],
         )
+
+    def fault(self, step: int) -> str | None:
+        """What is wrong with a checkpoint, None where it is complete."""
+        if not self.is_complete(step):
+            return "is cut short: it has no manifest"
+        try:
+            manifest = json.loads(self._fs.cat_file(f"{self._base}/{step}/{MANIFEST}"))
+        except ValueError:  # no JSON, or not even text: a disk that lost power may leave zeros
+            return "is cut short: its manifest cannot be read"
+        if manifest["format"] != FORMAT:
+            return f"has format {manifest['format']}, and this version reads {FORMAT}"
+        found = self._hashes(step)
+        for name, digest in manifest["files"].items():
+            if name not in found:
+                return f"is cut short: {name} is missing"
+            if found[name] != digest:
+                return f"is damaged: {name} is not what was written"
+        return None
+
+    def _seal(self, step: int, number: int, files: dict[str, str], state: SavedState, fingerprint: Mapping[str, Any]) -> None:
+        """Write a state, and the manifest that makes it and `files` count."""
+        if self.before_seal is not None:
+            self.before_seal(step)
+        content = {
+            f"state-{number}/run.json": json.dumps(_state_json(state, fingerprint), indent=1, allow_nan=False).encode(),
+            f"state-{number}/pairs.parquet": _parquet(groups_to_table(state.ready)),
+            f"state-{number}/ledger.parquet": _parquet(state.ledger.to_table()),
+        }
+        for name, data in content.items():
+            self._write(step, name, data)
+        hashes = files | {name: hashlib.sha256(data).hexdigest() for name, data in content.items()}
+        self._write(step, MANIFEST, json.dumps({"format": FORMAT, "state": number, "files": hashes}, indent=1).encode())
 
     def _hashes(self, step: int) -> dict[str, str]:
         root = f"{self._base}/{step}"

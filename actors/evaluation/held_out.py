@@ -24,7 +24,7 @@ from caig_rl.evaluation.measured_policy import MeasuredPolicy, candidate_picture
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import GalleryEntry, GallerySide
-from caig_rl.types import Judgement, Product
+from caig_rl.types import Judgement, Product, RolloutGroup
 
 logger = logging.getLogger(__name__)
 
@@ -91,7 +91,8 @@ class Evaluation:
             checks=tuple(tuple(row) for row in checks),
             unseen=tuple(product.unseen_category for product in products) if self._has_unseen else (),
         )
-        return MeasuredPolicy(evaluated, {row.product.product_id: _side(row) for row in rows if row.image}, left_out)
+        gallery = {row.product.product_id: _side(row) for row in rows if row.image}
+        return MeasuredPolicy(evaluated, gallery, left_out, tuple(row.group for row in rows))
 
     async def ceilings(self, pipeline: RolloutPipeline) -> dict[str, float]:
         """True CTR of the best known prompts, by product id; empty without a judge, or where the judge knows of none."""
@@ -139,8 +140,7 @@ class Evaluation:
             if index in faults or group is None:
                 part.left_out[product.product_id] = faults[index]
                 continue
-            prompts = tuple(rollout.text for rollout in group.rollouts)
-            part.rows.append(_Row(product, prompts, rolled.score.scores[index], judged[index], images.get(index, "")))
+            part.rows.append(_Row(product, group, rolled.score.scores[index], judged[index], images.get(index, "")))
 
     async def _save_gallery(self, rolled: RolledOut, label: str, faults: Mapping[int, str]) -> dict[int, str]:
         """File names of the pictures of this shard's gallery products, by index in the shard."""
@@ -157,12 +157,16 @@ class Evaluation:
 @dataclass(frozen=True, slots=True)
 class _Row:
     product: Product
-    prompts: tuple[str, ...]
+    group: RolloutGroup
     scores: tuple[float, ...]
     judged: list[Judgement]
     """Empty without a judge."""
     image: str
     """Empty where the product is not in the gallery."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        return tuple(rollout.text for rollout in self.group.rollouts)
 
 
 @dataclass(frozen=True, slots=True)

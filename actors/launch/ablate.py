@@ -145,7 +145,7 @@ class RayCells:
         """Of the final policy of the cell `source`."""
         run_folder = self._plan.cell_folder(source)
         store = CheckpointStore(run_folder, cell.config.learner.keep_checkpoints)
-        state = store.newest(weights_fingerprint(cell.config), self._progress.note)
+        state = store.of_result(weights_fingerprint(cell.config), self._progress.note)
         if state is None:
             raise CheckpointError(f"no complete checkpoint in {run_folder.path('checkpoints')}")
         weights = Weights(state.version, run_folder.checkpoint_path(state.rounds_done))

@@ -73,7 +73,7 @@ async def _measure_both(
     config: Config, folder: RunFolder, source: ProductSource, judge: Judge, progress: TerminalProgress
 ) -> tuple[int, MeasuredPolicy, MeasuredPolicy, dict[str, float]]:
     """Rounds done by the final policy, the initial one, the final one, and the best CTR of each product."""
-    state = CheckpointStore(folder, config.learner.keep_checkpoints).newest(weights_fingerprint(config), progress.note)
+    state = CheckpointStore(folder, config.learner.keep_checkpoints).of_result(weights_fingerprint(config), progress.note)
     if state is None:
         raise CheckpointError(f"no complete checkpoint in {folder.path('checkpoints')}: go on with the run by train --resume first.")
     source_ref, judge_ref = ray.put(source), ray.put(judge)

@@ -53,7 +53,7 @@ def run_online(
     found = preflight(config, source, folder, resume=resume, asked=asked)
     with SIGTERM_STOP.breaking_off(), held(folder):
         if found is not None and found.is_done:
-            return _already_done(folder, console)
+            return _already_done(folder, found.to_go_on, console)
         with TerminalProgress(console) as progress:
             progress.phase(approach(config.cluster), 0)
             with ray_cluster(config.cluster):
@@ -74,11 +74,11 @@ def run_online(
     return summary
 
 
-def _already_done(folder: RunFolder, console: Console) -> RunSummary:
+def _already_done(folder: RunFolder, to_go_on: str, console: Console) -> RunSummary:
     summary = read_summary(folder)
     # A driver may have been killed between its last word and its report.
     report = folder.path("report.html") if folder.exists("report.html") else write_report(folder)
-    console.print(f"already done: {summary.rounds} round(s). To train further, raise rollout.rounds.", highlight=False, soft_wrap=True)
+    console.print(f"already done: {summary.rounds} round(s); {to_go_on}", highlight=False, soft_wrap=True)
     console.print(f"report: {report}", highlight=False, soft_wrap=True)
     return summary
 

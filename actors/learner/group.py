@@ -23,7 +23,7 @@ from actors.weights.published import Canary, PublishedWeights
 from caig_rl.config.schema import Config, PoolConfig
 from caig_rl.errors import UserError
 from caig_rl.learning.preference.round_metrics import RoundMetrics
-from caig_rl.types import PolicyVersion, Rollout
+from caig_rl.types import PolicyVersion, Rollout, RolloutGroup
 from caig_rl.wording import duration
 
 logger = logging.getLogger(__name__)
@@ -117,6 +117,13 @@ class LearnerGroup:
         answers = [meta for meta, _ in replies]
         sha256, log_probs = (await from_all_ranks(answers, "export", self._pace("export")))[0]
         return PublishedWeights(version, sha256, self._canary, log_probs, (replies[0][1],))
+
+    async def reference_log_probs(
+        self, groups: Sequence[RolloutGroup], view_blocks: Sequence[ObjectRef], view_index: ViewIndex
+    ) -> list[list[tuple[float, ...]]]:
+        """`[i][k]`: natural-log probability, under the frozen reference, of each token of answer k of group i."""
+        found: list[list[tuple[float, ...]]] = (await self._call("reference_log_probs", groups, list(view_blocks), view_index))[0]
+        return found
 
     async def save(self, url: str) -> None:
         """Write learner checkpoint and policy folder under `url`."""

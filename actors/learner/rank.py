@@ -25,7 +25,7 @@ from caig_rl.learning.preference.learner import PreferenceLearner
 from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.learning.regroup import load_at_any_size
 from caig_rl.logs import about
-from caig_rl.types import Rollout
+from caig_rl.types import Rollout, RolloutGroup
 
 logger = logging.getLogger(__name__)
 
@@ -71,6 +71,13 @@ class LearnerRank:
             metrics = yield from self._ranked.train_steps(pairs, views, negative_rollouts)
             logger.info("train: %d pairs, %d steps in %.2f s", metrics.rows, metrics.steps, metrics.seconds)
         yield metrics
+
+    def reference_log_probs(
+        self, groups: Sequence[RolloutGroup], view_blocks: Sequence[ObjectRef], view_index: ViewIndex
+    ) -> list[list[tuple[float, ...]]]:
+        """Of every group's answers, by the frozen reference. All ranks compute all of them: sharded weights need every rank."""
+        blocks: list[np.ndarray] = ray.get(list(view_blocks))
+        return self._ranked.reference_log_probs(groups, [blocks[block][index] for block, index in view_index])
 
     def export(self, canary: Canary) -> tuple[tuple[str, tuple[float, ...]], dict[str, PackedTensor]]:
         """Hash and canary log-probs, and the merged weights (empty on ranks other than 0)."""

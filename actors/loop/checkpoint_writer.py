@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 from ray.exceptions import RayTaskError
@@ -29,16 +29,18 @@ class CheckpointWriter:
         extra: Callable[[], dict[str, Any]],
         note: Callable[[str], None],
         record_event: RecordEvent = no_event,
+        kept: Callable[[], Collection[int]] = tuple,
     ) -> None:
-        """`extra`: what the run's totals add to the state, at this moment; `note` is told what could not be kept, `record_event` too."""
+        """`extra`: what the run's totals add to the state, at this moment; `note` is told what could not be kept, `record_event` too;
+        `kept` gives the checkpoints that stay beside the newest."""
         self._store, self._run_state, self._learner_control = store, run_state, learner_control
-        self._fingerprint, self._extra, self._note, self._record_event = fingerprint, extra, note, record_event
+        self._fingerprint, self._extra, self._note, self._record_event, self._kept = fingerprint, extra, note, record_event, kept
 
     async def checkpoint(self) -> None:
         """A checkpoint that cannot be written costs the run nothing but a way back, unless it is the last: that one is the result."""
         rounds_done = self._run_state.rounds_done
         try:
-            await self._store.save(self._state, self._fingerprint, self._learner_control.save)
+            await self._store.save(self._state, self._fingerprint, self._learner_control.save, self._kept)
         except (OSError, RayTaskError) as error:
             if self._run_state.rounds_done == self._run_state.rounds_planned:
                 raise

@@ -12,6 +12,7 @@ from actors.evaluation.baseline import Baseline
 from actors.evaluation.held_out import Evaluation
 from actors.learner.group import LearnerGroup
 from actors.loop.checkpoint_writer import CheckpointWriter
+from actors.loop.guard_watch import GuardWatch
 from actors.loop.learning.learner_control import LearnerControl
 from actors.loop.learning.learner_recovery import LearnerRecovery
 from actors.loop.learning.prompt_learning import PromptLearning
@@ -53,6 +54,7 @@ class LoopParts:
     """One of each; references between them are fixed for the life of the driver."""
 
     source: ray.ObjectRef
+    eval_source: ray.ObjectRef
     judge: ray.ObjectRef | None
     events: EventLog
     run_state: RunState
@@ -66,6 +68,7 @@ class LoopParts:
     baseline: Baseline
     totals: RunTotals
     checkpoints: CheckpointWriter
+    guard: GuardWatch
     fingerprint: dict[str, object]
 
 
@@ -76,10 +79,11 @@ def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress:
         UserError: the record of events is damaged.
     """
     source, judge = ray.put(inputs.source), None if inputs.judge is None else ray.put(inputs.judge)
+    eval_source = ray.put(inputs.eval_source)
     events, meters = EventLog(folder), RunMeters()
     record_event = events.record_event
     run_state = RunState(config, inputs.source.products, Ledger(inputs.source.rejected), GroupJournal(folder))
-    evaluation = Evaluation(config, list(inputs.eval_source.products), ray.put(inputs.eval_source), judge, folder)
+    evaluation = Evaluation(config, list(inputs.eval_source.products), eval_source, judge, folder)
     pipeline = RolloutPipeline(config, meters.clock, meters.throughput, progress, record_event)
     fleet = Fleet(pipeline.pools, config.pools, progress.note)
     store, group = CheckpointStore(folder, config.learner.keep_checkpoints), LearnerGroup(config)
@@ -90,9 +94,12 @@ def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress:
     history, baseline = RoundHistory(folder), inputs.baseline
     totals = RunTotals(config, inputs.facts, events, meters, history, baseline, pipeline, fleet, recovery.recoveries)
     fingerprint = run_fingerprint(config, inputs.source.products, evaluation.products)
-    checkpoints = CheckpointWriter(store, run_state, learner_control, fingerprint, totals.to_json, progress.note, record_event)
+    guard = GuardWatch(config, run_state, store, progress.note)
+    kept = guard.kept_steps
+    checkpoints = CheckpointWriter(store, run_state, learner_control, fingerprint, totals.to_json, progress.note, record_event, kept)
     return LoopParts(
         source=source,
+        eval_source=eval_source,
         judge=judge,
         events=events,
         run_state=run_state,
@@ -106,5 +113,6 @@ def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress:
         baseline=baseline,
         totals=totals,
         checkpoints=checkpoints,
+        guard=guard,
         fingerprint=fingerprint,
     )

@@ -7,7 +7,8 @@
     what waits            for                                                      unblocked by
     --------------------  -------------------------------------------------------  ------------------------------------------------
     `_admit_rounds`       a round's worth of free slots, and the round to be at    `_learn_rounds`, when new weights are live
-                          most `max_staleness` ahead of the rounds done
+                          most `max_staleness` ahead of the rounds done;          or `_learn_rounds`, where the guard ends the run
+                          or to be one that the run does not come to
     `_roll_out` (shard)   an idle worker of each stage in turn                     the pools: a call ended, or a dead worker was replaced
     `_learn_rounds`       the round admitted, and none of it in flight             `_admit_rounds`; `_roll_out`, by a pair or a drop
     `_learn_rounds`       before a sync: the prompts of every round that is to     `_roll_out`, once its policy stage is through
@@ -35,6 +36,7 @@ from ray.exceptions import RayError
 from actors.checkpoints.store import SavedState
 from actors.cluster.resource_wait import wait_with_notes
 from actors.cluster.task_errors import cancelled, first_fault, one_line
+from actors.loop.guard_watch import ENDED
 from actors.loop.loop_parts import LoopInputs, build_parts
 from actors.loop.loop_snapshot import observe
 from actors.loop.run_beginning import record_beginning
@@ -50,6 +52,7 @@ from actors.telemetry.summary_builder import round_detail
 from caig_rl.config.schema import TASK_CPUS, Config
 from caig_rl.errors import UserError
 from caig_rl.evaluation.measured_policy import MeasuredPolicy, write_measured
+from caig_rl.evaluation.policy_kl import answer_kls
 from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.logs import about
 from caig_rl.runs.config_history import write_run_config
@@ -57,8 +60,10 @@ from caig_rl.runs.driver_lock import LeaseLost
 from caig_rl.runs.events import DRIVER
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import write_gallery
+from caig_rl.runs.result import ResultSummary
 from caig_rl.runs.status import last_written_s
 from caig_rl.runs.summary import RunSummary, write_summary
+from caig_rl.types import PolicyVersion
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +82,7 @@ class OnlineLoop:
         self.run_state, self.pipeline, self.fleet, self.store = parts.run_state, parts.pipeline, parts.fleet, parts.store
         self.learner_control, self.totals, self._checkpoints = parts.learner_control, parts.totals, parts.checkpoints
         self.meters, self._history, self._baseline = parts.meters, parts.history, parts.baseline
-        self._fingerprint = parts.fingerprint
+        self._fingerprint, self._guard, self._eval_source = parts.fingerprint, parts.guard, parts.eval_source
         self.note = progress.note
         self.rounds_begun = asyncio.Event()
         """Set once all workers are up and the first round of this life begins."""
@@ -165,11 +170,24 @@ class OnlineLoop:
         await self._train_unwrapped()
         if self._is_stopping():
             return self._finish("stopped")
-        self._progress.phase("measuring the final policy", len(self._evaluation.products))
-        after = await self.learner_control.while_waiting(self._evaluation.measure(self.pipeline, "after"))
+        if self._guard.ended_the_run:
+            self.run_state.expire_rest(ENDED)
+        result = await self._guard.result()
+        after = await self._measure_result(result)
         write_gallery(self._folder, self._evaluation.gallery(baseline.measured(), after))
         write_measured(self._folder, baseline.measured(), after)
-        return self._finish("done", after)
+        return self._finish("done", after, result=result)
+
+    async def _measure_result(self, result: ResultSummary) -> MeasuredPolicy:
+        """The version that the run gives out, on the held-out products, with its KL on what it wrote for them."""
+        control = self.learner_control
+        self._progress.phase("measuring the final policy", len(self._evaluation.products))
+        if result.by == "guard":
+            self._progress.note(f"the result is version {result.version}, {result.why}")
+            await control.show_result(result.rounds, PolicyVersion.parse(result.version))
+        after = await control.while_waiting(self._evaluation.measure(self.pipeline, "after"))
+        references = await control.reference_log_probs(after.answers, self._eval_source)
+        return after.with_kls(answer_kls(after.answers, references))
 
     async def _start(self, state: SavedState | None) -> None:
         await asyncio.gather(self.learner_control.start(), *(pool.start() for pool in self.pipeline.pools.values()))
@@ -177,6 +195,7 @@ class OnlineLoop:
             self.run_state.restore(state)
             self.learner_control.restore_prompt_model()
             self.totals.restore(state.extra)
+            self._guard.look(state.rounds_done)
         await self.learner_control.show(None if state is None else state.rounds_done)
         if state is not None:
             self._progress.note(f"resumed after round {state.rounds_done} from {self.store.url(state.rounds_done)}")
@@ -185,11 +204,12 @@ class OnlineLoop:
         run_state = self.run_state
         self.rounds_begun.set()
         async with asyncio.TaskGroup() as group:
-            for number in range(run_state.rounds_done, run_state.rounds_admitted):
+            for number in range(run_state.rounds_done, min(run_state.rounds_admitted, run_state.rounds_planned)):
                 self._open_round(number, run_state.shards_in_flight(number), group)
             group.create_task(self._admit_rounds(group))
             await self._learn_rounds()
-            if self._is_stopping():
+            # Rounds that the run does not come to may be on their way.
+            if self._is_stopping() or self._guard.ended_the_run:
                 raise _Stopped
 
     async def _train_unwrapped(self) -> None:
@@ -204,9 +224,15 @@ class OnlineLoop:
 
     async def _admit_rounds(self, group: asyncio.TaskGroup) -> None:
         for number in range(self.run_state.rounds_admitted, self._config.rollout.rounds):
-            await self._until(partial(self.run_state.may_admit, number))
+            await self._until(partial(self._is_settled, number))
+            if self.run_state.is_beyond_the_end(number):
+                return
             self._open_round(number, self.run_state.admit_next(), group)
             await self._notify()
+
+    def _is_settled(self, number: int) -> bool:
+        """True where round `number` may start, or never will."""
+        return self.run_state.is_beyond_the_end(number) or self.run_state.may_admit(number)
 
     def _open_round(self, number: int, shards: list[Shard], group: asyncio.TaskGroup) -> None:
         self.run_state.open_round(number, shards)
@@ -258,12 +284,15 @@ class OnlineLoop:
     async def _learn_rounds(self) -> None:
         run_state = self.run_state
         for number in range(run_state.rounds_done, self._config.rollout.rounds):
+            if run_state.is_beyond_the_end(number):
+                return
             started = time.perf_counter()
             self._progress.phase(f"round {number + 1} of {self._config.rollout.rounds}", run_state.round_size)
             await self.learner_control.while_waiting(self._until(partial(run_state.can_learn, number)))
             totals = run_state.intake.totals[number]
             if totals.failed and not totals.pairs and not totals.tied:
                 raise UserError(f"round {number + 1}: all {totals.failed} products failed, the first {totals.first_failure}")
+            self._guard.look(number + 1)
             metrics = await self.learner_control.learn(number, partial(self._prompts_written, number + self._config.rollout.max_staleness))
             run_state.weights_live(number)
             self.learner_control.has_moved = False
@@ -283,34 +312,42 @@ class OnlineLoop:
             await wait_with_notes(judged, what, self._config.cluster.wait_note_s, self._progress.note)
         finally:  # told to stop now, the round has its row all the same
             self._write_round(number, metrics, seconds)
-        rounds, learner = self._config.rollout.rounds, self._config.learner
-        if self.run_state.rounds_done % learner.checkpoint_every == 0 or self.run_state.rounds_done == rounds or self._is_stopping():
+        done, planned = self.run_state.rounds_done, self.run_state.rounds_planned
+        # With a guard any version may be the result.
+        is_due = done % self._config.learner.checkpoint_every == 0 or self._guard.is_on
+        if is_due or done == planned or self._is_stopping():
             await self._checkpoints.checkpoint()
         write_summary(self._summary("running"), self._folder)
 
     def _write_round(self, number: int, metrics: RoundMetrics | None, seconds: float) -> None:
         totals, prompt_model = self.run_state.close_round(number), self.learner_control.prompts.metrics()
-        detail = round_detail(number, totals, metrics, self.run_state.version, seconds, prompt_model)
+        guard_score = self._guard.score_of(number)
+        detail = round_detail(number, totals, metrics, self.run_state.version, seconds, prompt_model, guard_score)
         self._history.add(detail)
         self._folder.write_ledger(self.run_state.ledger.to_table())
         self._progress.round_ended(detail)
 
     def _is_stopping(self) -> bool:
-        return self._stop.after_round and self.run_state.rounds_done < self._config.rollout.rounds
+        return self._stop.after_round and self.run_state.rounds_done < self.run_state.rounds_planned
 
-    def _finish(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
+    def _finish(
+        self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None, result: ResultSummary | None = None
+    ) -> RunSummary:
         self.meters.memory.sample()
         if self._begun:
             self._events.record_event("ended", DRIVER, status, failure or "")
-        summary = self._summary(status, after, failure)
+        summary = self._summary(status, after, failure, result)
         if self._begun:
             write_summary(summary, self._folder)
             self._folder.write_ledger(self.run_state.ledger.to_table())
         return summary
 
-    def _summary(self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None) -> RunSummary:
+    def _summary(
+        self, status: str, after: MeasuredPolicy | None = None, failure: str | None = None, result: ResultSummary | None = None
+    ) -> RunSummary:
         live = self.learner_control.live
-        return self.totals.summary(status, self.run_state, None if live is None else live.sha256, after, failure)
+        sha256 = None if live is None else live.sha256
+        return self.totals.summary(status, self.run_state, sha256, after, failure, result, self._guard.summary())
 
     async def _until(self, condition: Callable[[], bool]) -> None:
         async with self._changed:
@@ -322,4 +359,4 @@ class OnlineLoop:
 
 
 class _Stopped(Exception):
-    """The user asked to stop at the end of the round; a checkpoint is written."""
+    """The user asked to stop at the end of the round, or the guard ended the run; a checkpoint is written."""

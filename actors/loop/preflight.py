@@ -31,6 +31,11 @@ class NamedModel:
         resolve_model_folder(self.name, self.kind, self.trust_remote_code)
 
     @property
+    def key(self) -> str:
+        """The setting that names it."""
+        return "guard.reward" if self.kind == "guard_reward" else f"{self.kind}.model"
+
+    @property
     def is_elsewhere(self) -> bool:
         """True where the folder is not on this machine and the config says what is in it: a plan can be made all the same."""
         return self.architecture is not None and not Path(self.name).expanduser().exists()
@@ -42,6 +47,8 @@ def named_models(config: Config) -> Iterator[NamedModel]:
     yield NamedModel("renderer", config.renderer.model, config.renderer.architecture)
     if config.reward.kind == "model":
         yield NamedModel("reward", config.reward.model, config.reward.architecture)
+    if config.guard.reward is not None:
+        yield NamedModel("guard_reward", config.guard.reward, config.reward.architecture)
 
 
 def preflight(

@@ -16,6 +16,7 @@ from actors.telemetry.summary_builder import RunFacts, RunNumbers, build_summary
 from caig_rl.config.schema import Config
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
 from caig_rl.runs.events import EventLog
+from caig_rl.runs.result import GuardSummary, ResultSummary
 from caig_rl.runs.summary import FleetSummary, RunSummary, SyncSummary
 from caig_rl.runs.survived_counts import survived
 
@@ -60,9 +61,17 @@ class RunTotals:
         )
 
     def summary(
-        self, status: str, state: RunState, sha256: str | None, after: MeasuredPolicy | None = None, failure: str | None = None
+        self,
+        status: str,
+        state: RunState,
+        sha256: str | None,
+        after: MeasuredPolicy | None = None,
+        failure: str | None = None,
+        result: ResultSummary | None = None,
+        guard: GuardSummary | None = None,
     ) -> RunSummary:
-        """`summary.json` as of now. `sha256`: of the weights that are live; `after`: the final policy, at the end."""
+        """`summary.json` as of now. `sha256`: of the weights that are live; `after`: the final policy, at the end, and `result` what it is;
+        `guard`: what the guard says of the rounds done."""
         times = self.meters.clock.summary()
         numbers = RunNumbers(
             status=status,
@@ -81,5 +90,7 @@ class RunTotals:
             fleet=self.fleet_summary(),
             survived=survived(self.events.events),
             ctr_ceilings=self.baseline.ctr_ceilings,
+            result=result,
+            guard=guard,
         )
         return build_summary(self.config, self.facts, numbers)

@@ -12,6 +12,8 @@ import numpy as np
 
 from caig_rl.types import Admission, Product
 
+EVALUATION_ROUND = -1
+"""In place of a round's number, for admissions that are in no record of outcomes."""
 _MAX_SEED = 2**62
 """Leaves room for the engine, which adds the candidate's number to a 64-bit seed."""
 
@@ -47,6 +49,11 @@ class Shard:
         """For logs: the admission ids it spans."""
         return f"{self.admissions[0].admission_id}-{self.admissions[-1].admission_id}"
 
+    @property
+    def is_evaluation(self) -> bool:
+        """True where it measures a policy: nothing is learned from it."""
+        return self.admissions[0].round == EVALUATION_ROUND
+
     def facts(self) -> dict[str, object]:
         """What a line of the log says of it."""
         ids = [admission.admission_id for admission in self.admissions]
@@ -67,8 +74,9 @@ class Shard:
 
 
 def evaluation_shards(products: Sequence[Product], shard_size: int, run_seed: int) -> list[Shard]:
-    """The shards of an evaluation, the same for every policy it measures; their admissions are in no record of outcomes (round -1)."""
-    return make_shards(products, [derived_seed(Stream.EVALUATION, run_seed, index) for index in range(len(products))], -1, 0, shard_size)
+    """The shards of an evaluation, the same for every policy it measures; their admissions are in no record of outcomes."""
+    seeds = [derived_seed(Stream.EVALUATION, run_seed, index) for index in range(len(products))]
+    return make_shards(products, seeds, EVALUATION_ROUND, 0, shard_size)
 
 
 def regroup(admissions: Sequence[Admission], products: Mapping[str, Product], round_size: int, shard_size: int) -> list[Shard]:

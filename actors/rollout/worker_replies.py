@@ -42,3 +42,9 @@ class ScoreReply:
     """`[i][k]`, log-odds; NaN where the creative was not to be scored."""
     failed: dict[int, str] = field(default_factory=dict)
     """Index of a product for which no reward could be computed, and why."""
+    guard: tuple[tuple[float, ...], ...] = ()
+    """`[i][k]`, by the guard, log-odds; NaN where `scores` is, or where the guard gave no number. Empty without a guard."""
+
+    def guard_of(self, index: int) -> tuple[float, ...]:
+        """The guard's scores of one product's creatives; empty without a guard."""
+        return self.guard[index] if self.guard else ()

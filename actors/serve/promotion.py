@@ -30,6 +30,7 @@ from caig_rl.models.logprobs import answer_log_probs
 from caig_rl.models.policy import load_policy
 from caig_rl.models.prompting import chat_prompt
 from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.result_checkpoint import result_step
 from caig_rl.serving.creatives.maker_interface import Order
 from caig_rl.serving.log import service_log
 from caig_rl.serving.versions import VersionRecord, VersionStore, check_name, folder_digest, promoted
@@ -67,7 +68,7 @@ def promote(
 
     Args:
         root: the service's folder.
-        run: a run folder, with "@STEP" for another checkpoint than the newest.
+        run: a run folder, with "@STEP" for another checkpoint than that of its result, or the newest where it is not done.
         name: of the version; None: run name and step.
         traffic: 1 for all visitors, less to try it beside the live version.
         source: held-out products, given the service's configuration.
@@ -124,7 +125,7 @@ def _step(folder: RunFolder, text: str) -> int:
     if not steps:
         raise CheckpointError(f"{folder.url} holds no complete checkpoint; is it the folder of a run?")
     if not text:
-        return steps[-1]
+        text = str(steps[-1] if (chosen := result_step(folder)) is None else chosen)
     if not text.isdigit() or int(text) not in steps:
         raise CheckpointError(f"{folder.url} has no complete checkpoint {text!r}; there are: {', '.join(map(str, steps))}.")
     return int(text)

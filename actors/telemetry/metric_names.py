@@ -52,6 +52,7 @@ SERIES = (
     Series("loss", "gauge", "Loss of the last round."),
     Series("kl", "gauge", "KL(policy || reference) of the last round, nats an answer."),
     Series("reward_score", "gauge", "Mean reward of the last round's creatives."),
+    Series("guard_score", "gauge", "Mean score of the same creatives by the guard, where there is one."),
     Series("relevance", "gauge", "Mean relevance of the last round's creatives, where a judge says."),
     Series("ctr", "gauge", "Mean true CTR of the last round's creatives, where a judge says."),
     Series("distinct_prompts", "gauge", "Share of distinct prompts in the last round."),
@@ -60,5 +61,16 @@ SERIES = (
     Series("implicit_accuracy", "gauge", "Share of pairs that the implicit reward ordered rightly before each step."),
 )
 BY_NAME = {series.name: series for series in SERIES}
-ROUND_NUMBERS = ("loss", "kl", "reward_score", "relevance", "ctr", "distinct_prompts", "logprob_gap", "grad_norm", "implicit_accuracy")
+ROUND_NUMBERS = (
+    "loss",
+    "kl",
+    "reward_score",
+    "guard_score",
+    "relevance",
+    "ctr",
+    "distinct_prompts",
+    "logprob_gap",
+    "grad_norm",
+    "implicit_accuracy",
+)
 """Gauges that are a round's own numbers, under the names that `metrics.jsonl` has."""

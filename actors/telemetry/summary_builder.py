@@ -15,6 +15,7 @@ from caig_rl.evaluation.measured_policy import MeasuredPolicy
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products, mean_ceiling
 from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.runs.ledger import Ledger
+from caig_rl.runs.result import GuardSummary, ResultSummary
 from caig_rl.runs.summary import (
     CreativeCounts,
     EvaluationSummary,
@@ -57,8 +58,9 @@ def round_detail(
     version: PolicyVersion,
     seconds: float,
     prompt_model: Mapping[str, float] | None = None,
+    guard_score: float | None = None,
 ) -> RoundDetail:
-    """One row of `metrics.jsonl`. Without a pair nothing was trained, and the learner's numbers are null."""
+    """One row of `metrics.jsonl`, with the guard's mean. Without a pair nothing was trained, and the learner's numbers are null."""
     scores = [score for score in totals.scores if np.isfinite(score)]
     learner = (
         {}
@@ -82,6 +84,7 @@ def round_detail(
             "replayed": 0 if metrics is None else metrics.replayed,
             "loss": None if metrics is None else metrics.loss,
             "reward_score": float(np.mean(scores)) if scores else None,
+            "guard_score": guard_score,
             "relevance": _mean([judgement.relevance for judgement in totals.judgements]),
             "ctr": _mean([judgement.ctr for judgement in totals.judgements]),
             "kl": None if metrics is None else metrics.kl,
@@ -122,6 +125,10 @@ class RunNumbers:
     survived: SurvivedSummary | None = None
     ctr_ceilings: Mapping[str, float] = field(default_factory=dict)
     """True CTR of the best prompt for each of the evaluation's products, by product id, where it is known."""
+    result: ResultSummary | None = None
+    """Which version `after` is of."""
+    guard: GuardSummary | None = None
+    """What the guard says of the rounds done."""
 
 
 def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSummary:
@@ -147,13 +154,15 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
             "simulated": facts.simulated,
             "seed": config.run.seed,
             "rounds": numbers.rounds_done,
-            "policy_version": str(numbers.version),
+            "policy_version": str(numbers.version) if numbers.result is None else numbers.result.version,
+            "result": numbers.result,
+            "guard": numbers.guard,
             "products": ProductCounts.model_validate(numbers.ledger.counts()),
             "creatives": reduce(CreativeCounts.plus, (detail.creatives for detail in numbers.details), CreativeCounts()),
             "ctr": None if comparison is None else comparison.ctr_summary(mean_ceiling(numbers.ctr_ceilings, shared)),
             "relevance": None if comparison is None else comparison.relevance_summary(),
             "reward": _reward(config, facts, numbers),
-            "policy": PolicySummary(kl=_last_kl(numbers.details), distinct_prompts=distinct, sha256=numbers.sha256),
+            "policy": _policy(numbers, distinct),
             "throughput": numbers.throughput,
             "time": numbers.time,
             "sync": numbers.sync,
@@ -211,6 +220,12 @@ def _accuracy_on(policies: Sequence[EvaluatedPolicy]) -> float | None:
     if all(len(set(flat[labels == label])) < 2 for label in set(groups)):
         return None
     return pairwise_accuracy(order, flat, labels)
+
+
+def _policy(numbers: RunNumbers, distinct: float | None) -> PolicySummary:
+    measured = None if numbers.after is None else numbers.after.evaluated.kl()
+    kl, interval = (_last_kl(numbers.details), None) if measured is None else measured
+    return PolicySummary(kl=kl, kl_ci95=interval, distinct_prompts=distinct, sha256=numbers.sha256)
 
 
 def _last_kl(details: Sequence[RoundDetail]) -> float | None:

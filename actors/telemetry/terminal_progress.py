@@ -54,7 +54,13 @@ class TerminalProgress:
             parts.append(f"CTR {ctr:.2%}")
         parts += [
             f"{name} {value:.3f}"
-            for name, value in (("reward", detail.reward_score), ("relevance", detail.relevance), ("KL", detail.kl), ("loss", detail.loss))
+            for name, value in (
+                ("reward", detail.reward_score),
+                ("guard", detail.guard_score),
+                ("relevance", detail.relevance),
+                ("KL", detail.kl),
+                ("loss", detail.loss),
+            )
             if value is not None
         ]
         self._console.print("  ".join(parts), highlight=False, soft_wrap=True)

@@ -65,8 +65,8 @@ def rehearse(config: Config, *, resume: bool = False, asked: Collection[str] = (
         console.print(f"resume: {found.words}", markup=False, highlight=False, soft_wrap=True)
     _say_what_this_machine_lacks(config)
     for model in elsewhere:
-        named = f"{model.kind}.model = {model.name} is not on this machine"
-        console.print(f"{named}: sized by {model.kind}.architecture, and needed where the run starts", style="yellow", soft_wrap=True)
+        named = f"{model.key} = {model.name} is not on this machine"
+        console.print(f"{named}: sized by {model.architecture}, and needed where the run starts", style="yellow", soft_wrap=True)
 
 
 def _say_what_this_machine_lacks(config: Config) -> None:

@@ -26,7 +26,8 @@ def nano_build(
 ) -> None:
     """Build the embedded models from the click world alone, stage by stage: hours on two cores, resumable.
 
-    The reward model from the shipped policy and renderer: --only creatives --only backbone --only reward.
+    The reward model from the shipped policy and renderer: --only creatives --only backbone --only reward. The guard, from the shipped
+    backbone too: --only guard_creatives --only guard_reward.
     """
     import torch
 

@@ -72,6 +72,7 @@ ON_REQUEST = (
     "learner.replay_rounds",
     "reward.margin",
     "reward.batch_size",
+    "guard.stop",
     "renderer.batch_size",
     "policy.max_model_len",
     "policy.trust_remote_code",

@@ -69,8 +69,9 @@ class LearnerConfig(_Section):
     kl_bound: float | None = Field(12.0, gt=0.0)
     """KL(policy || reference) in nats an answer beyond which the divergence is weighed, the more the longer. Empty: no bound."""
     checkpoint_every: int = Field(1, ge=1)
-    """Rounds between checkpoints."""
+    """Rounds between checkpoints; with a guard (`guard.reward`) there is one after every round."""
     keep_checkpoints: int = Field(2, ge=1)
+    """The newest ones that stay. With a guard that of its best version stays too."""
 
     @model_validator(mode="after")
     def _a_pass_is_no_larger_than_a_step(self) -> LearnerConfig:

@@ -6,6 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
+from caig_rl.config.guard import GuardConfig
 from caig_rl.config.learner import LearnerConfig
 from caig_rl.config.pretrain import PretrainConfig
 from caig_rl.config.reward import ClicksConfig, RewardConfig
@@ -254,6 +255,7 @@ class Config(_Section):
     pretrain: PretrainConfig = PretrainConfig()
     renderer: RendererConfig = RendererConfig()
     reward: RewardConfig = RewardConfig()
+    guard: GuardConfig = GuardConfig()
     rollout: RolloutConfig = RolloutConfig()
     prompt_model: PromptModelConfig = PromptModelConfig()
     pools: PoolsConfig = PoolsConfig()
@@ -272,6 +274,13 @@ class Config(_Section):
                 f"rollout.written ({self.rollout.written}) is less than rollout.candidates ({self.rollout.candidates}): "
                 "as many prompts must be written as are painted"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _the_guard_is_another_model(self) -> Config:
+        # "nano" names two different models here.
+        if self.reward.kind == "model" and self.guard.reward == self.reward.model != NANO:
+            raise ValueError(f"guard.reward and reward.model are both {self.guard.reward}: a guard is a model that nothing is learned from")
         return self
 
     @model_validator(mode="after")

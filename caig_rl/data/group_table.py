@@ -23,6 +23,7 @@ SCHEMA = pa.schema(
         ("candidates", pa.list_(_ROLLOUT)),
         ("scores", pa.list_(pa.float64())),
         ("shaped", pa.list_(pa.float64())),
+        ("guard_scores", pa.list_(pa.float64())),
         ("negative", pa.string()),
         ("negative_seed", pa.int64()),
         ("negative_product_id", pa.string()),
@@ -30,6 +31,8 @@ SCHEMA = pa.schema(
     ]
 )
 """Columns of `pairs/*.parquet`: one group a row, with all that is needed to learn from it again."""
+_ADDED_LATER = frozenset({"guard_scores"})
+"""Columns that journals of before them lack."""
 _OF_PAIRS = frozenset({"chosen", "rejected", "chosen_score", "rejected_score"})
 """Columns of journals that kept the best and the worst candidate only (before groups)."""
 
@@ -40,11 +43,14 @@ def groups_to_table(groups: Sequence[PreferenceGroup]) -> pa.Table:
 
 
 def groups_from_table(table: pa.Table) -> list[PreferenceGroup]:
-    """The groups that `groups_to_table` wrote; of a journal of pairs, groups of two. Raises ValueError on other columns."""
-    names = set(table.schema.names)
-    if names == set(SCHEMA.names):
+    """The groups that `groups_to_table` wrote, now or in earlier versions; of a journal of pairs, groups of two.
+
+    Raises ValueError on other columns.
+    """
+    names, known = set(table.schema.names) - _ADDED_LATER, set(SCHEMA.names) - _ADDED_LATER
+    if names == known:
         return [_group(row) for row in table.to_pylist()]
-    if names == (set(SCHEMA.names) - {"candidates", "shaped"}) | _OF_PAIRS:
+    if names == (known - {"candidates", "shaped"}) | _OF_PAIRS:
         return [_group(_as_group(row)) for row in table.to_pylist()]
     raise ValueError(f"a table of preference groups has the columns {SCHEMA.names}, not {table.schema.names}")
 
@@ -69,6 +75,7 @@ def _row(group: PreferenceGroup) -> dict[str, Any]:
         "candidates": [_rollout_row(rollout) for rollout in group.candidates],
         "scores": list(group.scores),
         "shaped": list(group.shaped),
+        "guard_scores": list(group.guard_scores),
         "negative": str(group.negative),
         "negative_seed": group.negative_seed,
         "negative_product_id": group.negative_product_id,
@@ -82,13 +89,18 @@ def _group(row: dict[str, Any]) -> PreferenceGroup:
         version=PolicyVersion(row["incarnation"], row["version"]),
         instruction=row["instruction"],
         candidates=tuple(_rollout(candidate) for candidate in row["candidates"]),
-        scores=tuple(nan if score is None else score for score in row["scores"]),
+        scores=_numbers(row["scores"]),
         negative=NegativeKind(row["negative"]),
         negative_seed=row["negative_seed"],
         negative_product_id=row["negative_product_id"],
         negative_instruction=row["negative_instruction"],
-        shaped=tuple(nan if reward is None else reward for reward in row["shaped"]),
+        shaped=_numbers(row["shaped"]),
+        guard_scores=_numbers(row.get("guard_scores", ())),
     )
+
+
+def _numbers(values: Sequence[float | None]) -> tuple[float, ...]:
+    return tuple(nan if value is None else value for value in values)
 
 
 def _as_group(row: dict[str, Any]) -> dict[str, Any]:

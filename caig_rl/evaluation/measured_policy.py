@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import astuple, dataclass, field
+from dataclasses import astuple, dataclass, field, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import GallerySide
-from caig_rl.types import PromptCheck
+from caig_rl.types import PromptCheck, RolloutGroup
 
 MEASURED_FILE = "measured.json"
 """A run's two measurements, product by product."""
@@ -28,6 +29,12 @@ class MeasuredPolicy:
     """The first candidate of each gallery product, by product id."""
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Products that could not be measured, and why."""
+    answers: tuple[RolloutGroup, ...] = ()
+    """The prompts of `evaluated` as they were sampled, with their log-probs, in its order. At hand where it was measured; not in JSON."""
+
+    def with_kls(self, kls: npt.NDArray[np.float64]) -> MeasuredPolicy:
+        """With (P, K) estimates of KL(policy || reference) from its answers, nats, which it keeps in their place."""
+        return MeasuredPolicy(replace(self.evaluated, kls=kls), self.gallery, self.left_out)
 
     def first(self, num: int) -> MeasuredPolicy:
         """What measuring it with `num` prompts a product had found: prompts and noise of a candidate do not depend on how many follow."""
@@ -43,6 +50,7 @@ class MeasuredPolicy:
             "ctrs": None if one.ctrs is None else one.ctrs.tolist(),
             "relevances": None if one.relevances is None else one.relevances.tolist(),
             "checks": None if one.checks is None else [[list(astuple(check)) for check in row] for row in one.checks],
+            "kls": None if one.kls is None else one.kls.tolist(),
             "unseen": list(one.unseen),
             "gallery": {name: side.model_dump(mode="json") for name, side in self.gallery.items()},
             "left_out": dict(self.left_out),
@@ -50,7 +58,7 @@ class MeasuredPolicy:
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> MeasuredPolicy:
-        """What `to_json` wrote, now or before prompts were checked and categories kept from training."""
+        """What `to_json` wrote, now or before prompts were checked, categories kept from training and KLs measured."""
         evaluated = EvaluatedPolicy(
             product_ids=tuple(content["product_ids"]),
             prompts=tuple(tuple(texts) for texts in content["prompts"]),
@@ -58,6 +66,7 @@ class MeasuredPolicy:
             ctrs=None if content["ctrs"] is None else np.array(content["ctrs"], dtype=np.float64),
             relevances=None if content["relevances"] is None else np.array(content["relevances"], dtype=np.float64),
             checks=_checks(content.get("checks")),
+            kls=None if content.get("kls") is None else np.array(content["kls"], dtype=np.float64),
             unseen=tuple(content.get("unseen", ())),
         )
         gallery = {name: GallerySide.model_validate(side) for name, side in content["gallery"].items()}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from caig_rl.evaluation.prompt_health import prompt_health
 from caig_rl.runs.summary import CtrSummary, PromptHealth, PromptsSummary, RelevanceSummary
-from caig_rl.statistics import Interval, bootstrap_lift_interval, distinct_share, lift, wilson_interval
+from caig_rl.statistics import Interval, bootstrap_lift_interval, distinct_share, lift, t_interval, wilson_interval
 from caig_rl.types import PromptCheck
 
 
@@ -31,6 +31,8 @@ class EvaluatedPolicy:
     """(P, K) relevance, 0-1; None where nobody judges."""
     checks: tuple[tuple[PromptCheck, ...], ...] | None = None
     """(P, K) what was found of each prompt; None in measurements of before prompts were checked."""
+    kls: npt.NDArray[np.float64] | None = None
+    """(P, K) estimates of KL(policy || reference) in nats, one an answer; None where they were not measured."""
     unseen: tuple[bool, ...] = ()
     """(P,) True for products of categories that training does not see; empty where there are none."""
 
@@ -40,7 +42,7 @@ class EvaluatedPolicy:
             raise ValueError(f"{len(self.product_ids)} products need as many rows of equally many prompts, not rows of {sorted(counts)}")
         if (self.ctrs is None) != (self.relevances is None):
             raise ValueError("a judge gives both a CTR and a relevance; only one of them is here")
-        for name, values in (("scores", self.scores), ("ctrs", self.ctrs), ("relevances", self.relevances)):
+        for name, values in (("scores", self.scores), ("ctrs", self.ctrs), ("relevances", self.relevances), ("kls", self.kls)):
             if values is not None:
                 _check_array(name, values, self.product_ids, len(self.prompts[0]))
         if self.checks is not None and [len(row) for row in self.checks] != [len(row) for row in self.prompts]:
@@ -52,6 +54,14 @@ class EvaluatedPolicy:
         """What its prompts are like; None where they were not checked."""
         return None if self.checks is None else prompt_health(_flat(self.prompts), list(chain.from_iterable(self.checks)))
 
+    def kl(self) -> tuple[float, Interval | None] | None:
+        """Mean KL(policy || reference) in nats an answer, and its t-interval over products (None for one product); None where it was not
+        measured."""
+        if self.kls is None:
+            return None
+        by_product = self.kls.mean(axis=1)
+        return float(by_product.mean()), t_interval(by_product) if len(by_product) > 1 else None
+
     def only(self, product_ids: Collection[str]) -> EvaluatedPolicy:
         """The same for those of `product_ids` that were measured, in this order. Raises ValueError where none was."""
         rows = [index for index, product_id in enumerate(self.product_ids) if product_id in product_ids]
@@ -62,6 +72,7 @@ class EvaluatedPolicy:
             ctrs=None if self.ctrs is None else self.ctrs[rows],
             relevances=None if self.relevances is None else self.relevances[rows],
             checks=None if self.checks is None else tuple(self.checks[index] for index in rows),
+            kls=None if self.kls is None else self.kls[rows],
             unseen=tuple(self.unseen[index] for index in rows) if self.unseen else (),
         )
 
@@ -76,6 +87,7 @@ class EvaluatedPolicy:
             ctrs=None if self.ctrs is None else self.ctrs[:, :num],
             relevances=None if self.relevances is None else self.relevances[:, :num],
             checks=None if self.checks is None else tuple(row[:num] for row in self.checks),
+            kls=None if self.kls is None else self.kls[:, :num],
             unseen=self.unseen,
         )
 

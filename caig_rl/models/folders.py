@@ -12,20 +12,26 @@ from safetensors import SafetensorError, safe_open
 from caig_rl.config.section import NANO
 from caig_rl.errors import ModelFolderError
 
-ModelKind = Literal["policy", "renderer", "reward", "backbone"]
-"""A backbone is what reward models start from: any image-text-to-text model."""
+ModelKind = Literal["policy", "renderer", "reward", "guard_reward", "backbone"]
+"""A guard is a reward model that nothing is learned from. A backbone is what reward models start from: any image-text-to-text model."""
 PICKLED_SUFFIXES = (".bin", ".pt", ".pth", ".ckpt")
 """Weight files that run code when they are opened."""
 _NETWORKS = ("unet", "vae", "text_encoder", "controlnet")
-_CONFIG_FILES = {"policy": "config.json", "renderer": "model_index.json", "reward": "reward.json", "backbone": "config.json"}
+_CONFIG_FILES = {
+    "policy": "config.json",
+    "renderer": "model_index.json",
+    "reward": "reward.json",
+    "guard_reward": "reward.json",
+    "backbone": "config.json",
+}
 
 
 def resolve_model_folder(name_or_path: str, kind: ModelKind, trust_remote_code: bool = False) -> Path:
     """The checked folder of a model: an embedded one for "nano", else `name_or_path` itself.
 
     Raises:
-        ModelFolderError: no such folder, no model of this kind in it, no weights, pickled weights only, or code of its own without
-            `trust_remote_code`.
+        ModelFolderError: no such folder, no model of this kind in it, no weights, pickled weights only, code of its own without
+            `trust_remote_code`, or a guard that cannot score a creative alone.
     """
     folder = _embedded_folder(kind) if name_or_path == NANO else Path(name_or_path).expanduser()
     if not folder.is_dir():
@@ -34,12 +40,21 @@ def resolve_model_folder(name_or_path: str, kind: ModelKind, trust_remote_code: 
     if not (folder / _CONFIG_FILES[kind]).is_file():
         raise ModelFolderError(f"{kind} model {folder}: no {_CONFIG_FILES[kind]} in it, so it is not a {kind} model's folder")
     _check_weights(folder, kind)
+    _check_form(folder, kind)
     _check_code(folder, kind, trust_remote_code)
     return folder
 
 
 def _embedded_folder(kind: ModelKind) -> Path:
     return Path(str(files("caig_rl"))) / "nano" / "weights" / kind
+
+
+def _check_form(folder: Path, kind: ModelKind) -> None:
+    """A guard's means are compared between rounds: scores that are relative to a product's other creatives have none."""
+    if kind == "guard_reward" and _read_json(folder / _CONFIG_FILES[kind], folder, kind).get("kind") == "side_by_side":
+        raise ModelFolderError(
+            f"{kind} model {folder}: its form is side_by_side, which scores a creative against others only; give a scorer, vam or cg4ctr"
+        )
 
 
 def _check_weights(folder: Path, kind: ModelKind) -> None:

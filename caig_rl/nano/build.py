@@ -40,8 +40,10 @@ from caig_rl.world.products import unseen_categories
 log = logging.getLogger(__name__)
 
 NANO_WEIGHTS = Path(__file__).parent / "weights"
-SHIPPED = ("renderer", "policy", "backbone", "reward")
+SHIPPED = ("renderer", "policy", "backbone", "reward", "guard_reward")
 """Stages whose result is part of the package."""
+CREATIVES_FILE = "creatives.pickle"
+"""What a stage that draws creatives leaves."""
 NEEDS: Mapping[str, tuple[str, ...]] = {
     "unet": ("vae",),
     "controlnet": ("vae", "unet"),
@@ -51,9 +53,27 @@ NEEDS: Mapping[str, tuple[str, ...]] = {
     "creatives": ("policy", "renderer"),
     "backbone": ("policy", "creatives"),
     "reward": ("creatives", "backbone"),
+    "guard_creatives": ("policy", "renderer"),
+    "guard_reward": ("guard_creatives", "backbone"),
 }
 """Stage -> the stages whose files it reads."""
-STAGES = ("eyes", "vae", "unet", "controlnet", "distilled", "renderer", "pretrained", "policy", "creatives", "backbone", "reward")
+STAGES = (
+    "eyes",
+    "vae",
+    "unet",
+    "controlnet",
+    "distilled",
+    "renderer",
+    "pretrained",
+    "policy",
+    "creatives",
+    "backbone",
+    "reward",
+    "guard_creatives",
+    "guard_reward",
+)
+_GUARD_SEED = 1
+"""Added to the plan's seed: the guard's head, its shoppers' clicks and its order of products are drawn apart from the reward model's."""
 
 
 @dataclass(frozen=True)
@@ -115,7 +135,8 @@ class NanoBuilder:
         """Name -> function of each stage, in order. It writes to the folder it is given, which appears under its name when it is done."""
         until_renderer = (self._eyes, self._autoencoder, self._unet, self._controlnet, self._distilled, self._renderer)
         from_policy = (self._pretrained, self._policy, self._creatives, self._backbone, self._reward)
-        return dict(zip(STAGES, (*until_renderer, *from_policy), strict=True))
+        guard = (self._guard_creatives, self._guard_reward)
+        return dict(zip(STAGES, (*until_renderer, *from_policy, *guard), strict=True))
 
     def run(self, only: Sequence[str] = ()) -> None:
         """Run the stages that are not done yet; with `only`, those stages alone, and anew. What they read comes from this folder, else from
@@ -241,27 +262,44 @@ class NanoBuilder:
     def _backbone(self, folder: Path) -> None:
         plan, (model, processor) = self.plan, self._load_policy("policy")
         corpus = draw_corpus(plan.corpus, plan.seed + 1, READING, without=self._unseen)
-        corpus += reading_practice(self._load_creatives(), plan.seed)
+        corpus += reading_practice(self._load_creatives("creatives"), plan.seed)
         teach_backbone(model, processor, corpus, (plan.seeing_steps, plan.seeing_steps_of_two), plan.seed, self.progress)
         model.save_pretrained(folder)
         processor.save_pretrained(folder)
         store_in_half(folder)
 
     def _creatives(self, folder: Path) -> None:
+        self._draw_creatives("reward", folder, self.progress)
+
+    def _guard_creatives(self, folder: Path) -> None:
+        self._draw_creatives("guard", folder, self._told_as("guard_creatives"))
+
+    def _told_as(self, stage: str) -> Progress:
+        """The progress under the stage's own name, of work that another stage does too."""
+        return lambda name, step, steps, loss: self.progress(stage, step, steps, loss)
+
+    def _draw_creatives(self, split: str, folder: Path, progress: Progress) -> None:
         plan, threads = self.plan, torch.get_num_threads()
         models = (self._input("policy"), self._input("renderer"))
         counts = (plan.reward_products, plan.reward_candidates)
-        creatives = in_own_process(draw_creatives, *models, self.config, *counts, threads, progress=self.progress)
-        (folder / "creatives.pickle").write_bytes(pickle.dumps(creatives))
+        creatives = in_own_process(draw_creatives, *models, self.config, split, *counts, threads, progress=progress)
+        (folder / CREATIVES_FILE).write_bytes(pickle.dumps(creatives))
 
-    def _load_creatives(self) -> LoggedCreatives:
+    def _load_creatives(self, stage: str) -> LoggedCreatives:
         # Written by an earlier stage, in this folder of ours: not a file from outside.
-        creatives: LoggedCreatives = pickle.loads((self.folder / "creatives" / "creatives.pickle").read_bytes())
+        creatives: LoggedCreatives = pickle.loads((self.folder / stage / CREATIVES_FILE).read_bytes())
         return creatives
 
     def _reward(self, folder: Path) -> None:
-        epochs, seed = self.plan.reward_epochs, self.plan.seed
+        self._train_reward("creatives", self.plan.seed, folder, self.progress)
+
+    def _guard_reward(self, folder: Path) -> None:
+        self._train_reward("guard_creatives", self.plan.seed + _GUARD_SEED, folder, self._told_as("guard_reward"))
+
+    def _train_reward(self, stage: str, seed: int, folder: Path, progress: Progress) -> None:
+        """A scorer of the creatives that `stage` drew."""
+        epochs = self.plan.reward_epochs
         # All epochs run, and the best is kept. Many small steps: six products of six creatives are 36 rows a step.
         config = RewardTrainConfig(epochs=epochs, patience=epochs, batch_size=6, lr=1.5e-4, warmup_share=0.1, zero_stage=0)
         backbone, judge = self._input("backbone"), WorldJudge.of(self.config.world)
-        self._note(folder, train_nano_reward(backbone, self._load_creatives(), judge, config, seed, folder, self.progress))
+        self._note(folder, train_nano_reward(backbone, self._load_creatives(stage), judge, config, seed, folder, progress))

@@ -1,4 +1,4 @@
-"""The embedded reward model: creatives drawn by the initial policy, shown to the world's shoppers, learned from their clicks."""
+"""The embedded reward model and guard: creatives by the initial policy, shown to the world's shoppers, learned from their clicks."""
 
 from __future__ import annotations
 
@@ -31,6 +31,8 @@ from caig_rl.world.products import WorldProducts, unseen_categories
 FloatArray = npt.NDArray[np.float64]
 IMPRESSIONS = 5000
 """Impressions a creative in the logs."""
+FIRST_SEEDS = {"reward": 0, "guard": 1_000_000}
+"""Split -> seed of its first product's prompts and noise: the two logs share no noise either."""
 HELDOUT_SHARE = VALIDATION_SHARE = 0.1
 """Share of the products kept for held-out accuracy, and as many to choose the best epoch and the prior by."""
 PRIOR_IMPRESSIONS = 300.0
@@ -49,19 +51,20 @@ class LoggedCreatives:
 
 
 def draw_creatives(
-    policy: Path, pipeline: Path, config: Config, num_products: int, candidates: int, threads: int, progress: Progress
+    policy: Path, pipeline: Path, config: Config, split: str, num_products: int, candidates: int, threads: int, progress: Progress
 ) -> LoggedCreatives:
-    """Prompts by the policy in the folder `policy`, rendered by the `pipeline`'s and composed as a run would."""
+    """Prompts by the policy in the folder `policy` for the first products of `split`, rendered by the `pipeline`'s and composed as a run
+    would."""
     engine = PolicyEngine(policy, config.policy, threads)
     renderer = Renderer(pipeline, config.renderer, config.imaging, threads)
     unseen = unseen_categories(config.world.seed, config.world.unseen_categories)
-    source = WorldProducts(config.world.seed, num_products, "reward", without=unseen)
+    source = WorldProducts(config.world.seed, num_products, split, without=unseen)
     out = LoggedCreatives([], [], [])
     step = config.renderer.batch_size // candidates or 1
     for start in range(0, num_products, step):
         products = list(source.products[start : start + step])
         cutouts = source.cutouts([product.product_id for product in products])
-        seeds = list(range(start, start + len(products)))
+        seeds = [FIRST_SEEDS[split] + start + index for index in range(len(products))]
         asked = [engine.prompt(instruction(Task.PROMPT_GENERATION, p, s)) for p, s in zip(products, seeds, strict=True)]
         views = [policy_view(cutout, config.policy.image_size) for cutout in cutouts]
         prompts = [[rollout.text for rollout in group] for group in engine.generate(asked, views, seeds, candidates)]

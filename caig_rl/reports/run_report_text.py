@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from caig_rl import wording
@@ -50,9 +50,10 @@ def duration(seconds: float) -> str:
 def headline(summary: RunSummary) -> Headline:
     """Whether true CTR rose, fell, or cannot be told: "rose" and "fell" only where the 95 % interval excludes zero."""
     if summary.ctr is None:
-        return _unmeasured(summary)
+        unmeasured = _unmeasured(summary)
+        return replace(unmeasured, detail=f"{unmeasured.detail} {_of_guard(summary)}".strip())
     ctr, interval = summary.ctr, summary.ctr.interval
-    detail = _detail(summary, ctr)
+    detail = f"{_detail(summary, ctr)} {_of_guard(summary)}".strip()
     if interval is None:
         return Headline(f"True CTR changed by {signed_percent(ctr.lift)}", "(too few products to say how sure that is)", detail, "unclear")
     span = f"(95\u00a0% interval {percent(interval.low)} to {percent(interval.high)})"
@@ -85,6 +86,19 @@ def _unmeasured(summary: RunSummary) -> Headline:
         "Nobody judged the clicks in this run. Below is what the reward model expects; only an A/B test on live traffic tells the truth.",
         "unclear",
     )
+
+
+def _of_guard(summary: RunSummary) -> str:
+    """What the guard did to the result; empty where it did nothing."""
+    guard, result = summary.guard, summary.result
+    if guard is None or not guard.turned:
+        return ""
+    stopped = f" and stopped the run after {wording.counted(summary.rounds, 'round')}" if guard.stopped else ""
+    if result is None:
+        return f"The guard turned{stopped}: it finds version {guard.best_version} best."
+    if result.by == "guard":
+        return f"The guard turned{stopped}: the result is version {result.version}, which it finds best."
+    return f"The guard turned{stopped}, but the version that it finds best is lost: the result is the last one, {result.version}."
 
 
 def _detail(summary: RunSummary, ctr: CtrSummary) -> str:

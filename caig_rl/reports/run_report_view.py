@@ -11,7 +11,7 @@ from caig_rl.reports.run_report_text import duration, percent
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import GalleryEntry, GallerySide, picture_data_uri
 from caig_rl.runs.ledger import REJECTED
-from caig_rl.runs.summary import CreativeCounts, RunSummary, TimeSummary
+from caig_rl.runs.summary import CreativeCounts, PolicySummary, RunSummary, TimeSummary
 from caig_rl.types import Outcome
 
 _EXAMPLES_PER_CODE = 3
@@ -20,6 +20,12 @@ _SCALING_STEPS = 12
 
 _CURVES = (
     ("reward_score", "Reward score", "What the reward model thinks of the creatives. Should rise.", False),
+    (
+        "guard_score",
+        "Guard's score",
+        "What a second reward model thinks of them, which nothing is learned from. Should rise with the reward's.",
+        False,
+    ),
     ("relevance", "Relevance", "Per cent. How well backgrounds suit their products. Should not fall.", True),
     ("kl", "KL to the reference", "Nats. How far the policy has moved from where it began.", False),
     ("distinct_prompts", "Distinct prompts", "Per cent. A collapse means the policy repeats itself.", True),
@@ -168,6 +174,7 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
         ("Seed", str(summary.seed)),
         ("Rounds", str(summary.rounds)),
         ("Policy version", summary.policy_version),
+        *_result_facts(summary),
         ("Wall time", duration(summary.time.total_s)),
         ("Preference pairs", f"{rate.pairs_per_s:.2f} a second"),
         ("Pictures", f"{rate.images_per_s:.2f} a second"),
@@ -175,10 +182,31 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
         *_gate_facts(summary.creatives),
         ("Weight hand-overs verified", f"{summary.sync.verified} of {summary.sync.count}"),
         ("Peak memory", f"{summary.peak_memory_gib:.1f} GiB"),
-        ("KL to the reference", "not measured" if policy.kl is None else f"{policy.kl:.3f} nats an answer"),
+        ("KL to the reference", _kl(policy)),
         ("Distinct prompts of the final policy", "not measured" if policy.distinct_prompts is None else percent(policy.distinct_prompts)),
         *_fleet_facts(summary),
     ]
+
+
+def _kl(policy: PolicySummary) -> str:
+    if policy.kl is None:
+        return "not measured"
+    if policy.kl_ci95 is None:
+        return f"{policy.kl:.3f} nats an answer"
+    low, high = policy.kl_ci95
+    return f"{policy.kl:.3f} nats an answer (95\u00a0% interval {low:.3f} to {high:.3f} over products)"
+
+
+def _result_facts(summary: RunSummary) -> list[tuple[str, str]]:
+    result, guard = summary.result, summary.guard
+    facts = [] if result is None else [("The result", f"version {result.version}, {result.why}"), ("Its policy", result.policy)]
+    if guard is not None:
+        best, newest = (
+            f"{score:+.3f} (version {version})".replace("-", "\u2212")
+            for score, version in ((guard.best_score, guard.best_version), (guard.newest_score, guard.newest_version))
+        )
+        facts.append(("Guard's score at best and in the newest round", f"{best}, {newest}"))
+    return facts
 
 
 def _gate_facts(creatives: CreativeCounts) -> list[tuple[str, str]]:

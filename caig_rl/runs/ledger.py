@@ -38,11 +38,18 @@ SCHEMA = pa.schema(
         ("where", pa.string()),
         ("learned", pa.string()),
         ("rolled_back", pa.list_(pa.string())),
+        ("score", pa.float64()),
+        ("guard_score", pa.float64()),
     ]
 )
 """Columns of `ledger.parquet`. `version` wrote the prompts, `learned` is the surviving version that the training on them made, and
-`rolled_back` names those before it that were discarded with a lost learner. `outcome` is null while an admission is in flight. A rejected
-row has no admission id, round or seed; its `kind` is the reason's code and `where` the place it was read."""
+`rolled_back` names those before it that were discarded with a lost learner. `score` and `guard_score` are means over the admission's
+creatives, by the reward model and by the guard, in log-odds; null where there is none. `outcome` is null while an admission is in flight. A
+rejected row has no admission id, round or seed; its `kind` is the reason's code and `where` the place it was read."""
+_ADDED_LATER = ("score", "guard_score")
+"""The last columns, which ledgers of before them lack."""
+_TAKEN = ("kind", "message", "version", "attempts", "finished_round", "worker", "learned", *_ADDED_LATER)
+"""Columns that an entry keeps as they are."""
 
 
 @dataclass(slots=True)
@@ -57,6 +64,8 @@ class _Entry:
     worker: str = ""
     learned: str = ""
     rolled_back: tuple[str, ...] = ()
+    score: float | None = None
+    guard_score: float | None = None
 
 
 class Ledger:
@@ -76,6 +85,12 @@ class Ledger:
         """Open an admission. Its id must be new."""
         assert admission.admission_id not in self._entries, f"admission {admission.admission_id} was admitted before"
         self._entries[admission.admission_id] = _Entry(admission)
+
+    def scored(self, admission_id: int, score: float | None, guard_score: float | None) -> None:
+        """Note the mean scores of an open admission's creatives by reward model and guard, log-odds; None where there is none."""
+        entry = self._entries[admission_id]
+        assert entry.outcome is None, f"admission {admission_id} is {entry.outcome} already"
+        entry.score, entry.guard_score = score, guard_score
 
     def finish(
         self,
@@ -152,6 +167,14 @@ class Ledger:
             rounds.setdefault(number, []).append(admission_id)
         return rounds
 
+    def guarded_rounds(self, num_rounds: int) -> dict[int, dict[str, tuple[float, float]]]:
+        """Of each round below `num_rounds`: product id -> (score, guard's score), of the products that have both. Rounds rise."""
+        found: dict[int, dict[str, tuple[float, float]]] = {number: {} for number in range(num_rounds)}
+        for entry in self._entries.values():
+            if entry.admission.round < num_rounds and entry.score is not None and entry.guard_score is not None:
+                found[entry.admission.round][entry.admission.product_id] = (entry.score, entry.guard_score)
+        return found
+
     def counts(self) -> dict[str, int | dict[str, int]]:
         """`products` of the summary. `admitted` counts the admissions that ended, `in_flight` those that have not."""
         ended = [entry for entry in self._entries.values() if entry.outcome is not None]
@@ -180,8 +203,8 @@ class Ledger:
 
     @classmethod
     def from_table(cls, table: pa.Table) -> Ledger:
-        """The ledger that `to_table` wrote. Raises ValueError on other columns."""
-        if table.schema.names != SCHEMA.names:
+        """The ledger that `to_table` wrote, now or in earlier versions. Raises ValueError on other columns."""
+        if table.schema.names not in (SCHEMA.names, SCHEMA.names[: -len(_ADDED_LATER)]):
             raise ValueError(f"a ledger has the columns {SCHEMA.names}, not {table.schema.names}")
         ledger = cls()
         for row in table.to_pylist():
@@ -190,7 +213,7 @@ class Ledger:
                 continue
             admission = Admission(row["admission_id"], row["round"], row["product_id"], row["seed"])
             outcome = None if row["outcome"] is None else Outcome(row["outcome"])
-            taken = {name: row[name] for name in ("kind", "message", "version", "attempts", "finished_round", "worker", "learned")}
+            taken = {name: row.get(name) for name in _TAKEN}
             ledger._entries[admission.admission_id] = _Entry(admission, outcome, **taken, rolled_back=tuple(row["rolled_back"]))
         return ledger
 
@@ -229,6 +252,8 @@ def _admission_row(entry: _Entry) -> dict[str, object]:
         "where": "",
         "learned": entry.learned,
         "rolled_back": list(entry.rolled_back),
+        "score": entry.score,
+        "guard_score": entry.guard_score,
     }
 
 

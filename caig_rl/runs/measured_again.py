@@ -43,9 +43,9 @@ def read_measured_again(folder: RunFolder) -> MeasuredAgain | None:
 
 
 def with_better_measurement(summary: RunSummary, again: MeasuredAgain | None) -> RunSummary:
-    """`summary` with what the measurement on more products came to, where that is of the policy the run ended with."""
-    own = summary.evaluation
-    if again is None or own is None or again.products <= own.products or again.rounds not in (None, summary.rounds):
+    """`summary` with what the measurement on more products came to, where that is of the policy that the run gave out."""
+    own, rounds = summary.evaluation, summary.rounds if summary.result is None else summary.result.rounds
+    if again is None or own is None or again.products <= own.products or again.rounds not in (None, rounds):
         return summary
     held_out = again.products_held_out
     evaluation = EvaluationSummary(

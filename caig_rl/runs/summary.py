@@ -5,23 +5,17 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
+from caig_rl.runs.result import GuardSummary, ResultSummary
+from caig_rl.runs.summary_part import Amount, Count, Part, Share
 from caig_rl.statistics import Interval, lift
 
 if TYPE_CHECKING:
     from caig_rl.runs.folder import RunFolder
 
-Count = Annotated[int, Field(ge=0)]
-Amount = Annotated[float, Field(ge=0.0)]
-Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
-
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, use_attribute_docstrings=True)
-
-
-class ProductCounts(_Part):
+class ProductCounts(Part):
     """How the admissions ended. Raises where the outcomes do not add up to `admitted`."""
 
     admitted: Count
@@ -44,7 +38,7 @@ class ProductCounts(_Part):
         return self
 
 
-class CreativeCounts(_Part):
+class CreativeCounts(Part):
     """What the renderer painted, and what the usability gate said of it."""
 
     painted: Count = 0
@@ -64,7 +58,7 @@ class CreativeCounts(_Part):
         )
 
 
-class CtrSummary(_Part):
+class CtrSummary(Part):
     """True click-through rates of the held-out products, before and after; `lift` is final / initial - 1."""
 
     initial: Annotated[float, Field(gt=0.0, le=1.0)]
@@ -89,14 +83,14 @@ class CtrSummary(_Part):
         return None if self.ci95 is None else Interval(*self.ci95)
 
 
-class RelevanceSummary(_Part):
+class RelevanceSummary(Part):
     """Mean relevance of the background to the product, 0-1, by a judge apart from the clicks."""
 
     initial: Share
     final: Share
 
 
-class RewardSummary(_Part):
+class RewardSummary(Part):
     """How well the reward model orders held-out creatives by CTR; null where no clicks are known."""
 
     heldout_accuracy: Share | None
@@ -108,17 +102,20 @@ class RewardSummary(_Part):
     """"random" in the control experiment."""
 
 
-class PolicySummary(_Part):
+class PolicySummary(Part):
     """How far the policy moved, and whether it still varies."""
 
     kl: float | None
-    """Estimated KL(policy || reference) in nats an answer; an estimate from samples can be slightly below 0."""
+    """Estimated KL(policy || reference) in nats an answer. At the end of a run that of its result, on the answers of the final measurement;
+    before, that of the policy that wrote the last round's answers, on those that were painted."""
+    kl_ci95: tuple[float, float] | None = None
+    """95 % t-interval of the result's over products; null before it is measured, and with fewer than two products."""
     distinct_prompts: Share | None
     sha256: str | None = None
-    """Hash of the newest weights that are live: two runs that end with the same bits have the same hash."""
+    """Hash of the weights of `policy_version`: two runs that end with the same bits have the same hash."""
 
 
-class PromptHealth(_Part):
+class PromptHealth(Part):
     """What one policy's prompts on the evaluation's products are like."""
 
     malformed: Share
@@ -133,14 +130,14 @@ class PromptHealth(_Part):
     """Bits: how much the phrases vary, mean over the places that a prompt has. Without a judge that knows them, over all parts together."""
 
 
-class PromptsSummary(_Part):
+class PromptsSummary(Part):
     """The prompts of the initial and the final policy."""
 
     initial: PromptHealth
     final: PromptHealth
 
 
-class MeasuredGroup(_Part):
+class MeasuredGroup(Part):
     """What was measured on some of the evaluation's products."""
 
     products: Annotated[int, Field(ge=1)]
@@ -148,14 +145,14 @@ class MeasuredGroup(_Part):
     relevance: RelevanceSummary | None
 
 
-class CategoriesSummary(_Part):
+class CategoriesSummary(Part):
     """The evaluation's products by whether their category was trained on; null where none of the products measured is of the kind."""
 
     seen: MeasuredGroup | None
     unseen: MeasuredGroup | None
 
 
-class ThroughputSummary(_Part):
+class ThroughputSummary(Part):
     """Rates over the whole run, per second of wall time."""
 
     pairs_per_s: Amount
@@ -163,7 +160,7 @@ class ThroughputSummary(_Part):
     tokens_per_s: Amount
 
 
-class StageTimes(_Part):
+class StageTimes(Part):
     """Seconds that the run waited on each stage."""
 
     policy: Amount
@@ -174,21 +171,21 @@ class StageTimes(_Part):
     idle: Amount
 
 
-class TimeSummary(_Part):
+class TimeSummary(Part):
     """Where the time went."""
 
     total_s: Amount
     stages: StageTimes
 
 
-class SyncSummary(_Part):
+class SyncSummary(Part):
     """Weight syncs, and how many of them were verified by hash and canary."""
 
     count: Count
     verified: Count
 
 
-class EvaluationSummary(_Part):
+class EvaluationSummary(Part):
     """What the CTR and the relevance were measured on."""
 
     products: Count
@@ -202,7 +199,7 @@ class EvaluationSummary(_Part):
     """All that were kept from training, measured or not; null in summaries of earlier versions."""
 
 
-class ScalingStep(_Part):
+class ScalingStep(Part):
     """One change of a pool's size."""
 
     at_s: Amount
@@ -213,7 +210,7 @@ class ScalingStep(_Part):
     reason: str
 
 
-class Replay(_Part):
+class Replay(Part):
     """A round that was trained again: its pairs left the lineage of the weights and entered it once more."""
 
     incarnation: Count
@@ -222,7 +219,7 @@ class Replay(_Part):
     pairs: Count
 
 
-class FleetSummary(_Part):
+class FleetSummary(Part):
     """What happened to the workers."""
 
     replaced: dict[str, Count]
@@ -236,7 +233,7 @@ class FleetSummary(_Part):
     """Rounds whose training was rolled back with a lost learner and done again from the journal."""
 
 
-class SurvivedSummary(_Part):
+class SurvivedSummary(Part):
     """What befell the run, over all lives of its driver; each event is in `events.jsonl`."""
 
     resumes: Count
@@ -257,7 +254,7 @@ class SurvivedSummary(_Part):
     """Products that failed because they cost a worker each time."""
 
 
-class RoundDetail(_Part):
+class RoundDetail(Part):
     """One round: also a row of `metrics.jsonl`, which may carry further numbers."""
 
     model_config = ConfigDict(extra="allow")
@@ -268,6 +265,8 @@ class RoundDetail(_Part):
     loss: float | None = None
     reward_score: float | None = None
     """Mean score of the round's creatives by the reward model."""
+    guard_score: float | None = None
+    """Mean score of the same creatives by the guard, products counting alike. Null without a guard."""
     relevance: Share | None = None
     kl: float | None = None
     distinct_prompts: Share | None = None
@@ -286,7 +285,7 @@ class RoundDetail(_Part):
     """The prompt model after the round: creatives it learned from, held-out correlations, trusted (1) or not (0). Null without one."""
 
 
-class RunSummary(_Part):
+class RunSummary(Part):
     """The whole of `summary.json`."""
 
     run: str
@@ -304,6 +303,11 @@ class RunSummary(_Part):
     rounds: Count
     """Rounds completed."""
     policy_version: str
+    """That of the result, once the final policy was measured; before, the newest that is live."""
+    result: ResultSummary | None = None
+    """Null until the final policy was measured."""
+    guard: GuardSummary | None = None
+    """Null without a guard, and until it has scored a round."""
     products: ProductCounts
     creatives: CreativeCounts = CreativeCounts()
     """Of the rounds completed; the evaluation's are not among them. Nothing in runs of before they were counted."""

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from transformers import PreTrainedConfig
+
 from caig_rl.config.schema import Config
 from caig_rl.config.section import NANO
 from caig_rl.models.folders import ModelKind, resolve_model_folder
@@ -34,8 +36,14 @@ def estimate(config: Config) -> dict[str, RoleMemory]:
     if config.reward.kind == "model":
         reward = language_model_config(_folder(config.reward.model, "reward"), config.reward.architecture)
         if reward is not None:
-            found["scorer"] = scorer_memory(config, reward, _name(config, "reward"))
+            found["scorer"] = scorer_memory(config, reward, _name(config, "reward"), _guard(config))
     return found
+
+
+def _guard(config: Config) -> PreTrainedConfig | None:
+    """The guard's model, which the scorer holds beside the reward model; None: there is none, or none that is a language model."""
+    guard = config.guard.reward
+    return None if guard is None else language_model_config(_folder(guard, "guard_reward"), config.reward.architecture)
 
 
 def _folder(model: str, kind: ModelKind) -> Path | None:

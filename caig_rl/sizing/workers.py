@@ -67,8 +67,11 @@ def kv_cache_tokens(memory: RoleMemory, model_config: PreTrainedConfig, dtype: t
     return max(0, room // kv_bytes_per_token(model_config, dtype))
 
 
-def scorer_memory(config: Config, model_config: PreTrainedConfig, model_name: str) -> RoleMemory:
-    """The reward model: its backbone without the vocabulary's head, and one forward pass of `reward.batch_size` creatives."""
+def scorer_memory(config: Config, model_config: PreTrainedConfig, model_name: str, guard: PreTrainedConfig | None = None) -> RoleMemory:
+    """The reward model: its backbone without the vocabulary's head, and one forward pass of `reward.batch_size` creatives.
+
+    Of a `guard` beside it the weights alone count: its passes take turns with the reward model's.
+    """
     dtype, on_gpu = DTYPES[config.reward.dtype], config.pools.scorer.num_gpus > 0
     backbone: nn.Module = base_model(hollow_language_model(model_config, dtype)).model
     size, length = config.reward.batch_size, config.policy.max_model_len
@@ -80,9 +83,17 @@ def scorer_memory(config: Config, model_config: PreTrainedConfig, model_name: st
     parts = (
         Part("parameters", weights, f"{in_gib(weights)}, {config.reward.dtype}"),
         Part("activations", count.peak_bytes, f"one forward pass of {size} creatives of {length} tokens (reward.batch_size)"),
+        *_guard_part(guard, config.guard.reward, dtype),
         runtime_part(on_gpu),
     )
     return RoleMemory("scorer", model_name, parts, on_gpu=on_gpu)
+
+
+def _guard_part(model_config: PreTrainedConfig | None, name: str | None, dtype: torch.dtype) -> tuple[Part, ...]:
+    if model_config is None:
+        return ()
+    backbone: nn.Module = base_model(hollow_language_model(model_config, dtype)).model
+    return (Part("guard", tensor_bytes(backbone.parameters()), f"parameters of {name}"),)
 
 
 def renderer_memory(config: Config, networks: dict[str, nn.Module], model_name: str) -> RoleMemory:

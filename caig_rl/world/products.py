@@ -34,7 +34,7 @@ _COLOURS: dict[str, Colour] = {
     "chestnut": (128, 74, 44),
 }
 _ADJECTIVES = ("classic", "slim", "urban", "nordic", "vintage", "everyday", "signature", "handmade", "light", "bold")
-_SPLIT_OFFSET = {"train": 0, "eval": 1_000_000, "pretrain": 2_000_000, "reward": 3_000_000}
+_SPLIT_OFFSET = {"train": 0, "eval": 1_000_000, "pretrain": 2_000_000, "reward": 3_000_000, "guard": 4_000_000}
 
 
 def unseen_categories(seed: int, num: int) -> tuple[str, ...]:
@@ -104,12 +104,12 @@ def world_cutout(seed: int, number: int) -> Cutout:
 
 @dataclass
 class WorldProducts:
-    """A `ProductSource` of procedural products. The four splits never share a product."""
+    """A `ProductSource` of procedural products. The splits never share a product."""
 
     seed: int
     num_products: int
     split: str = "train"
-    """"train", "eval", "pretrain" or "reward"."""
+    """"train", "eval", "pretrain", "reward" (whose clicks the embedded reward model learns from) or "guard" (the guard)."""
     without: Collection[str] = ()
     """Categories that no product is of: their numbers are passed over."""
     flagged: Collection[str] = ()

@@ -20,10 +20,12 @@ from actors.rollout.shard import Shard, Stream
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
 from actors.weights.published import Canary, PublishedWeights, SyncReport
 from caig_rl.learning.preference.round_metrics import RoundMetrics
-from caig_rl.types import Cutout, PolicyVersion, Product, RenderReport, Rollout, RolloutGroup
+from caig_rl.types import Admission, Cutout, PolicyVersion, Product, RenderReport, Rollout, RolloutGroup
 
 PICTURE_PX = 96
 """A shard's creatives are large enough to lie in the object store, not in a reply."""
+GUARD_OF_ROUND = (0.0, 1.0, -1.0)
+"""Means of the fake guard, the last for all later rounds."""
 IDS_FILE = "learner/ids.json"
 
 
@@ -92,7 +94,7 @@ class FakeRenderer(_Worker):
 
 
 class FakeScorer(_Worker):
-    """Scores by the admission's seed."""
+    """Scores by the admission's seed. Where the config names a guard, it turns in the third round."""
 
     def score(self, shard: Shard, creatives: Sequence[Any], usable: Sequence[Sequence[bool]]) -> tuple[ScoreReply, None]:
         """One number a candidate, all different."""
@@ -100,7 +102,13 @@ class FakeScorer(_Worker):
         time.sleep(self.seconds)
         seeds = shard.seeds(Stream.REWARD)
         scores = [tuple(np.random.default_rng(seed).standard_normal(len(row))) for seed, row in zip(seeds, usable, strict=True)]
-        return ScoreReply(tuple(tuple(float(one) for one in row) for row in scores)), None
+        guarded = self._config.guard.reward is not None and not shard.is_evaluation
+        guard = tuple(self._guard(admission, len(row)) for admission, row in zip(shard.admissions, usable, strict=True)) if guarded else ()
+        return ScoreReply(tuple(tuple(float(one) for one in row) for row in scores), {}, guard), None
+
+    def _guard(self, admission: Admission, candidates: int) -> tuple[float, ...]:
+        mean = GUARD_OF_ROUND[min(admission.round, len(GUARD_OF_ROUND) - 1)]
+        return tuple(mean + 0.1 * float(one) for one in np.random.default_rng(admission.seed).standard_normal(candidates))
 
 
 class FakeRank:
@@ -132,6 +140,13 @@ class FakeRank:
     def seconds_for(self, table: pa.Table) -> float:
         """How long the round takes."""
         return self.seconds
+
+    def reference_log_probs(
+        self, groups: Sequence[RolloutGroup], view_blocks: Sequence[Any], view_index: Any
+    ) -> list[list[tuple[float, ...]]]:
+        """Those that the answers were sampled with."""
+        ray.get(list(view_blocks))
+        return [[one.logprobs for one in group.rollouts] for group in groups]
 
     def export(self, canary: Canary) -> tuple[tuple[str, tuple[float, ...]], np.ndarray]:
         """Hash, canary and weights."""

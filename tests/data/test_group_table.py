@@ -27,11 +27,18 @@ def test_a_refused_candidates_score_stays_not_a_number() -> None:
     assert (again.best, again.worst, again.usable) == (0, 2, (0, 2))
 
 
+def test_the_guards_scores_stay_and_a_journal_of_before_them_has_none() -> None:
+    guarded = replace(PAIR, guard_scores=(0.25, math.nan))
+    (again,) = groups_from_table(groups_to_table([guarded]))
+    assert again.guard_scores[0] == 0.25 and math.isnan(again.guard_scores[1])
+    assert groups_from_table(groups_to_table([PAIR]).drop_columns(["guard_scores"])) == [PAIR]
+
+
 def test_a_table_of_pairs_is_read_as_groups_of_two() -> None:
     old = Path(__file__).parents[1] / "actors/checkpoints/demo_of_d435bbc/checkpoints/7/state-0/pairs.parquet"
     table = pq.read_table(old)
     assert "chosen" in table.schema.names and groups_from_table(table) == []
-    row = groups_to_table([PAIR]).drop_columns(["candidates", "shaped"])
+    row = groups_to_table([PAIR]).drop_columns(["candidates", "shaped", "guard_scores"])
     chosen, rejected = groups_to_table([PAIR]).column("candidates").to_pylist()[0]
     for name, value in (("chosen", chosen), ("rejected", rejected), ("chosen_score", 1.0), ("rejected_score", -1.0)):
         row = row.append_column(table.schema.field(name), pa.array([value], table.schema.field(name).type))

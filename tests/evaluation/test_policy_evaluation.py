@@ -142,3 +142,22 @@ def test_a_checkpoint_keeps_checks_and_marks_and_one_of_before_has_none() -> Non
 @pytest.mark.parametrize(("ceilings", "mean"), [({"a": 0.02, "b": 0.04}, 0.03), ({"a": 0.02}, None), ({}, None)])
 def test_a_ceiling_is_that_of_all_products_or_none(ceilings: dict[str, float], mean: float | None) -> None:
     assert mean_ceiling(ceilings, ("a", "b")) == mean
+
+
+def test_a_policys_kl_has_an_interval_over_products_and_stays_in_a_checkpoint() -> None:
+    measured = MeasuredPolicy(AFTER, {}, {}, ()).with_kls(np.array([[1.0, 3.0], [5.0, 7.0]]))
+    found = measured.evaluated.kl()
+    assert found is not None and found[0] == 4.0
+    assert found[1] == pytest.approx((4.0 - 12.706205 * 2.0, 4.0 + 12.706205 * 2.0), abs=1e-4)
+    assert measured.evaluated.only({"b"}).kl() == (6.0, None)
+    assert measured.first(1).evaluated.kls is not None and measured.first(1).evaluated.kls.tolist() == [[1.0], [5.0]]
+    content = json.loads(json.dumps(measured.to_json()))
+    restored = MeasuredPolicy.from_json(content).evaluated
+    assert restored.kls is not None and restored.kls.tolist() == [[1.0, 3.0], [5.0, 7.0]]
+    del content["kls"]
+    assert MeasuredPolicy.from_json(content).evaluated.kl() is None and AFTER.kl() is None
+
+
+def test_kls_of_another_shape_are_refused() -> None:
+    with pytest.raises(ValueError, match=r"kls must be \(products, prompts\) = \(2, 2\), not \(2, 1\)"):
+        replace(AFTER, kls=np.zeros((2, 1)))

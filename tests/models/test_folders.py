@@ -81,3 +81,21 @@ def test_every_network_of_a_renderer_needs_weights_of_its_own(tmp_path: Path) ->
         resolve_model_folder(str(tmp_path), "renderer")
     (tmp_path / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(WEIGHTS)
     assert resolve_model_folder(str(tmp_path), "renderer") == tmp_path
+
+
+def test_an_embedded_guard_that_does_not_ship_is_named_with_the_command_that_builds_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caig_rl.models.folders.files", lambda package: tmp_path)
+    with pytest.raises(ModelFolderError, match=r"guard_reward model 'nano': there is no folder .*guard_reward; .*`caig-rl nano build`"):
+        resolve_model_folder("nano", "guard_reward")
+
+
+def test_a_guard_must_score_a_creative_alone(tmp_path: Path) -> None:
+    given = write_folder(tmp_path, {"model.safetensors": WEIGHTS})
+    (tmp_path / "reward.json").write_text(json.dumps({"kind": "side_by_side"}))
+    assert resolve_model_folder(given, "reward") == tmp_path
+    with pytest.raises(ModelFolderError, match="side_by_side, which scores a creative against others only"):
+        resolve_model_folder(given, "guard_reward")
+    (tmp_path / "reward.json").write_text(json.dumps({"image_size": 64}))
+    assert resolve_model_folder(given, "guard_reward") == tmp_path

@@ -22,7 +22,7 @@ from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward.loading import load_reward
 from caig_rl.models.reward.scorer import RewardScorer
 from caig_rl.nano.build import NEEDS, STAGES, BuildPlan, NanoBuilder, check_stages
-from caig_rl.nano.reward import LoggedCreatives, reading_practice, split_products, train_nano_reward
+from caig_rl.nano.reward import FIRST_SEEDS, LoggedCreatives, reading_practice, split_products, train_nano_reward
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import draw_scene
@@ -111,6 +111,36 @@ def test_the_backbone_practises_on_no_product_whose_clicks_are_kept_from_trainin
     assert len(told) == 32
     kept = {id(view) for k in (*split.validation, *split.heldout) for view in creatives.views[2 * k : 2 * k + 2]}
     assert not kept & {id(example.image) for example in told}
+
+
+def test_the_guard_learns_from_other_products_clicks_and_seeds_than_the_reward_model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    drawn, trained, told = list[tuple[str, ...]](), list[tuple[object, ...]](), list[str]()
+
+    def draw(function, policy, pipeline, config, split, products, candidates, threads, progress):
+        drawn.append(tuple(product.product_id for product in WorldProducts(0, products, split).products))
+        progress("creatives", 1, 1, 0.0)
+        return f"creatives of {split}"
+
+    def train(backbone, creatives, judge, config, seed, folder, progress):
+        trained.append((creatives, seed, config))
+        progress("reward", 1, 1, 0.0)
+        return {}
+
+    monkeypatch.setattr("caig_rl.nano.build.in_own_process", draw)
+    monkeypatch.setattr("caig_rl.nano.build.train_nano_reward", train)
+    builder = NanoBuilder(tmp_path, BuildPlan(reward_products=20), Config(), lambda stage, *step: told.append(stage))
+    builder.run(["creatives", "reward", "guard_creatives", "guard_reward"])
+    assert len(drawn[0]) == len(drawn[1]) == 20 and not set(drawn[0]) & set(drawn[1])
+    (reward, guard) = trained
+    assert (reward[:2], guard[:2]) == (("creatives of reward", 0), ("creatives of guard", 1)) and reward[2] == guard[2]
+    assert told == ["creatives", "reward", "guard_creatives", "guard_reward"]
+    assert set(FIRST_SEEDS) == {"reward", "guard"} and abs(FIRST_SEEDS["reward"] - FIRST_SEEDS["guard"]) > BuildPlan().reward_products
+
+
+def test_the_guard_alone_is_built_from_the_shipped_policy_renderer_and_backbone(tmp_path: Path):
+    check_stages(tmp_path, ["guard_creatives", "guard_reward"])
+    with pytest.raises(UserError, match="--only guard_creatives --only guard_reward"):
+        check_stages(tmp_path, ["guard_reward"])
 
 
 @pytest.mark.parametrize("count", [3, 4, 20, 1260])

@@ -12,7 +12,9 @@ from caig_rl.reports.run_report import write_report
 from caig_rl.reports.run_report_view import curves, facts, outcome_rows, stage_shares
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
-from caig_rl.runs.summary import RunSummary, TimeSummary, write_summary
+from caig_rl.runs.result import GuardSummary
+from caig_rl.runs.summary import RunSummary, TimeSummary, read_summary, write_summary
+from tests.finished_run import RESULT_OF_GUARD, TURNED_GUARD
 
 VOID = {"meta", "img", "br", "path", "use", "link", "input", "hr"}
 
@@ -179,3 +181,27 @@ def test_what_the_gate_refused_is_among_the_figures(summary_values: Callable[...
     found = dict(facts(RunSummary.model_validate(summary_values(creatives=creatives))))
     assert found["Creatives painted"] == "320, 3 refused (product extended)"
     assert found["Product pixels changed by at most"] == "0 grey levels"
+
+
+def test_the_result_its_kl_and_the_guard_are_among_the_figures(summary_values: Callable[..., dict[str, Any]]) -> None:
+    policy = {"kl": 3.25, "kl_ci95": (2.5, 4.0), "distinct_prompts": 0.78}
+    values = summary_values(result=RESULT_OF_GUARD, guard=TURNED_GUARD, policy=policy)
+    found = dict(facts(RunSummary.model_validate(values)))
+    assert found["The result"] == "version 0.4, the guard's best version: its mean fell"
+    assert found["Its policy"] == "checkpoints/4/policy"
+    assert found["Guard's score at best and in the newest round"] == "+0.310 (version 4), \u22120.120 (version 5)"
+    assert found["KL to the reference"] == "3.250 nats an answer (95\u00a0% interval 2.500 to 4.000 over products)"
+    plain = dict(facts(RunSummary.model_validate(summary_values())))
+    assert "The result" not in plain and plain["KL to the reference"] == "3.200 nats an answer"
+
+
+def test_the_guard_has_a_curve_beside_the_rewards_and_a_word_of_explanation(complete_run: RunFolder) -> None:
+    assert "Guard's score" not in page_of(complete_run).words
+    summary = read_summary(complete_run)
+    guarded = summary.model_copy(update={"guard": GuardSummary.model_validate(TURNED_GUARD)})
+    write_summary(guarded, complete_run)
+    for number in range(6):
+        complete_run.append_metrics({"round": number, "guard_score": 0.1 * number})
+    page = page_of(complete_run)
+    assert page.words.index("Reward score") < page.words.index("Guard's score") < page.words.index("KL to the reference")
+    assert "A second reward model, trained on other clicks" in page.words

@@ -8,6 +8,7 @@ import pytest
 from caig_rl.reports.run_report_text import duration, headline, percent, signed_percent, warnings
 from caig_rl.runs.summary import RunSummary
 from caig_rl.statistics import lift
+from tests.finished_run import RESULT_OF_GUARD, TURNED_GUARD
 
 Values = Callable[..., dict[str, Any]]
 
@@ -100,6 +101,34 @@ def test_a_clean_run_has_no_warnings(summary_values: Values) -> None:
 )
 def test_what_weakens_the_headline_is_said_beside_it(changes: dict[str, Any], words: str, summary_values: Values) -> None:
     assert any(words in warning for warning in warnings(RunSummary.model_validate(summary_values(**changes))))
+
+
+@pytest.mark.parametrize(
+    ("result", "stopped", "words"),
+    [
+        (RESULT_OF_GUARD, True, "The guard turned and stopped the run after 6 rounds: the result is version 0.4, which it finds best."),
+        (RESULT_OF_GUARD, False, "The guard turned: the result is version 0.4, which it finds best."),
+        (
+            RESULT_OF_GUARD | {"by": "fallback", "version": "0.6"},
+            False,
+            "The guard turned, but the version that it finds best is lost: the result is the last one, 0.6.",
+        ),
+        (None, True, "The guard turned and stopped the run after 6 rounds: it finds version 4 best."),
+    ],
+)
+def test_the_headline_says_what_a_guard_that_turned_did_to_the_result(
+    result: dict[str, Any] | None, stopped: bool, words: str, summary_values: Values
+) -> None:
+    guard = TURNED_GUARD | {"stopped": stopped}
+    found = headline(RunSummary.model_validate(summary_values(result=result, guard=guard)))
+    assert found.detail.endswith(f" {words}") and found.detail.startswith("From 2.00")
+    unmeasured = headline(RunSummary.model_validate(summary_values(ctr=None, status="running", result=result, guard=guard)))
+    assert unmeasured.detail == f"True CTR is measured at the end. {words}"
+
+
+def test_a_guard_that_has_not_turned_is_not_in_the_headline(summary_values: Values) -> None:
+    quiet = summary_values(guard=TURNED_GUARD | {"turned": False, "stopped": False})
+    assert headline(RunSummary.model_validate(quiet)) == headline(RunSummary.model_validate(summary_values()))
 
 
 def test_numbers_are_written_for_people() -> None:

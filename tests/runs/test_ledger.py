@@ -91,6 +91,26 @@ def test_a_ledger_goes_on_from_its_table() -> None:
     assert restored.open_admissions() == []
 
 
+def test_scores_of_a_round_come_back_by_product_where_both_models_gave_one() -> None:
+    ledger = ledger_of(0, 1, 2)
+    ledger.admit(Admission(3, round=1, product_id="p0", seed=3))
+    for number, scores in enumerate([(0.1, 0.7), (0.2, None), (None, None), (0.4, 0.3)]):
+        ledger.scored(number, *scores)
+    ledger.finish(0, Outcome.TIED)
+    restored = Ledger.from_table(ledger.to_table())
+    assert restored.guarded_rounds(2) == {0: {"p0": (0.1, 0.7)}, 1: {"p0": (0.4, 0.3)}}
+    assert restored.guarded_rounds(1) == {0: {"p0": (0.1, 0.7)}} and restored.to_table().equals(ledger.to_table())
+    with pytest.raises(AssertionError, match="admission 0 is tied already"):
+        ledger.scored(0, 0.5, 0.5)
+
+
+def test_a_ledger_of_before_scores_were_kept_is_taken_up_without_them() -> None:
+    ledger = ledger_of(0, 1)
+    ledger.finish(0, Outcome.TRAINED)
+    old = ledger.to_table().drop_columns(["score", "guard_score"])
+    assert Ledger.from_table(old).to_table().equals(ledger.to_table())
+
+
 def test_a_table_with_other_columns_is_refused() -> None:
     with pytest.raises(ValueError, match="not \\['clicks'\\]"):
         Ledger.from_table(pa.table({"clicks": [1]}))

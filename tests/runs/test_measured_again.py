@@ -12,6 +12,7 @@ from caig_rl.reports.run_report import render_report
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.measured_again import EVALUATION_FILE, MeasuredAgain, read_measured_again, with_better_measurement
 from caig_rl.runs.summary import RunSummary
+from tests.finished_run import RESULT_OF_GUARD
 
 
 def measured(products: int, rounds: int | None = None) -> MeasuredAgain:
@@ -39,6 +40,12 @@ def test_a_measurement_of_a_policy_that_the_run_went_on_from_changes_nothing(sum
     summary = RunSummary.model_validate(summary_values(rounds=6))
     assert with_better_measurement(summary, measured(960, rounds=3)) is summary
     assert with_better_measurement(summary, measured(960, rounds=6)).evaluation != summary.evaluation
+
+
+def test_a_measurement_is_of_the_runs_result_not_of_its_last_version(summary_values: Callable[..., dict[str, Any]]) -> None:
+    summary = RunSummary.model_validate(summary_values(rounds=6, result=RESULT_OF_GUARD))
+    assert with_better_measurement(summary, measured(960, rounds=6)) is summary
+    assert with_better_measurement(summary, measured(960, rounds=4)).evaluation != summary.evaluation
 
 
 @pytest.mark.parametrize(("count", "held_out"), [(None, True), (0, False), (1000, True)])

@@ -29,8 +29,8 @@ def test_the_same_world_draws_the_same_products_and_another_world_others():
 
 
 def test_splits_share_no_product():
-    ids = [{p.product_id for p in WorldProducts(0, 50, split).products} for split in ("train", "eval", "pretrain", "reward")]
-    assert len(set.union(*ids)) == 200
+    ids = [{p.product_id for p in WorldProducts(0, 50, split).products} for split in ("train", "eval", "pretrain", "reward", "guard")]
+    assert len(set.union(*ids)) == 250
 
 
 def test_an_unknown_split_is_refused():

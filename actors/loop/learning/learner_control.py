@@ -5,16 +5,19 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from math import ceil
 from typing import Any, TypeVar
+
+from ray import ObjectRef
 
 from actors.checkpoints.store import CheckpointStore
 from actors.cluster.task_errors import cancelled
 from actors.learner.group import LearnerGroup
 from actors.learner.rank_health import LearnerLost
 from actors.loop.learning.learner_recovery import LearnerRecovery, Recoveries
+from actors.loop.learning.product_views import load_views
 from actors.loop.learning.prompt_learning import PromptLearning
 from actors.loop.learning.round_training import RoundTraining
 from actors.loop.state.run_state import RunState
@@ -26,7 +29,7 @@ from actors.weights.published import PublishedWeights
 from actors.weights.verification import verify_publication
 from caig_rl.config.schema import Config
 from caig_rl.learning.preference.round_metrics import RoundMetrics
-from caig_rl.types import PreferenceGroup
+from caig_rl.types import PolicyVersion, PreferenceGroup, RolloutGroup
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +60,9 @@ class LearnerControl:
         groups = run_state.round_size + round(config.learner.replay * run_state.round_size)
         self._total_steps = ceil(groups / config.learner.batch_size) * config.learner.epochs * config.rollout.rounds
         self.has_moved = False
-        """True while the weights are those of no round: between a round's first step and its new weights being live."""
+        """True while the weights are not those of the rounds done: between a round's first step and its new weights being live, and once an
+        older version is shown."""
+        self._shown: tuple[int, PolicyVersion] | None = None
 
     @property
     def recoveries(self) -> Recoveries:
@@ -104,6 +109,18 @@ class LearnerControl:
             if step is not None:
                 await self.group.load(self._store.url(step))
             await self._go_live(await self.group.publish(self._run_state.version))
+        except LearnerLost as error:
+            await self._bring_back(error)
+
+    async def show_result(self, step: int, version: PolicyVersion) -> None:
+        """The weights of checkpoint `step` go live as `version`, after the last round and for good: a lost learner comes back with them.
+
+        Raises:
+            LearnerError: the learner was lost too often.
+        """
+        self._shown, self.has_moved = (step, version), True
+        try:
+            await self._go_live(await self._load_shown(step, version))
         except LearnerLost as error:
             await self._bring_back(error)
 
@@ -154,6 +171,20 @@ class LearnerControl:
                 # Shares of ranks that the new group does not have would be taken for its own.
                 await asyncio.to_thread(self._store.discard, self._run_state.rounds_done)
 
+    async def reference_log_probs(self, groups: Sequence[RolloutGroup], source: ObjectRef) -> list[list[tuple[float, ...]]]:
+        """How likely the reference, the policy that the run began with, finds the answers of `groups`: `[i][k]` holds the natural-log
+        probability of each token of answer k of group i. `source` refers to their products' ProductSource.
+
+        Raises:
+            LearnerError: the learner was lost too often.
+        """
+        while True:
+            blocks, places = load_views(self._config, source, [group.admission.product_id for group in groups])
+            try:
+                return await self.group.reference_log_probs(groups, blocks, places)
+            except LearnerLost as error:
+                await self._bring_back(error)
+
     async def _learn(self, number: int, pairs: list[PreferenceGroup], prompts_written: Callable[[], Awaitable[None]]) -> RoundMetrics:
         self.has_moved = True
         with self._clock.running("learn"):
@@ -170,6 +201,10 @@ class LearnerControl:
         await self._go_live(published)
         self._run_state.version = version
         return metrics
+
+    async def _load_shown(self, step: int, version: PolicyVersion) -> PublishedWeights:
+        await self.group.load(self._store.url(step))
+        return await self.group.publish(version)
 
     async def _go_live(self, published: PublishedWeights) -> None:
         await self._unless_weights_are_lost(self._pipeline.go_live(published))
@@ -205,9 +240,10 @@ class LearnerControl:
             earlier = len(self.recoveries.replayed)
             self.has_moved = True
             try:
-                await self._go_live(await self._recovery.re_form(self._total_steps, self.live))
+                published = await self._recovery.re_form(self._total_steps, self.live)
+                await self._go_live(published if self._shown is None else await self._load_shown(*self._shown))
             except LearnerLost as again:
                 error = again
             else:
-                self.has_moved = False
+                self.has_moved = self._shown is not None
                 return self._recovery.record_re_formed(lost_at, self.recoveries.replayed[earlier:])

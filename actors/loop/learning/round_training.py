@@ -8,10 +8,10 @@ import numpy as np
 import ray
 
 from actors.learner.group import LearnerGroup
+from actors.loop.learning.product_views import load_views
 from actors.loop.state.group_selection import official_negatives
 from actors.loop.state.run_state import RunState
 from actors.rollout.shard import Stream, derived_seed
-from actors.rollout.short_tasks import load_products
 from caig_rl.config.schema import Config
 from caig_rl.data.group_table import groups_from_table, groups_to_table
 from caig_rl.errors import CheckpointError
@@ -74,10 +74,4 @@ class RoundTraining:
         if kept is not None:
             return kept
         # Rolled out in another life, or lost with a node: loaded again, they have the same pixels.
-        size = self._config.rollout.shard_size
-        blocks, places = [], []
-        for start in range(0, len(pairs), size):
-            ids = [pair.admission.product_id for pair in pairs[start : start + size]]
-            blocks.append(load_products.remote(self._source, ids, self._config.policy.image_size)[2])
-            places += [(len(blocks) - 1, row) for row in range(len(ids))]
-        return blocks, places
+        return load_views(self._config, self._source, [pair.admission.product_id for pair in pairs])

@@ -26,7 +26,13 @@ class NoGroup:
 
 
 def select_group(
-    group: RolloutGroup, scores: Sequence[float], reasons: Sequence[str], product: Product, others: Sequence[Product], margin: float
+    group: RolloutGroup,
+    scores: Sequence[float],
+    reasons: Sequence[str],
+    product: Product,
+    others: Sequence[Product],
+    margin: float,
+    guard_scores: Sequence[float] = (),
 ) -> PreferenceGroup | NoGroup:
     """The scored candidates, with their product-centric negative drawn from the admission's seed.
 
@@ -37,6 +43,7 @@ def select_group(
         product: the admission's product.
         others: products that a negative may take its text from, in a fixed order.
         margin: best and worst closer than this (log-odds) are a tie; so are two candidates with the same tokens.
+        guard_scores: K scores by the guard, which decide nothing here; empty without a guard.
     """
     assert len(scores) == len(group.rollouts) == len(reasons)
     usable = [index for index, score in enumerate(scores) if not math.isnan(score)]
@@ -54,6 +61,7 @@ def select_group(
         negative_seed=negative.mask_seed,
         negative_product_id=negative.product_id,
         negative_instruction=negative.instruction,
+        guard_scores=tuple(float(score) for score in guard_scores),
     )
     gap = scores[selected.best] - scores[selected.worst]
     if gap <= 0.0 or gap < margin or selected.chosen.token_ids == selected.rejected.token_ids:

@@ -67,6 +67,11 @@ class PreferenceBuffer:
             assert self._states.get(key) is State.IN_FLIGHT, f"a pair for admission {key}, which is {self._states.get(key)}"
             self._states[key], self._pairs[key], self._issues[key] = State.READY, pair, (attempts, worker)
 
+    def scored(self, admission: Admission, score: float | None, guard_score: float | None) -> None:
+        """The mean scores of an admission's creatives, by the reward model and by the guard, log-odds; None where there is none."""
+        assert self._states.get(admission.admission_id) is State.IN_FLIGHT, f"admission {admission.admission_id} is not in flight"
+        self._ledger.scored(admission.admission_id, score, guard_score)
+
     def drop(self, admission: Admission, why: NoGroup, *, version: PolicyVersion | None = None, attempts: int = 1) -> None:
         """An admission ended without a pair: its slot is free again."""
         assert self._states.get(admission.admission_id) is State.IN_FLIGHT, f"admission {admission.admission_id} is not in flight"
@@ -90,10 +95,7 @@ class PreferenceBuffer:
             if pair.admission.round != round_number:
                 continue
             if current.number - pair.version.number > self.max_staleness or not survives(pair.version):
-                message = f"written by version {pair.version}, and the learner is at {current}"
-                attempts, worker = self._issues[key]
-                self._ledger.finish(key, Outcome.EXPIRED, message=message, version=pair.version, attempts=attempts, worker=worker)
-                self._release(key)
+                self._expire(key, f"written by version {pair.version}, and the learner is at {current}")
                 continue
             self._states[key] = State.TRAINING
             taken.append(pair)
@@ -113,6 +115,11 @@ class PreferenceBuffer:
             self._release(key)
         return len(trained)
 
+    def expire_all(self, message: str) -> None:
+        """Nothing more will be learned: every admission under way expires."""
+        for key in sorted(self._states):
+            self._expire(key, message)
+
     def in_flight(self) -> list[Admission]:
         """Admissions whose rollout is under way, by id: a checkpoint keeps them, a resumed run issues them again."""
         return [self._admissions[key] for key in sorted(self._states) if self._states[key] is State.IN_FLIGHT]
@@ -129,6 +136,12 @@ class PreferenceBuffer:
         for pair in ready:
             self._hold(pair.admission, State.READY)
             self._pairs[pair.admission.admission_id], self._issues[pair.admission.admission_id] = pair, (1, "")
+
+    def _expire(self, key: int, message: str) -> None:
+        pair, (attempts, worker) = self._pairs.get(key), self._issues.get(key, (1, ""))
+        version = None if pair is None else pair.version
+        self._ledger.finish(key, Outcome.EXPIRED, message=message, version=version, attempts=attempts, worker=worker)
+        self._release(key)
 
     def _hold(self, admission: Admission, state: State) -> None:
         self._states[admission.admission_id], self._admissions[admission.admission_id] = state, admission

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import Counter
 from collections.abc import Sequence
 from typing import Any
+
+import numpy as np
 
 from actors.loop.state.group_selection import NoGroup, select_group
 from actors.loop.state.preference_buffer import PreferenceBuffer
@@ -77,10 +80,11 @@ class RolloutIntake:
         totals.prompts += [rollout.text for rollout in group.rollouts]
         if index in rolled.score.failed:
             return NoGroup(Outcome.FAILED, "no_reward", rolled.score.failed[index])
-        scores = rolled.score.scores[index]
+        scores, guard_scores = rolled.score.scores[index], rolled.score.guard_of(index)
         totals.scores += scores
+        self._buffer.scored(group.admission, _mean_score(scores), _mean_score(guard_scores))
         reasons = [report.reason for report in rolled.render.reports[index]]
-        return select_group(group, scores, reasons, rolled.shard.products[index], self._products, self._margin)
+        return select_group(group, scores, reasons, rolled.shard.products[index], self._products, self._margin, guard_scores)
 
     def _drop(self, admission: Admission, why: NoGroup, attempts: int) -> None:
         totals = self.totals[admission.round]
@@ -92,6 +96,12 @@ class RolloutIntake:
             totals.failed += 1
             totals.first_failure = totals.first_failure or f"{admission.product_id} ({why.kind}): {why.message}"
         self._buffer.drop(admission, why, attempts=attempts)
+
+
+def _mean_score(scores: Sequence[float]) -> float | None:
+    """Of the creatives that have a score; None where none has."""
+    found = [score for score in scores if math.isfinite(score)]
+    return float(np.mean(found)) if found else None
 
 
 def gate_counts(render: RenderReply) -> CreativeCounts:

@@ -33,6 +33,14 @@ class RunState:
         self._unwritten: dict[int, set[str]] = {}
         self._open(ledger)
 
+    def end_after(self, rounds: int) -> None:
+        """The run has fewer rounds than planned: no later one is admitted or learned."""
+        self.rounds_planned = min(self.rounds_planned, rounds)
+
+    def is_beyond_the_end(self, number: int) -> bool:
+        """True where the run has no round `number`."""
+        return number >= self.rounds_planned
+
     def may_admit(self, number: int) -> bool:
         """True where round `number` may start: not too far ahead, and a round's worth of slots is free."""
         return number <= self.rounds_done + self._config.rollout.max_staleness and self.buffer.free_slots >= self.round_size
@@ -43,7 +51,7 @@ class RunState:
 
     def prompts_written(self, last: int) -> bool:
         """True where every round up to `last` (at most the run's last) was admitted and has its prompts."""
-        last = min(last, self._config.rollout.rounds - 1)
+        last = min(last, self.rounds_planned - 1)
         return self.rounds_admitted > last and not any(names for number, names in self._unwritten.items() if number <= last)
 
     def admit_next(self) -> list[Shard]:
@@ -92,6 +100,10 @@ class RunState:
         """The weights that learned from round `number` reached every policy worker: its pairs are trained."""
         self.buffer.weights_live(number, self.version)
         self.rounds_done = number + 1
+
+    def expire_rest(self, message: str) -> None:
+        """The run ends: admissions of rounds that it does not learn expire. `message` says why."""
+        self.buffer.expire_all(message)
 
     def close_round(self, number: int) -> RoundTotals:
         """The round is learned and live: what its shards came to."""

@@ -1,7 +1,9 @@
-"""The scorer worker: a reward model of any form, or the control experiment's coin."""
+"""The scorer worker: a reward model of any form, or the control experiment's coin; and the guard beside it."""
 
 from __future__ import annotations
 
+import logging
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -15,11 +17,13 @@ from actors.rollout.workers.shard_log import logged
 from actors.telemetry.worker_log import begin_worker_log
 from caig_rl.config.schema import Config
 from caig_rl.models.reward.interface import RewardError, RewardModel
-from caig_rl.models.reward.loading import configured_reward
+from caig_rl.models.reward.loading import configured_guard, configured_reward
 from caig_rl.types import Product
 
+logger = logging.getLogger(__name__)
+
 NOT_SCORED = float("nan")
-"""In place of a score where the usability gate refused the creative."""
+"""In place of a score where the usability gate refused the creative, or no model gave a number."""
 
 
 def random_scores(seed: int, candidates: int) -> list[float]:
@@ -35,6 +39,7 @@ class ScorerWorker:
         torch.set_num_threads(config.pools.scorer.threads)
         self._batch_size = config.reward.batch_size
         self._scorer: RewardModel | None = None if config.reward.kind == "random" else configured_reward(config.reward)
+        self._guard: RewardModel | None = configured_guard(config.guard, config.reward)
 
     def ready(self) -> str:
         """The node it runs on, once the model is loaded."""
@@ -42,22 +47,38 @@ class ScorerWorker:
 
     @logged
     def score(self, shard: Shard, creatives: Sequence[ray.ObjectRef], usable: Sequence[Sequence[bool]]) -> tuple[ScoreReply, None]:
-        """Score the usable candidates of every product; `creatives[0]` refers to one (K, size, size, 3) block a product."""
+        """Score the usable candidates of every product; `creatives[0]` refers to one (K, size, size, 3) block a product.
+
+        The guard scores those of a round that have a reward. Where it has no number, a product lacks that number and nothing else.
+        """
         rows = [[NOT_SCORED] * len(row) for row in usable]
         wanted = [(index, candidate) for index, row in enumerate(usable) for candidate, is_usable in enumerate(row) if is_usable]
+        guard = None if shard.is_evaluation else self._guard
+        # The control experiment looks at no creative.
+        blocks: Creatives = ray.get(creatives[0]) if wanted and not (self._scorer is None and guard is None) else []
         failed: dict[int, str] = {}
         if self._scorer is None:
             for index, candidate in wanted:
                 rows[index][candidate] = random_scores(shard.admissions[index].seed, candidate + 1)[candidate]
-        elif wanted:
-            blocks: Creatives = ray.get(creatives[0])
+        else:
             failed = self._score_by_model(self._scorer, shard.products, blocks, wanted, rows)
-        return ScoreReply(tuple(tuple(row) for row in rows), failed), None
+        guarded = () if guard is None else self._score_by_guard(guard, shard.products, blocks, rows)
+        return ScoreReply(tuple(tuple(row) for row in rows), failed, guarded), None
+
+    def _score_by_guard(
+        self, guard: RewardModel, products: Sequence[Product], blocks: Creatives, rows: Sequence[Sequence[float]]
+    ) -> tuple[tuple[float, ...], ...]:
+        """Scores of the creatives that have one in `rows`."""
+        found = [[NOT_SCORED] * len(row) for row in rows]
+        wanted = [(index, candidate) for index, row in enumerate(rows) for candidate, score in enumerate(row) if math.isfinite(score)]
+        for index, why in self._score_by_model(guard, products, blocks, wanted, found).items():
+            logger.warning("the guard has no score for product %s: %s", products[index].product_id, why)
+        return tuple(tuple(row) for row in found)
 
     def _score_by_model(
         self, scorer: RewardModel, products: Sequence[Product], blocks: Creatives, wanted: list[tuple[int, int]], rows: list[list[float]]
     ) -> dict[int, str]:
-        """Fill `rows`; returns the products whose reward could not be computed."""
+        """Fill `rows` at the places `wanted`; returns the products whose scores could not be computed."""
         failed: dict[int, str] = {}
         while wanted:
             try:

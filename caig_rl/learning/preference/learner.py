@@ -28,12 +28,13 @@ from caig_rl.learning.preference.batching import MicroBatch, plan_steps
 from caig_rl.learning.preference.kl_control import adapted_kl_weight
 from caig_rl.learning.preference.losses import GroupLosses, group_losses
 from caig_rl.learning.preference.round_metrics import RoundMetrics
-from caig_rl.learning.preference.sequences import GroupBatch, group_batch
+from caig_rl.learning.preference.sequences import GroupBatch, group_batch, rollout_batch
+from caig_rl.models.answer_batch import AnswerBatch
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.logprobs import AnswerLogProbs, answer_log_probs, batch_log_probs
 from caig_rl.models.policy import attach_lora, load_policy, merged_state_dict, reference_mode, save_policy_folder
 from caig_rl.models.prompting import chat_prompt
-from caig_rl.types import ImageArray, PreferenceGroup, Rollout
+from caig_rl.types import ImageArray, PreferenceGroup, Rollout, RolloutGroup
 
 
 @dataclass(slots=True)
@@ -176,6 +177,24 @@ class PreferenceLearner:
         result = answer_log_probs(self.engine.module, self.processor, [prompt], [view], [tuple(token_ids)])
         return tuple(result.tokens[0].tolist())
 
+    @torch.no_grad()
+    def reference_log_probs(self, groups: Sequence[RolloutGroup], views: Sequence[ImageArray]) -> list[list[tuple[float, ...]]]:
+        """`[i][k]`: natural-log probability, under the frozen reference, of each token of answer k of group i over picture `views[i]`,
+        (height, width, 3). Raises ValueError for an answer without a token, which no policy samples."""
+        found: list[list[tuple[float, ...]]] = []
+        size = self.config.learner.micro_batch_size
+        for start in range(0, len(groups), size):
+            part = groups[start : start + size]
+            reference = self._reference(rollout_batch(self.config, self.processor, part, views[start : start + size]))
+            tokens = iter(reference.tokens.double().tolist())
+            found += [[tuple(next(tokens)[: len(one.token_ids)]) for one in group.rollouts] for group in part]
+        return found
+
+    def _reference(self, answers: AnswerBatch) -> AnswerLogProbs:
+        """How likely the frozen policy finds them. Call without gradient."""
+        with reference_mode(self.engine.module) if self._frozen is None else nullcontext():
+            return batch_log_probs(self.engine.module if self._frozen is None else self._frozen, answers)
+
     def _shape(self) -> dict[str, Any]:
         """What a checkpoint must agree in with the learner that loads it."""
         learner = self.config.learner
@@ -194,8 +213,8 @@ class PreferenceLearner:
         rows = [groups[index] for index in micro.rows]
         rollouts = None if negative_rollouts is None else [negative_rollouts[index] for index in micro.rows]
         batch = group_batch(self.config, self.processor, rows, [views[index] for index in micro.rows], rollouts)
-        with torch.no_grad(), reference_mode(self.engine.module) if self._frozen is None else nullcontext():
-            reference = batch_log_probs(self.engine.module if self._frozen is None else self._frozen, batch.answers)
+        with torch.no_grad():
+            reference = self._reference(batch.answers)
         fluent = batch.fluent(reference, self.config.learner.fluency_floor)
         if micro.weight > 0.0:
             before += _against_reference(reference, fluent, batch.rollouts)

@@ -15,7 +15,7 @@ from caig_rl.models.logprobs import AnswerLogProbs
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.objectives.groups import ScoredGroups
 from caig_rl.objectives.registry import OBJECTIVES
-from caig_rl.types import ImageArray, NegativeKind, PreferenceGroup, Rollout
+from caig_rl.types import ImageArray, NegativeKind, PreferenceGroup, Rollout, RolloutGroup
 
 Sequence3 = tuple[str, ImageArray, tuple[int, ...]]
 """Instruction, picture (height, width, 3), answer token ids."""
@@ -111,18 +111,26 @@ def group_batch(
         prompts += [(text, view) for text, view, _ in negatives]
         owners += range(len(groups), 2 * len(groups))
         answers += [answer for _, _, answer in negatives]
-    batch = _collated(processor, prompts, owners, answers, config.learner.share_prompts and shares_prompts(processor))
+    batch = _collated(config, processor, prompts, owners, answers)
     return GroupBatch(batch, rollouts, *_table(groups, learned), has_negatives(config))
 
 
+def rollout_batch(config: Config, processor: ProcessorMixin, groups: Sequence[RolloutGroup], views: Sequence[ImageArray]) -> AnswerBatch:
+    """All answers of G groups, group by group, over their pictures `views`, (height, width, 3). Raises ValueError for an empty answer."""
+    prompts = [(group.instruction, view) for group, view in zip(groups, views, strict=True)]
+    owners = [number for number, group in enumerate(groups) for _ in group.rollouts]
+    return _collated(config, processor, prompts, owners, [one.token_ids for group in groups for one in group.rollouts])
+
+
 def _collated(
+    config: Config,
     processor: ProcessorMixin,
     prompts: Sequence[tuple[str, ImageArray]],
     owners: Sequence[int],
     answers: Sequence[tuple[int, ...]],
-    shared: bool,
 ) -> AnswerBatch:
-    """`answers[s]` behind prompt `owners[s]`: all of a prompt's in one row where `shared`, else each in its own."""
+    """`answers[s]` behind prompt `owners[s]`: all of a prompt's in one row where rows are shared, else each in its own."""
+    shared = config.learner.share_prompts and shares_prompts(processor)
     asked = prompts if shared else [prompts[owner] for owner in owners]
     encoded = encode_prompts(processor, [chat_prompt(processor, text) for text, _ in asked], [view for _, view in asked])
     return collate_shared(encoded, answers, owners, processor) if shared else collate_answers(encoded, answers, processor)

@@ -8,9 +8,10 @@ from typing import Any
 
 import torch
 
+from caig_rl.config.guard import GuardConfig
 from caig_rl.config.reward import RewardConfig
 from caig_rl.errors import ConfigError, ModelFolderError
-from caig_rl.models.folders import resolve_model_folder
+from caig_rl.models.folders import ModelKind, resolve_model_folder
 from caig_rl.models.reward.backbone import SPEC_FILE
 from caig_rl.models.reward.encoders import EncoderReward
 from caig_rl.models.reward.interface import RewardModel
@@ -80,11 +81,20 @@ def configured_reward(config: RewardConfig) -> RewardModel:
     return reward_of_folder(config.model, config)
 
 
-def reward_of_folder(name: str, config: RewardConfig) -> TrainedReward:
-    """The model of the folder `name`, or of "nano", in `reward.dtype`, on the GPU where there is one.
+def configured_guard(guard: GuardConfig, reward: RewardConfig) -> TrainedReward | None:
+    """The guard that the configuration names, in the dtype of the reward model; None: there is none.
+
+    Raises:
+        ModelFolderError: see `load_reward`, or a form that cannot score a creative alone.
+    """
+    return None if guard.reward is None else reward_of_folder(guard.reward, reward, "guard_reward")
+
+
+def reward_of_folder(name: str, config: RewardConfig, kind: ModelKind = "reward") -> TrainedReward:
+    """The model of the folder `name`, or the embedded one of `kind` for "nano", in `reward.dtype`, on the GPU where there is one.
 
     Raises:
         ModelFolderError: no folder of a reward model, or see `load_reward`.
     """
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return load_reward(resolve_model_folder(name, "reward"), getattr(torch, config.dtype)).to(device)
+    return load_reward(resolve_model_folder(name, kind), getattr(torch, config.dtype)).to(device)

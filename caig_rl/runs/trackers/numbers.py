@@ -28,6 +28,15 @@ def final_numbers(summary: RunSummary) -> dict[str, float]:
         "policy.kl": summary.policy.kl,
         "policy.distinct_prompts": summary.policy.distinct_prompts,
     }
+    if summary.guard is not None:
+        guard = summary.guard
+        numbers |= {
+            "guard.best_score": guard.best_score,
+            "guard.newest_score": guard.newest_score,
+            "guard.best_version": guard.best_version,
+        }
+    if summary.result is not None:
+        numbers["result.rounds"] = summary.result.rounds
     if summary.ctr is not None:
         numbers |= {f"ctr.{name}": getattr(summary.ctr, name) for name in ("initial", "final", "lift", "ceiling")}
     if summary.relevance is not None:

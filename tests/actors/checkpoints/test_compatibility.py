@@ -34,6 +34,7 @@ def test_the_same_run_has_no_difference() -> None:
         "rollout.shard_size=4",
         "rollout.max_staleness=1",
         "policy.temperature=0.5",
+        "guard.reward=runs/guard",
     ],
 )
 def test_a_run_that_would_go_on_otherwise_is_told_apart_by_key(override: str) -> None:
@@ -42,7 +43,7 @@ def test_a_run_that_would_go_on_otherwise_is_told_apart_by_key(override: str) ->
     assert f"{key}=" in first_difference(WRITTEN, changed)
 
 
-@pytest.mark.parametrize("override", ["world.trap=varied", "world.unseen_categories=2"])
+@pytest.mark.parametrize("override", ["world.trap=varied", "world.unseen_categories=2", "guard.reward=runs/guard"])
 def test_a_run_from_before_a_key_goes_on_as_it_did_and_not_otherwise(override: str) -> None:
     before = {key: value for key, value in WRITTEN.items() if key not in ADDED_LATER}
     assert first_difference(before, run_fingerprint(Config(), PRODUCTS, PRODUCTS[:1])) == ""
@@ -78,6 +79,7 @@ def test_what_only_decides_how_it_runs_may_change() -> None:
             "rollout.max_attempts=9",
             "run.name=other",
             "cluster.num_cpus=2",
+            "guard.stop=false",
         ],
     )
     assert first_difference(WRITTEN, run_fingerprint(elsewhere, PRODUCTS, PRODUCTS[:1])) == ""

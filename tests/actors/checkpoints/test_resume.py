@@ -27,7 +27,7 @@ from caig_rl.runs.driver_lock import LeaseLost, RunTaken, held
 from caig_rl.runs.folder import DRIVER_FILE, RunFolder
 from caig_rl.runs.summary import RunSummary, write_summary
 from tests.actors.fake_fleet import LightSource
-from tests.finished_run import make_summary_values
+from tests.finished_run import TURNED_GUARD, make_summary_values
 
 
 def begun(root: Path, status: str = "done", rounds: int = 3) -> tuple[Config, RunFolder]:
@@ -129,6 +129,26 @@ def test_with_more_rounds_a_run_that_was_done_goes_on(tmp_path: Path) -> None:
     _, folder = begun(tmp_path)
     found = find_run_to_resume(settings(tmp_path, "rollout.rounds=5"), folder)
     assert not found.is_done and found.words == "goes on after round 3; rollout.rounds: 3 -> 5"
+
+
+def test_a_run_that_its_guard_stopped_is_done_until_a_person_takes_the_guard_off(tmp_path: Path) -> None:
+    guarded = ("rollout.rounds=8", "guard.reward=runs/guard")
+    config, folder = settings(tmp_path, *guarded), begun(tmp_path)[1]
+    write_run_config(config, folder, 3, lambda text: None)
+    write_summary(RunSummary.model_validate(make_summary_values(rounds=3, guard=TURNED_GUARD)), folder)
+    found = find_run_to_resume(config, folder)
+    assert found.is_done and "--change guard.stop guard.stop=false" in found.words
+    off = settings(tmp_path, *guarded, "guard.stop=false")
+    with pytest.raises(ConfigError, match=r"to go on with the new value: --change guard\.stop"):
+        find_run_to_resume(off, folder)
+    found = find_run_to_resume(off, folder, ["guard.stop"])
+    assert not found.is_done and found.words == "goes on after round 3; guard.stop: True -> False"
+
+
+def test_a_guard_cannot_be_exchanged_within_a_run(tmp_path: Path) -> None:
+    _, folder = begun(tmp_path, "stopped", 2)
+    with pytest.raises(ConfigError, match=r"guard\.reward: None -> 'runs/guard'"):
+        find_run_to_resume(settings(tmp_path, "guard.reward=runs/guard"), folder)
 
 
 @pytest.mark.parametrize("status", ["done", "running"])

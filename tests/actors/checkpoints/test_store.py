@@ -14,8 +14,10 @@ from actors.checkpoints.store import CheckpointStore, SavedState
 from caig_rl.errors import CheckpointError
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
+from caig_rl.runs.summary import RunSummary, write_summary
 from caig_rl.types import Admission, PolicyVersion
 from tests.actors.loop.state.test_preference_buffer import make_pair_of
+from tests.finished_run import RESULT_OF_GUARD, make_summary_values
 
 MARKS = {"objective": "pcpo", "world.seed": 0}
 
@@ -146,3 +148,35 @@ def test_a_save_that_fails_leaves_no_checkpoint_of_its_step(tmp_path: Path) -> N
         asyncio.run(store.save(partial(_state, 2), MARKS, dies))
     assert _newest(store, []) == 1
     assert not (tmp_path / "run" / "checkpoints" / "2").exists(), "what was written of it would fill the disk"
+
+
+def test_a_checkpoint_that_is_asked_to_stay_is_kept_beside_the_newest(tmp_path: Path) -> None:
+    store = CheckpointStore(RunFolder(str(tmp_path), "run"), 1)
+    for step in (1, 2, 3, 4):
+        asyncio.run(store.save(partial(_state, step), MARKS, _save_learner, lambda: {2}))
+    assert store.steps() == [2, 4] and store.fault(2) is None
+    assert store.read(2).version == PolicyVersion(0, 2)
+
+
+def test_the_checkpoint_of_the_result_is_the_one_that_the_summary_of_a_run_that_is_done_names(tmp_path: Path) -> None:
+    store = make_store(str(tmp_path), (1, 2, 3))
+
+    def of_result() -> int:
+        state = store.of_result(MARKS, lambda text: None)
+        assert state is not None
+        return state.rounds_done
+
+    assert of_result() == 3
+    for status, step in (("done", 2), ("running", 3)):
+        result = RESULT_OF_GUARD | {"rounds": 2}
+        write_summary(RunSummary.model_validate(make_summary_values(status=status, result=result)), RunFolder(str(tmp_path), "run"))
+        assert of_result() == step
+
+
+def test_a_result_whose_checkpoint_is_damaged_is_not_replaced_by_another(tmp_path: Path) -> None:
+    store = make_store(str(tmp_path), (2, 3))
+    result = RESULT_OF_GUARD | {"rounds": 2}
+    write_summary(RunSummary.model_validate(make_summary_values(result=result)), RunFolder(str(tmp_path), "run"))
+    (tmp_path / "run/checkpoints/2/learner/weights").unlink()
+    with pytest.raises(CheckpointError, match=r"holds the run's result, is cut short: learner/weights is missing"):
+        store.of_result(MARKS, lambda text: None)

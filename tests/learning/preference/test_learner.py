@@ -17,6 +17,7 @@ from caig_rl.learning.preference.learner import PreferenceLearner
 from caig_rl.models.logprobs import answer_log_probs
 from caig_rl.models.policy import load_policy
 from caig_rl.models.prompting import chat_prompt
+from caig_rl.types import RolloutGroup
 from tests.learning.pairs import make_config, make_pairs, make_rollout, make_views
 from tests.tiny import make_tiny_policy
 
@@ -185,3 +186,22 @@ def test_two_ranks_take_the_same_steps_as_one(folder: Path, tmp_path: Path) -> N
     assert (both["loss"], both["norm"]) == pytest.approx((alone.loss, alone.grad_norm), rel=1e-4)
     weights = learner.export_weights()
     assert all(torch.allclose(both["weights"][name], weights[name], atol=2e-4) for name in weights)
+
+
+@pytest.mark.parametrize(("zero_stage", "finetune"), [(1, "lora"), (1, "full"), (3, "full")])
+def test_the_reference_finds_answers_as_likely_as_the_initial_policy_did_also_after_training(
+    folder: Path, zero_stage: int, finetune: str
+) -> None:
+    learner = start(make_config(folder, zero_stage=zero_stage, finetune=finetune, lr=3e-3))
+    groups = [RolloutGroup(pair.admission, pair.version, pair.instruction, pair.candidates) for pair in PAIRS[:3]]
+    before = learner.reference_log_probs(groups, VIEWS[:3])
+    model, processor = load_policy(folder)
+    with torch.no_grad():
+        for group, view, row in zip(groups, VIEWS, before, strict=False):
+            for rollout, tokens in zip(group.rollouts, row, strict=True):
+                found = answer_log_probs(model, processor, [chat_prompt(processor, group.instruction)], [view], [rollout.token_ids])
+                assert tokens == pytest.approx(found.tokens[0].tolist(), abs=1e-4)
+    learner.train_round(PAIRS, VIEWS)
+    assert learner.reference_log_probs(groups, VIEWS[:3]) == before
+    moved = learner.token_log_probs(groups[0].instruction, VIEWS[0], groups[0].rollouts[0].token_ids)
+    assert moved != pytest.approx(before[0][0], abs=1e-4)

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 import torch
 
+from caig_rl.config.guard import GuardConfig
 from caig_rl.config.reward import RewardConfig
 from caig_rl.errors import ConfigError, ModelFolderError
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward.backbone import write_spec
 from caig_rl.models.reward.encoders import EncoderSpec
-from caig_rl.models.reward.loading import check_start, configured_reward, reward_of_folder
+from caig_rl.models.reward.loading import check_start, configured_guard, configured_reward, reward_of_folder
 from caig_rl.models.reward.scorer import RewardScorer, RewardSpec
 from caig_rl.models.reward.side_by_side import SideBySideSpec
 
@@ -39,6 +40,13 @@ def test_every_model_that_is_compared_is_loaded_as_the_config_says():
     for model in (configured_reward(config), reward_of_folder("nano", config)):
         assert isinstance(model, RewardScorer)
         assert model.backbone.dtype == torch.bfloat16
+
+
+def test_a_guard_is_loaded_beside_the_reward_model_and_only_where_one_is_named():
+    config = RewardConfig(dtype="bfloat16")
+    assert configured_guard(GuardConfig(), config) is None
+    guard = configured_guard(GuardConfig(reward=str(resolve_model_folder("nano", "reward"))), config)
+    assert isinstance(guard, RewardScorer) and guard.backbone.dtype == torch.bfloat16
 
 
 def test_code_of_its_own_is_refused_with_advice_that_helps_its_kind(tmp_path: Path):

@@ -29,7 +29,7 @@ from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.runs.events import EventLog
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
-from caig_rl.types import PolicyVersion
+from caig_rl.types import Admission, PolicyVersion, Rollout, RolloutGroup
 from tests.actors.loop.state.test_run_state import PRODUCTS, make_pair_of
 
 SIZES = ["rollout.rounds=3", "rollout.products_per_round=4", "rollout.shard_size=2", "learner.world_size=1"]
@@ -39,6 +39,8 @@ class FakeLearner:
     """Its weights are the ids of the admissions that it has learned from. It is lost at the calls of `train` in `lost_at`; 0: its start."""
 
     world_size = 1
+    reference_lost = 0
+    """Times that it is lost when its reference is asked."""
     is_lost_in_save = False
     """True: its next save ends with the share of a rank that the group has no more afterwards."""
 
@@ -62,6 +64,12 @@ class FakeLearner:
 
     async def publish(self, version: PolicyVersion) -> PublishedWeights:
         return PublishedWeights(version, json.dumps(self.weights), Canary("", None, ()), (), ())  # type: ignore[arg-type]
+
+    async def reference_log_probs(self, groups: Any, blocks: Any, places: Any) -> list[list[tuple[float, ...]]]:
+        if self.reference_lost:
+            self.reference_lost -= 1
+            raise LearnerLost("rank 0 died")
+        return [[one.logprobs for one in group.rollouts] for group in groups]
 
     async def save(self, url: str) -> None:
         Path(url).mkdir(parents=True, exist_ok=True)
@@ -362,3 +370,52 @@ def test_former_rounds_are_replayed_with_a_round_and_again_the_same_when_it_is_l
     assert replayed[0] == [] and [len(ids) for ids in replayed[1:]] == [2, 2]
     assert set(replayed[1]) <= set(range(4)) and set(replayed[2]) <= set(range(4, 8))
     assert run.learner.weights == [*range(4), *range(4, 8), *replayed[1], *range(8, 12), *replayed[2]]
+
+
+def test_the_result_goes_live_by_its_own_name_and_a_lost_learner_comes_back_with_it(tmp_path: Path) -> None:
+    """Lost weights are noticed while the result is measured: the policy that is measured must not become the last one meanwhile."""
+    pipeline = FakePipeline()
+    run = Run(tmp_path, FakeLearner(), pipeline)
+
+    async def measuring() -> str:
+        assert pipeline.publication.published is not None
+        await pipeline.publication.next_after_loss(pipeline.publication.published, "its node died")
+        return "measured"
+
+    async def main() -> str:
+        await run.learner_control.show()
+        for _ in range(3):
+            await run.round()
+            await run.checkpoint()
+        await run.learner_control.show_result(2, PolicyVersion(0, 2))
+        assert run.learner.weights == list(range(8)) and run.learner_control.has_moved
+        return await run.learner_control.while_waiting(measuring())
+
+    assert asyncio.run(main()) == "measured"
+    assert [str(version) for version in pipeline.live] == ["0.0", "0.1", "0.2", "0.3", "0.2", "0.2"]
+    assert run.learner.formed == 1 and run.learner.weights == list(range(8))
+    live = run.learner_control.live
+    assert live is not None and live.sha256 == json.dumps(list(range(8))) and run.learner_control.has_moved
+
+
+def test_the_reference_is_asked_again_by_a_new_group_where_the_learner_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded = list[list[str]]()
+
+    def views(config: Config, source: Any, product_ids: list[str]) -> tuple[list[str], list[tuple[int, int]]]:
+        loaded.append(product_ids)
+        return ["block"], [(0, 0)]
+
+    monkeypatch.setattr("actors.loop.learning.learner_control.load_views", views)
+    run = Run(tmp_path, FakeLearner(), FakePipeline())
+    run.learner.reference_lost = 1
+    rollout = Rollout("a", (1, 2), (-1.0, -2.0))
+    group = RolloutGroup(Admission(0, -1, "mug", 5), PolicyVersion(0, 1), "write", (rollout,))
+
+    async def main() -> Any:
+        await run.learner_control.show()
+        await run.round()
+        await run.checkpoint()
+        return await run.learner_control.reference_log_probs([group], None)  # type: ignore[arg-type]
+
+    assert asyncio.run(main()) == [[(-1.0, -2.0)]]
+    assert loaded == [["mug"], ["mug"]] and run.learner.formed == 1

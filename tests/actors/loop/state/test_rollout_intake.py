@@ -60,3 +60,20 @@ def test_a_poisoned_shard_fails_whole_as_poison_where_it_cost_workers() -> None:
 def test_the_gates_refusals_are_counted_by_reason_with_the_largest_change_of_a_product() -> None:
     counts = gate_counts(RenderReply(((RenderReport(True), CHANGED), (BLANK, BLANK)), images=4, truncated=0))
     assert counts == CreativeCounts(painted=4, refused={"product_changed": 1, "blank": 2}, product_difference=7)
+
+
+def test_scores_of_both_models_are_kept_by_candidate_and_their_means_by_admission() -> None:
+    intake, ledger = _opened()
+    scores = ScoreReply(((1.0, 2.0), (1.0, 1.0), (3.0, math.nan)), {}, ((0.5, 0.0), (0.25, math.nan), (math.nan, math.nan)))
+    assert intake.take_up(rolled_out(SHARD, scores)) == 1
+    (pair,) = intake._buffer.ready()
+    assert (pair.scores, pair.guard_scores) == ((1.0, 2.0), (0.5, 0.0))
+    assert ledger.guarded_rounds(1) == {0: {"a": (1.5, 0.25), "b": (1.0, 0.25)}}
+    assert ledger.to_table().column("score").to_pylist() == [1.5, 1.0, 3.0]
+
+
+def test_without_a_guard_the_reward_models_means_are_kept_alone() -> None:
+    intake, ledger = _opened()
+    intake.take_up(rolled_out(SHARD, ScoreReply(((1.0, 2.0), (1.0, 1.0), (3.0, 4.0)))))
+    assert intake._buffer.ready()[0].guard_scores == ()
+    assert ledger.guarded_rounds(1) == {0: {}} and ledger.to_table().column("score").to_pylist() == [1.5, 1.0, 3.5]

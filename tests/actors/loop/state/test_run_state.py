@@ -160,3 +160,28 @@ def test_the_plain_state_loads_no_ray() -> None:
     lines = "import sys, actors.loop.state.run_state; print('ray' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", lines], cwd=Path(__file__).parents[4], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+def test_a_run_that_ends_early_admits_no_later_round_and_waits_for_none(tmp_path: Path) -> None:
+    run_state = _run_state(tmp_path, staleness=1)
+    for shard in _open_next(run_state):
+        _arrive(run_state, shard)
+    assert not run_state.prompts_written(1), "round 1 is not even admitted"
+    run_state.end_after(1)
+    run_state.end_after(2)
+    assert run_state.prompts_written(1) and not run_state.is_beyond_the_end(0) and run_state.is_beyond_the_end(1)
+
+
+def test_admissions_of_rounds_that_the_run_does_not_come_to_expire_with_the_reason(tmp_path: Path) -> None:
+    run_state = _run_state(tmp_path, staleness=1)
+    for shard in _open_next(run_state):
+        _arrive(run_state, shard)
+    _learn(run_state, 0)
+    arrived, _ = _open_next(run_state)
+    _arrive(run_state, arrived, PolicyVersion(0, 1))
+    run_state.expire_rest("the guard ended the run")
+    counts = run_state.ledger.counts()
+    assert (counts["trained"], counts["expired"], counts["in_flight"]) == (4, 4, 0)
+    rows = run_state.ledger.to_table().to_pylist()[4:]
+    assert {row["message"] for row in rows} == {"the guard ended the run"} and [row["version"] for row in rows] == ["0.1"] * 2 + [""] * 2
+    assert run_state.buffer.free_slots == 8 and run_state.take_pairs(1) == []

@@ -7,7 +7,7 @@ import pytest
 import ray
 
 from actors.chaos.worker_orders import give_no_number
-from actors.rollout.shard import make_shards
+from actors.rollout.shard import evaluation_shards, make_shards
 from actors.rollout.workers.scorer_worker import ScorerWorker, random_scores
 from caig_rl.config.schema import Config
 from caig_rl.errors import ConfigError
@@ -76,3 +76,41 @@ def test_a_judge_behind_an_endpoint_scores_in_the_worker_as_any_model_does(clust
 def test_a_judge_without_a_model_is_refused() -> None:
     with pytest.raises(ConfigError, match=r"reward\.judge\.model"):
         ScorerWorker(Config.model_validate({"reward": {"kind": "judge"}}))
+
+
+class _DarknessGuard:
+    """Scores the dark high; cannot score product "a"."""
+
+    def score(self, products: Sequence[Product], creatives: Sequence[ImageArray], batch_size: int) -> np.ndarray:
+        if any(product.product_id == "a" for product in products):
+            raise RewardError(["a"])
+        return np.array([-creative.mean() for creative in creatives], dtype=np.float32)
+
+
+def _guarded_worker() -> ScorerWorker:
+    worker = ScorerWorker(RANDOM)
+    worker._scorer, worker._guard = _MeanScorer(), _DarknessGuard()  # type: ignore[assignment]
+    return worker
+
+
+def test_the_guard_scores_what_has_a_reward_and_where_it_cannot_the_product_lacks_its_number_alone(cluster: None) -> None:
+    creatives = ray.put([np.full((2, 4, 4, 3), value, dtype=np.uint8) for value in (10, 20, 30)])
+    reply, _ = _guarded_worker().score(SHARD, [creatives], [[True, True], [True, True], [True, False]])
+    assert list(reply.failed) == [1], "the reward model could not score b; the guard could not score a"
+    assert reply.scores[0] == pytest.approx((10.0, 10.0)) and np.isnan(reply.guard_of(0)).all()
+    assert np.isnan(reply.guard_of(1)).all() and reply.guard_of(2)[0] == pytest.approx(-30.0) and np.isnan(reply.guard_of(2)[1])
+
+
+def test_the_guard_does_not_look_at_what_only_measures_a_policy(cluster: None) -> None:
+    creatives = ray.put([np.full((1, 4, 4, 3), value, dtype=np.uint8) for value in (10, 30)])
+    (measured,) = evaluation_shards([PRODUCTS[0], PRODUCTS[2]], 2, run_seed=0)
+    reply, _ = _guarded_worker().score(measured, [creatives], [[True], [True]])
+    assert reply.scores == ((10.0,), (30.0,)) and reply.guard == () and reply.guard_of(1) == ()
+
+
+def test_the_guard_that_the_config_names_scores_beside_a_coin_too(cluster: None, tiny_config: Config) -> None:
+    named = {"reward": {"kind": "random"}, "guard": {"reward": tiny_config.reward.model}}
+    creatives = ray.put([np.full((2, 64, 64, 3), value, dtype=np.uint8) for value in (10, 20, 30)])
+    reply, _ = ScorerWorker(Config.model_validate(named)).score(SHARD, [creatives], [[True, True]] * 3)
+    plain, _ = ScorerWorker(tiny_config).score(SHARD, [creatives], [[True, True]] * 3)
+    assert reply.guard == plain.scores and reply.scores[0] == tuple(random_scores(11, 2))
