@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from caig_rl.config.section import Section as _Section
 from caig_rl.config.section import Share
+
+NegativeName = Literal["mask", "mismatch", "picture", "hard"]
+"""Kinds of the product-centric negative."""
+PAPER_NEGATIVES: Mapping[NegativeName, float] = MappingProxyType({"mask": 0.5, "mismatch": 0.5})
+"""Of arXiv 2502.06823."""
 
 
 class LearnerConfig(_Section):
@@ -58,6 +65,11 @@ class LearnerConfig(_Section):
     """Temperature of L_PCPO, beta'."""
     pc_weight: float = Field(1.0, ge=0.0)
     """w in L = L_DPO + w * L_PCPO."""
+    negatives: dict[NegativeName, float] = Field(default_factory=lambda: dict(PAPER_NEGATIVES))
+    """Weights of the product-centric negatives of "pcpo_paper"; one that is not named is left out. "mask": most of the picture is black.
+    "mismatch": the text is that of a product of another category, or, where the catalog has no other category, of one whose title shares no
+    word. "picture": the picture is that of such a product. "hard": text or picture of the most similar title among several such products.
+    Where no such product is found, the picture is masked. The default is the paper's."""
     nll_weight: float = Field(0.0, ge=0.0)
     """Weight of -log pi(winner) / tokens beside it, which keeps the winner itself likely (iterative RPO). 0: the paper's loss."""
     fluency_floor: float | None = Field(None, lt=0.0)
@@ -71,6 +83,12 @@ class LearnerConfig(_Section):
     checkpoint_every: int = Field(1, ge=1)
     """Rounds between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
+
+    @model_validator(mode="after")
+    def _some_negative_has_weight(self) -> LearnerConfig:
+        if min(self.negatives.values(), default=0.0) < 0.0 or sum(self.negatives.values()) <= 0.0:
+            raise ValueError(f"learner.negatives must not be negative, and one of them above 0: {self.negatives}")
+        return self
 
     @model_validator(mode="after")
     def _a_pass_is_no_larger_than_a_step(self) -> LearnerConfig:

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from caig_rl.config.learner import LearnerConfig
+from caig_rl.config.learner import PAPER_NEGATIVES, LearnerConfig
 from caig_rl.config.pretrain import PretrainConfig
 from caig_rl.config.reward import ClicksConfig, RewardConfig
 from caig_rl.config.rollout import PromptModelConfig, RolloutConfig
@@ -272,6 +272,13 @@ class Config(_Section):
                 f"rollout.written ({self.rollout.written}) is less than rollout.candidates ({self.rollout.candidates}): "
                 "as many prompts must be written as are painted"
             )
+        return self
+
+    @model_validator(mode="after")
+    def _the_official_form_has_the_papers_negatives(self) -> Config:
+        others = sorted(kind for kind, weight in self.learner.negatives.items() if weight > 0.0 and kind not in PAPER_NEGATIVES)
+        if self.objective == "pcpo_official" and others:
+            raise ValueError(f"objective=pcpo_official has the paper's negatives alone; leave {', '.join(others)} out of learner.negatives")
         return self
 
     @model_validator(mode="after")

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from caig_rl.data.instructions import Task, instruction
-from caig_rl.learning.preference.negatives import draw_negative
+from caig_rl.learning.preference.negatives import NegativeSampler
 from caig_rl.types import NegativeKind, Outcome, PreferenceGroup, Product, Rollout, RolloutGroup
 
 _OFFICIAL_STREAM = 0x0FF1
@@ -26,7 +26,7 @@ class NoGroup:
 
 
 def select_group(
-    group: RolloutGroup, scores: Sequence[float], reasons: Sequence[str], product: Product, others: Sequence[Product], margin: float
+    group: RolloutGroup, scores: Sequence[float], reasons: Sequence[str], product: Product, negatives: NegativeSampler, margin: float
 ) -> PreferenceGroup | NoGroup:
     """The scored candidates, with their product-centric negative drawn from the admission's seed.
 
@@ -35,7 +35,7 @@ def select_group(
         scores: K scores in log-odds; NaN where the usability gate refused the creative.
         reasons: K reasons of the gate, empty where usable.
         product: the admission's product.
-        others: products that a negative may take its text from, in a fixed order.
+        negatives: draws the negative.
         margin: best and worst closer than this (log-odds) are a tie; so are two candidates with the same tokens.
     """
     assert len(scores) == len(group.rollouts) == len(reasons)
@@ -43,7 +43,7 @@ def select_group(
     if len(usable) < 2:
         refused = ", ".join(sorted({reason for reason in reasons if reason}))
         return NoGroup(Outcome.FAILED, "unusable", f"{len(usable)} of {len(scores)} creatives passed the usability gate ({refused})")
-    negative = draw_negative(group.admission.seed, product, others)
+    negative = negatives.draw(group.admission.seed, product)
     selected = PreferenceGroup(
         admission=group.admission,
         version=group.version,

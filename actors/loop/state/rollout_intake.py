@@ -13,8 +13,9 @@ from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard
 from actors.rollout.worker_replies import RenderReply
 from actors.telemetry.round_totals import RoundTotals
+from caig_rl.learning.preference.negatives import NegativeSampler
 from caig_rl.runs.summary import CreativeCounts
-from caig_rl.types import Admission, Outcome, PreferenceGroup, Product
+from caig_rl.types import Admission, Outcome, PreferenceGroup
 
 logger = logging.getLogger(__name__)
 
@@ -22,9 +23,9 @@ logger = logging.getLogger(__name__)
 class RolloutIntake:
     """The totals of each round, and where the learner finds the picture of each pair that waits."""
 
-    def __init__(self, products: Sequence[Product], buffer: PreferenceBuffer, margin: float) -> None:
-        """`products`: all training products, which a negative may take its text from; `margin`: `reward.margin`."""
-        self._products, self._buffer, self._margin = products, buffer, margin
+    def __init__(self, negatives: NegativeSampler, buffer: PreferenceBuffer, margin: float) -> None:
+        """`negatives` draws from all training products; `margin`: `reward.margin`."""
+        self._negatives, self._buffer, self._margin = negatives, buffer, margin
         self.totals: dict[int, RoundTotals] = {}
         self._views: dict[int, tuple[Any, int]] = {}
 
@@ -80,7 +81,7 @@ class RolloutIntake:
         scores = rolled.score.scores[index]
         totals.scores += scores
         reasons = [report.reason for report in rolled.render.reports[index]]
-        return select_group(group, scores, reasons, rolled.shard.products[index], self._products, self._margin)
+        return select_group(group, scores, reasons, rolled.shard.products[index], self._negatives, self._margin)
 
     def _drop(self, admission: Admission, why: NoGroup, attempts: int) -> None:
         totals = self.totals[admission.round]

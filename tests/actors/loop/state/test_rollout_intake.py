@@ -13,21 +13,23 @@ from actors.rollout.pool_member import WorkerLost
 from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard, make_shards
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
+from caig_rl.learning.preference.negatives import NegativeSampler
 from caig_rl.runs.ledger import Ledger
 from caig_rl.runs.summary import CreativeCounts
 from caig_rl.types import PolicyVersion, Product, RenderReport, Rollout, RolloutGroup
 
 PRODUCTS = [Product(name, name, "mugs") for name in "abc"]
 SHARD = make_shards(PRODUCTS, [1, 2, 3], 0, 0, shard_size=3)[0]
+NEGATIVES = NegativeSampler(PRODUCTS)
 V0 = PolicyVersion(0, 0)
 CHANGED = RenderReport(usable=False, reason="product_changed", product_difference=7)
 BLANK = RenderReport(usable=False, reason="blank")
 
 
-def _opened() -> tuple[RolloutIntake, Ledger]:
+def _opened(negatives: NegativeSampler = NEGATIVES) -> tuple[RolloutIntake, Ledger]:
     ledger = Ledger()
     buffer = PreferenceBuffer(3, 0, ledger, lambda pairs: None)
-    intake = RolloutIntake(PRODUCTS, buffer, 0.0)
+    intake = RolloutIntake(negatives, buffer, 0.0)
     buffer.admit(SHARD.admissions)
     intake.open_round(0)
     return intake, ledger
