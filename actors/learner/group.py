@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.cluster.connect import worker_options
 from actors.cluster.stall_deadline import Patience
-from actors.learner.rank import LearnerRank, ViewIndex
+from actors.learner.rank import LearnerRank, NegativeIndex, ViewIndex
 from actors.learner.rank_health import Pace, from_all_ranks, last_of
 from actors.telemetry.worker_log import with_absolute_root
 from actors.weights.published import Canary, PublishedWeights
@@ -101,11 +101,16 @@ class LearnerGroup:
         return len(self._ranks) if self._canary is not None else 0
 
     async def train(
-        self, table: ObjectRef, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negatives: Sequence[Rollout | None] | None
+        self,
+        table: ObjectRef,
+        view_blocks: Sequence[ObjectRef],
+        view_index: ViewIndex,
+        negatives: Sequence[Rollout | None] | None,
+        negative_index: NegativeIndex | None = None,
     ) -> RoundMetrics:
         """A round on all ranks; the metrics are the group's. Raises LearnerLost, as all that follow do."""
         pace = self._pace("train")
-        streams = [rank.train.remote(table, list(view_blocks), view_index, negatives) for rank in self._ranks]
+        streams = [rank.train.remote(table, list(view_blocks), view_index, negatives, negative_index) for rank in self._ranks]
         answers = [last_of(stream, partial(pace.moved, rank)) for rank, stream in enumerate(streams)]
         metrics: RoundMetrics = (await from_all_ranks(answers, "train", pace))[0]
         return metrics

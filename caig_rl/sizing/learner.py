@@ -16,7 +16,7 @@ from caig_rl.config.schema import Config, LearnerConfig
 from caig_rl.models.answer_batch import AnswerBatch
 from caig_rl.models.logprobs import batch_log_probs
 from caig_rl.models.policy import attach_lora
-from caig_rl.objectives.registry import OBJECTIVES
+from caig_rl.objectives.registry import OBJECTIVES, has_negatives
 from caig_rl.sizing.hollow import fused_attention, hollow_language_model
 from caig_rl.sizing.memory import Part, RoleMemory, in_count, in_gib, runtime_part
 from caig_rl.sizing.peak import MemoryCount, tensor_bytes
@@ -97,9 +97,8 @@ def _activations(config: Config, model: nn.Module, dtype: torch.dtype, trained: 
 
 def _batch_shape(config: Config) -> tuple[int, int, int]:
     """Sequences in one forward pass, their length, and the answer's length."""
-    objective = OBJECTIVES[config.objective]
-    answers = {"all": config.rollout.candidates, "best and worst": 2, "best": 1}[objective.candidates]
-    sequences = answers + (objective.has_negative and config.learner.pc_weight > 0.0)
+    answers = {"all": config.rollout.candidates, "best and worst": 2, "best": 1}[OBJECTIVES[config.objective].candidates]
+    sequences = answers + has_negatives(config)
     return sequences * config.learner.micro_batch_size, config.policy.max_model_len, config.policy.max_tokens
 
 

@@ -119,7 +119,7 @@ class FakeRank:
         """The canary's question."""
         return Canary("sing", np.zeros((4, 4, 3), np.uint8), (1,))
 
-    def train(self, table: pa.Table, view_blocks: Sequence[Any], view_index: Any, negatives: Any) -> Iterator[Any]:
+    def train(self, table: pa.Table, view_blocks: Sequence[Any], view_index: Any, *negatives: Any) -> Iterator[Any]:
         """A step for each pair, then what a round's metrics hold."""
         ray.get(list(view_blocks))
         ids = table.column("admission_id").to_pylist()

@@ -80,9 +80,10 @@ class PreferenceLearner:
         groups: Sequence[PreferenceGroup],
         views: Sequence[ImageArray],
         negative_rollouts: Sequence[Rollout | None] | None = None,
+        negative_views: Sequence[ImageArray | None] | None = None,
     ) -> RoundMetrics:
         """All of `train_steps`, which says what the arguments are."""
-        steps = self.train_steps(groups, views, negative_rollouts)
+        steps = self.train_steps(groups, views, negative_rollouts, negative_views)
         while True:
             try:
                 next(steps)
@@ -95,6 +96,7 @@ class PreferenceLearner:
         groups: Sequence[PreferenceGroup],
         views: Sequence[ImageArray],
         negative_rollouts: Sequence[Rollout | None] | None = None,
+        negative_views: Sequence[ImageArray | None] | None = None,
     ) -> Generator[int, None, RoundMetrics]:
         """Take ceil(len(groups) / batch_size) * epochs optimiser steps. All ranks get all groups, in order of admission id, and train their
         share. Yields after each step's worth of preparation and after each optimiser step, so that who waits sees it move: steps taken.
@@ -103,18 +105,21 @@ class PreferenceLearner:
             groups: the round's groups.
             views: `views[i]` is group i's product as the policy saw it, (height, width, 3).
             negative_rollouts: "pcpo_official" only, see `group_batch`.
+            negative_views: the other product's picture, for each group whose negative takes it.
 
         Raises:
-            ValueError: no groups, lists of unequal length, or an official negative without its rollout.
+            ValueError: no groups, lists of unequal length, or a negative without the rollout or the picture that it takes.
         """
         started = time.perf_counter()
         learner = self.config.learner
-        _check_lengths(len(groups), views, negative_rollouts)
+        _check_lengths(len(groups), views, negative_rollouts, negative_views)
         plan = plan_steps(len(groups), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
+        nothing = [None] * len(groups)
+        of_negatives = (negative_rollouts or nothing, negative_views or nothing)
         before = torch.zeros(3, dtype=torch.float64)
         prepared: list[list[_PreparedMicroBatch]] = []
         for micro_batches in plan:
-            prepared.append([self._prepare(micro, groups, views, negative_rollouts, before) for micro in micro_batches])
+            prepared.append([self._prepare(micro, groups, views, *of_negatives, before) for micro in micro_batches])
             yield self.step
         kl, answers, fluent = sum_over_ranks(before).tolist()
         self.kl_weight = adapted_kl_weight(self.kl_weight, kl / answers, learner.kl_bound, learner.kl_weight)
@@ -187,13 +192,13 @@ class PreferenceLearner:
         micro: MicroBatch,
         groups: Sequence[PreferenceGroup],
         views: Sequence[ImageArray],
-        negative_rollouts: Sequence[Rollout | None] | None,
+        negative_rollouts: Sequence[Rollout | None],
+        negative_views: Sequence[ImageArray | None],
         before: torch.Tensor,
     ) -> _PreparedMicroBatch:
         """Encode once, ask the reference once, and add this micro-batch to `before` (3,): KL, answers, fluent answers."""
-        rows = [groups[index] for index in micro.rows]
-        rollouts = None if negative_rollouts is None else [negative_rollouts[index] for index in micro.rows]
-        batch = group_batch(self.config, self.processor, rows, [views[index] for index in micro.rows], rollouts)
+        of_micro: Any = [[rows[index] for index in micro.rows] for rows in (groups, views, negative_rollouts, negative_views)]
+        batch = group_batch(self.config, self.processor, *of_micro)
         with torch.no_grad(), reference_mode(self.engine.module) if self._frozen is None else nullcontext():
             reference = batch_log_probs(self.engine.module if self._frozen is None else self._frozen, batch.answers)
         fluent = batch.fluent(reference, self.config.learner.fluency_floor)
@@ -217,8 +222,13 @@ class PreferenceLearner:
         return take_step(self.engine, lr)
 
 
-def _check_lengths(num_groups: int, views: Sequence[ImageArray], negative_rollouts: Sequence[Rollout | None] | None) -> None:
-    for name, rows in (("views", views), ("negative rollouts", negative_rollouts)):
+def _check_lengths(
+    num_groups: int,
+    views: Sequence[ImageArray],
+    negative_rollouts: Sequence[Rollout | None] | None,
+    negative_views: Sequence[ImageArray | None] | None,
+) -> None:
+    for name, rows in (("views", views), ("negative rollouts", negative_rollouts), ("negative views", negative_views)):
         if rows is not None and len(rows) != num_groups:
             raise ValueError(f"{len(rows)} {name} for {num_groups} groups")
 

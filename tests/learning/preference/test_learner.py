@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from caig_rl.learning.preference.learner import PreferenceLearner
 from caig_rl.models.logprobs import answer_log_probs
 from caig_rl.models.policy import load_policy
 from caig_rl.models.prompting import chat_prompt
+from caig_rl.types import NegativeKind
 from tests.learning.pairs import make_config, make_pairs, make_rollout, make_views
 from tests.tiny import make_tiny_policy
 
@@ -153,6 +155,15 @@ def test_the_official_form_trains_with_the_other_products_winners(folder: Path) 
     assert learner.train_round(PAIRS, VIEWS, rollouts).product_centric_loss > 0.0
     with pytest.raises(ValueError, match="needs the winner"):
         learner.train_round(PAIRS, VIEWS)
+
+
+def test_a_negative_with_another_products_picture_is_trained_on(folder: Path) -> None:
+    groups = [replace(pair, negative=NegativeKind.OTHER_PICTURE, negative_product_id="other", negative_instruction="") for pair in PAIRS]
+    config = make_config(folder, batch_size=len(PAIRS))
+    same, other = (start(config).train_round(groups, VIEWS, None, views).grad_norm for views in (VIEWS, VIEWS[::-1]))
+    # x~ = x: winner and negative are one sequence, whose gradients cancel out.
+    assert same == pytest.approx(start(make_config(folder, "dpo", batch_size=len(PAIRS))).train_round(PAIRS, VIEWS).grad_norm, rel=1e-4)
+    assert other != pytest.approx(same, rel=1e-3)
 
 
 def test_views_that_do_not_match_the_pairs_are_refused(folder: Path) -> None:

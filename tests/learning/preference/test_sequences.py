@@ -16,6 +16,7 @@ from caig_rl.learning.preference.sequences import group_batch, negative_sequence
 from caig_rl.models.logprobs import AnswerLogProbs
 from caig_rl.objectives.groups import ScoredGroups
 from caig_rl.objectives.registry import OBJECTIVES
+from caig_rl.types import NegativeKind
 from tests.learning.pairs import make_config, make_pairs, make_rollout, make_views
 from tests.tiny import make_processor
 
@@ -35,6 +36,21 @@ def test_pcpo_keeps_instruction_and_answer_under_the_masked_picture() -> None:
     text, view, answer = negative_sequence(make_config(Path("unused")), PAIRS[1], VIEWS[1], None)
     assert (text, answer) == (PAIRS[1].instruction, PAIRS[1].chosen.token_ids)
     assert np.array_equal(view, mask_patches(VIEWS[1], PAIRS[1].negative_seed))
+
+
+def test_another_products_picture_stands_under_the_own_text_with_the_winners_answer() -> None:
+    group = replace(PAIRS[0], negative=NegativeKind.OTHER_PICTURE, negative_instruction="")
+    text, view, answer = negative_sequence(make_config(Path("unused")), group, VIEWS[0], None, VIEWS[1])
+    assert (text, answer) == (group.instruction, group.chosen.token_ids) and view is VIEWS[1]
+    with pytest.raises(ValueError, match="admission 0 needs the picture of product 'other'"):
+        negative_sequence(make_config(Path("unused")), group, VIEWS[0], None)
+
+
+@pytest.mark.parametrize("instruction", ["background for a lamp", ""])
+def test_a_hard_negative_takes_text_or_picture_as_it_was_drawn(instruction: str) -> None:
+    group = replace(PAIRS[0], negative=NegativeKind.HARD, negative_instruction=instruction)
+    text, view, _ = negative_sequence(make_config(Path("unused")), group, VIEWS[0], None, VIEWS[1])
+    assert text == (instruction or group.instruction) and view is VIEWS[0 if instruction else 1]
 
 
 def test_the_official_form_swaps_the_answer_with_the_text() -> None:
