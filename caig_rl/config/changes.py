@@ -61,6 +61,7 @@ ON_REQUEST = (
     "learner.beta",
     "learner.beta_pc",
     "learner.pc_weight",
+    "learner.pc_balance",
     "learner.negatives",
     "learner.nll_weight",
     "learner.fluency_floor",

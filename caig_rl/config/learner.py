@@ -65,6 +65,10 @@ class LearnerConfig(_Section):
     """Temperature of L_PCPO, beta'."""
     pc_weight: float = Field(1.0, ge=0.0)
     """w in L = L_DPO + w * L_PCPO."""
+    pc_balance: bool = False
+    """True: w is lowered to ||g_objective|| / ||g_pc|| where that is less, the norms of both terms' gradients at each round's first step,
+    so that the product-centric term does not take the step. Measuring takes the memory of one more gradient. False: w stays, as in
+    the paper."""
     negatives: dict[NegativeName, float] = Field(default_factory=lambda: dict(PAPER_NEGATIVES))
     """Weights of the product-centric negatives of "pcpo_paper"; one that is not named is left out. "mask": most of the picture is black.
     "mismatch": the text is that of a product of another category, or, where the catalog has no other category, of one whose title shares no

@@ -40,6 +40,8 @@ def learner_memory(config: Config, model_config: PreTrainedConfig, model_name: s
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     weights = tensor_bytes(model.parameters())
     parts = [*_states(learner, weights, trained, frozen_copy, dtype), _activations(config, model, dtype, trained)]
+    if learner.pc_balance and has_negatives(config):
+        parts.append(Part("balance", trained * 4, f"a whole gradient of {in_count(trained)} weights in float32, once a round"))
     on_gpu = learner.num_gpus > 0
     parts.append(runtime_part(on_gpu, "CUDA context, NCCL and fragmentation"))
     return RoleMemory("learner", model_name, tuple(parts), on_gpu=on_gpu)

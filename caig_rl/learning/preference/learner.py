@@ -29,10 +29,12 @@ from caig_rl.learning.preference.kl_control import adapted_kl_weight
 from caig_rl.learning.preference.losses import GroupLosses, group_losses
 from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.learning.preference.sequences import GroupBatch, group_batch
+from caig_rl.learning.preference.term_balance import GradientNorm, balanced_weight
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.logprobs import AnswerLogProbs, answer_log_probs, batch_log_probs
 from caig_rl.models.policy import attach_lora, load_policy, merged_state_dict, reference_mode, save_policy_folder
 from caig_rl.models.prompting import chat_prompt
+from caig_rl.objectives.registry import has_negatives
 from caig_rl.types import ImageArray, PreferenceGroup, Rollout
 
 
@@ -61,7 +63,7 @@ class PreferenceLearner:
         """
         learner, policy = config.learner, config.policy
         self.config, self.rank, self.world_size, self.total_steps = config, rank, world_size, total_steps
-        self.step, self.kl_weight = 0, learner.kl_weight
+        self.step, self.kl_weight, self.pc_weight = 0, learner.kl_weight, learner.pc_weight
         # The adapter's random half must be the same on all ranks and at every start.
         torch.manual_seed(config.run.seed)
         folder = resolve_model_folder(policy.model, "policy", policy.trust_remote_code)
@@ -123,6 +125,7 @@ class PreferenceLearner:
             yield self.step
         kl, answers, fluent = sum_over_ranks(before).tolist()
         self.kl_weight = adapted_kl_weight(self.kl_weight, kl / answers, learner.kl_bound, learner.kl_weight)
+        self.pc_weight = self._pc_weight(prepared[0])
         during, gap = torch.zeros(4, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
         norms: list[float] = []
         lr = 0.0
@@ -147,6 +150,7 @@ class PreferenceLearner:
             seconds=time.perf_counter() - started,
             kl_weight=self.kl_weight,
             fluent=fluent / answers,
+            pc_weight=self.pc_weight if has_negatives(self.config) else None,
         )
 
     def export_weights(self) -> dict[str, torch.Tensor]:
@@ -206,13 +210,35 @@ class PreferenceLearner:
             before += _against_reference(reference, fluent, batch.rollouts)
         return _PreparedMicroBatch(micro, batch, reference.sums, fluent)
 
+    def _pc_weight(self, step: Sequence[_PreparedMicroBatch]) -> float:
+        """w for a round that begins with `step`."""
+        learner = self.config.learner
+        if not (learner.pc_balance and has_negatives(self.config)):
+            return learner.pc_weight
+        objective, product_centric = (self._gradient_norm(step, term) for term in ("main", "product_centric"))
+        return balanced_weight(learner.pc_weight, objective, product_centric)
+
+    def _gradient_norm(self, step: Sequence[_PreparedMicroBatch], term: str) -> float:
+        """Of one term of `GroupLosses`, over a step's groups on all ranks."""
+        norm = GradientNorm(self.engine.module.parameters())
+        for prepared in step:
+            # A pass of its own for each term: ZeRO 3 gathers its weights for one backward pass of a forward pass.
+            loss: torch.Tensor = getattr(self._losses(self.engine.module, prepared)[1], term)
+            norm.add(loss.sum() * prepared.plan.weight)
+        return norm.value(self.world_size)
+
+    def _losses(self, model: Any, prepared: _PreparedMicroBatch) -> tuple[AnswerLogProbs, GroupLosses]:
+        """With gradient, by `model`: the engine for a step, or its module."""
+        policy = batch_log_probs(model, prepared.batch.answers)
+        scored = prepared.batch.scored(policy, prepared.reference, prepared.fluent)
+        return policy, group_losses(self.config, scored, self.kl_weight, self.pc_weight)
+
     def _take_step(self, micro_batches: Sequence[_PreparedMicroBatch], lr: float, during: torch.Tensor, gap: torch.Tensor | None) -> float:
         """One optimiser step at `lr`; adds (4,) loss, own term, product-centric loss and right orders to `during`, and (2,) what
         `_sampling_gap` says to `gap`. Returns the gradient norm."""
         for index, prepared in enumerate(micro_batches):
             with accumulation(self.engine, is_last=index == len(micro_batches) - 1):
-                policy = batch_log_probs(self.engine, prepared.batch.answers)
-                losses = group_losses(self.config, prepared.batch.scored(policy, prepared.reference, prepared.fluent), self.kl_weight)
+                policy, losses = self._losses(self.engine, prepared)
                 self.engine.backward(losses.total.sum() * prepared.plan.weight)
             if prepared.plan.weight > 0.0:
                 during += _loss_sums(losses)

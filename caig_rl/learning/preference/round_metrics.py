@@ -35,5 +35,7 @@ class RoundMetrics:
     """Weight of the divergence term during the round."""
     fluent: float = 1.0
     """Share of the answers that `learner.fluency_floor` lets be learned from."""
+    pc_weight: float | None = None
+    """Weight of the product-centric term during the round; None where the objective has none."""
     replayed: int = 0
     """Of `rows`, groups of former rounds."""

@@ -166,6 +166,32 @@ def test_a_negative_with_another_products_picture_is_trained_on(folder: Path) ->
     assert other != pytest.approx(same, rel=1e-3)
 
 
+@pytest.mark.parametrize("zero_stage", [0, 3])
+def test_the_product_centric_gradient_is_held_to_the_objectives_length(folder: Path, zero_stage: int) -> None:
+    """One step of all groups. With gradients d of DPO and p of PCPO, the norm n(w) has n(w)^2 = d^2 + 2 w (d . p) + w^2 p^2."""
+    settings = {"finetune": "full", "batch_size": 8, "zero_stage": zero_stage}
+
+    def norm(**more: object) -> float:
+        return start(make_config(folder, **settings, **more)).train_round(PAIRS, VIEWS).grad_norm
+
+    dpo = start(make_config(folder, "dpo", **settings)).train_round(PAIRS, VIEWS).grad_norm
+    weight, one, all_of_it = 50.0, norm(pc_weight=1.0), norm(pc_weight=50.0)
+    pcpo = math.sqrt((all_of_it**2 - weight * one**2 + (weight - 1.0) * dpo**2) / (weight**2 - weight))
+    held = start(make_config(folder, pc_weight=weight, pc_balance=True, **settings)).train_round(PAIRS, VIEWS)
+    assert held.pc_weight == pytest.approx(dpo / pcpo, rel=1e-3) and held.pc_weight < weight
+    assert held.grad_norm <= 2.0 * dpo < all_of_it
+
+
+def test_a_term_that_is_short_enough_keeps_its_weight_and_the_step_is_the_papers(folder: Path) -> None:
+    paper, held = (start(make_config(folder, pc_weight=1e-3, pc_balance=balance)) for balance in (False, True))
+    assert paper.train_round(PAIRS, VIEWS).pc_weight == held.train_round(PAIRS, VIEWS).pc_weight == 1e-3
+    assert are_equal(paper.export_weights(), held.export_weights())
+
+
+def test_an_objective_without_negatives_says_nothing_of_their_weight(folder: Path) -> None:
+    assert start(make_config(folder, "dpo", pc_balance=True)).train_round(PAIRS, VIEWS).pc_weight is None
+
+
 def test_views_that_do_not_match_the_pairs_are_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="5 views for 6 groups"):
         start(make_config(folder)).train_round(PAIRS, VIEWS[:5])

@@ -94,7 +94,7 @@ def _groups(with_negatives: bool = True) -> ScoredGroups:
 
 def test_the_papers_loss_is_dpo_plus_w_times_pcpo() -> None:
     config = make_config(Path("unused"), pc_weight=0.7, beta=0.5, beta_pc=0.3)
-    losses = group_losses(config, _groups(), 0.0)
+    losses = group_losses(config, _groups(), 0.0, 0.7)
     chosen, rejected, negative = (SUMS - REFERENCE).view(3, 2)
     dpo = -torch.log(1 / (1 + torch.exp(-0.5 * (chosen - rejected))))
     product_centric = -torch.log(1 / (1 + torch.exp(-0.3 * (chosen - negative))))
@@ -103,14 +103,14 @@ def test_the_papers_loss_is_dpo_plus_w_times_pcpo() -> None:
 
 
 def test_dpo_alone_is_the_first_term() -> None:
-    losses = group_losses(make_config(Path("unused"), "dpo"), _groups(with_negatives=False), 0.0)
+    losses = group_losses(make_config(Path("unused"), "dpo"), _groups(with_negatives=False), 0.0, 1.0)
     assert torch.equal(losses.total, losses.main)
     assert losses.product_centric.tolist() == [0.0, 0.0]
 
 
 def test_the_divergence_is_added_by_its_weight() -> None:
     config = make_config(Path("unused"), "pcpo")
-    plain, held = (group_losses(config, _groups(with_negatives=False), weight) for weight in (0.0, 0.1))
+    plain, held = (group_losses(config, _groups(with_negatives=False), weight, 1.0) for weight in (0.0, 0.1))
     squared = 0.5 * ((SUMS - REFERENCE)[:4].view(2, 2) ** 2).mean(dim=0)
     assert torch.allclose(held.total - plain.total, 0.1 * squared, atol=1e-12)
 
@@ -118,7 +118,7 @@ def test_the_divergence_is_added_by_its_weight() -> None:
 @pytest.mark.parametrize("objective", sorted(OBJECTIVES))
 def test_every_objective_gives_finite_losses_of_a_group_of_two(objective: str) -> None:
     config = make_config(Path("unused"), objective)
-    losses = group_losses(config, _groups(OBJECTIVES[objective].has_negative), 0.0)
+    losses = group_losses(config, _groups(OBJECTIVES[objective].has_negative), 0.0, 1.0)
     assert losses.total.shape == (2,) and bool(torch.isfinite(losses.total).all())
 
 
