@@ -173,6 +173,7 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
         ("Pictures", f"{rate.images_per_s:.2f} a second"),
         ("Prompt tokens", f"{rate.tokens_per_s:.0f} a second"),
         *_gate_facts(summary.creatives),
+        *_negative_facts(summary.negatives),
         ("Weight hand-overs verified", f"{summary.sync.verified} of {summary.sync.count}"),
         ("Peak memory", f"{summary.peak_memory_gib:.1f} GiB"),
         ("KL to the reference", "not measured" if policy.kl is None else f"{policy.kl:.3f} nats an answer"),
@@ -189,6 +190,11 @@ def _gate_facts(creatives: CreativeCounts) -> list[tuple[str, str]]:
         ("Creatives painted", f"{creatives.painted}, {refused or 'none refused'}"),
         ("Product pixels changed by at most", f"{creatives.product_difference} grey levels"),
     ]
+
+
+def _negative_facts(negatives: Mapping[str, int]) -> list[tuple[str, str]]:
+    drawn = ", ".join(f"{count} {kind}" for kind, count in sorted(negatives.items()))
+    return [("Product-centric negatives", drawn)] if drawn else []
 
 
 def _fleet_facts(summary: RunSummary) -> list[tuple[str, str]]:

@@ -280,6 +280,10 @@ class RoundDetail(_Part):
     """Groups of former rounds that were learned again with this one."""
     fluent_share: Share | None = None
     """Share of the painted prompts that `learner.fluency_floor` lets be learned from."""
+    pc_weight: float | None = None
+    """Weight of the product-centric term while the round was learned; null where the objective has none."""
+    negatives: dict[str, Count] = Field(default_factory=dict)
+    """Product-centric negatives of the round's groups, by kind as drawn (`learner.negatives`); nothing where the objective reads none."""
     kl_weight: float | None = None
     """Weight of the divergence from the reference while the round was learned; it grows beyond `learner.kl_bound`."""
     prompt_model: dict[str, float] | None = None
@@ -307,6 +311,8 @@ class RunSummary(_Part):
     products: ProductCounts
     creatives: CreativeCounts = CreativeCounts()
     """Of the rounds completed; the evaluation's are not among them. Nothing in runs of before they were counted."""
+    negatives: dict[str, Count] = Field(default_factory=dict)
+    """Product-centric negatives of the rounds completed, by kind as drawn; nothing where the objective reads none."""
     ctr: CtrSummary | None
     """Null where nobody judges, and until the final policy was measured."""
     relevance: RelevanceSummary | None

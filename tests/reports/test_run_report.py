@@ -179,3 +179,9 @@ def test_what_the_gate_refused_is_among_the_figures(summary_values: Callable[...
     found = dict(facts(RunSummary.model_validate(summary_values(creatives=creatives))))
     assert found["Creatives painted"] == "320, 3 refused (product extended)"
     assert found["Product pixels changed by at most"] == "0 grey levels"
+
+
+def test_the_negatives_are_told_by_kind_where_any_were_drawn(summary_values: Callable[..., dict[str, Any]]) -> None:
+    drawn = RunSummary.model_validate(summary_values(negatives={"mismatch": 118, "mask": 120}))
+    assert ("Product-centric negatives", "120 mask, 118 mismatch") in facts(drawn)
+    assert "Product-centric negatives" not in dict(facts(RunSummary.model_validate(summary_values())))

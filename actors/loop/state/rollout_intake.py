@@ -46,6 +46,7 @@ class RolloutIntake:
                 self._drop(rolled.shard.admissions[index], made, rolled.attempts)
         self._buffer.add_pairs(pairs, rolled.attempts, rolled.worker)
         totals.pairs += len(pairs)
+        totals.negatives.update(str(pair.negative) for pair in pairs)
         totals.truncated += rolled.render.truncated
         totals.creatives = totals.creatives.plus(gate_counts(rolled.render))
         return len(pairs)

@@ -62,3 +62,14 @@ def test_a_poisoned_shard_fails_whole_as_poison_where_it_cost_workers() -> None:
 def test_the_gates_refusals_are_counted_by_reason_with_the_largest_change_of_a_product() -> None:
     counts = gate_counts(RenderReply(((RenderReport(True), CHANGED), (BLANK, BLANK)), images=4, truncated=0))
     assert counts == CreativeCounts(painted=4, refused={"product_changed": 1, "blank": 2}, product_difference=7)
+
+
+def test_the_negatives_of_pairs_are_counted_as_they_were_drawn() -> None:
+    """Of the products of one category, a picture is taken where titles share no word; where there is none to take, it is masked."""
+    scores = ScoreReply(((math.nan, math.nan), (1.0, 2.0), (1.0, 2.0)), {0: "the reward model gave no finite score"})
+    alike = [Product(name, "mug", "mugs") for name in "abc"]
+    for products, counted in ((PRODUCTS, {"picture": 2}), (alike, {"mask": 2})):
+        intake, _ = _opened(NegativeSampler(products, {"picture": 1.0}))
+        shard = make_shards(products, [1, 2, 3], 0, 0, shard_size=3)[0]
+        intake.take_up(rolled_out(shard, scores))
+        assert intake.totals[0].negatives == counted
