@@ -74,6 +74,7 @@ def round_detail(
             "optimiser_steps": metrics.steps,
             "kl_weight": metrics.kl_weight,
             "fluent_share": metrics.fluent,
+            "reference_kl": metrics.reference_kl,
             "pc_weight": metrics.pc_weight,
             # Drawn for every objective, so that a run may change to one that reads them.
             "negatives": {} if metrics.pc_weight is None else dict(totals.negatives),

@@ -67,6 +67,7 @@ ON_REQUEST = (
     "learner.fluency_floor",
     "learner.kl_weight",
     "learner.kl_bound",
+    "learner.reference_every",
     "learner.sharpness",
     "learner.clip_low",
     "learner.clip_high",

@@ -77,13 +77,17 @@ class LearnerConfig(_Section):
     nll_weight: float = Field(0.0, ge=0.0)
     """Weight of -log pi(winner) / tokens beside it, which keeps the winner itself likely (iterative RPO). 0: the paper's loss."""
     fluency_floor: float | None = Field(None, lt=0.0)
-    """Log-prob in nats: an answer with a token that the reference finds less likely than this is broken language, and is not learned from.
-    The embedded policy's own prompts stay above -5, broken ones fall below -7. Large vocabularies need a lower floor, or `policy.top_p`
-    below 1. Empty: all are learned from."""
+    """Log-prob in nats: an answer with a token that the initial policy finds less likely than this is broken language, and is not learned
+    from. The embedded policy's own prompts stay above -5, broken ones fall below -7. Large vocabularies need a lower floor, or
+    `policy.top_p` below 1. Empty: all are learned from."""
     kl_weight: float = Field(0.0, ge=0.0)
     """Weight of the divergence from the reference, and the least that `kl_bound` leaves of it."""
     kl_bound: float | None = Field(12.0, gt=0.0)
     """KL(policy || reference) in nats an answer beyond which the divergence is weighed, the more the longer. Empty: no bound."""
+    reference_every: int | None = Field(None, ge=1)
+    """Every so many rounds the reference becomes the policy of that moment; it takes a second frozen copy of the model. The fluency floor
+    and the reported KL stay with the initial policy; `kl_weight` and `kl_bound` go with the reference. Empty: the reference is the initial
+    policy for good. Only with learner.finetune=full."""
     checkpoint_every: int = Field(1, ge=1)
     """Rounds between checkpoints."""
     keep_checkpoints: int = Field(2, ge=1)
@@ -92,6 +96,15 @@ class LearnerConfig(_Section):
     def _some_negative_has_weight(self) -> LearnerConfig:
         if min(self.negatives.values(), default=0.0) < 0.0 or sum(self.negatives.values()) <= 0.0:
             raise ValueError(f"learner.negatives must not be negative, and one of them above 0: {self.negatives}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_reference_that_moves_is_a_copy(self) -> LearnerConfig:
+        if self.reference_every is not None and self.finetune == "lora":
+            raise ValueError(
+                "learner.reference_every needs learner.finetune=full: with LoRA the reference is the model with its adapter off, and "
+                "that cannot move"
+            )
         return self
 
     @model_validator(mode="after")

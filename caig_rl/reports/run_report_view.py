@@ -21,7 +21,7 @@ _SCALING_STEPS = 12
 _CURVES = (
     ("reward_score", "Reward score", "What the reward model thinks of the creatives. Should rise.", False),
     ("relevance", "Relevance", "Per cent. How well backgrounds suit their products. Should not fall.", True),
-    ("kl", "KL to the reference", "Nats. How far the policy has moved from where it began.", False),
+    ("kl", "KL to the initial policy", "Nats. How far the policy has moved from where it began.", False),
     ("distinct_prompts", "Distinct prompts", "Per cent. A collapse means the policy repeats itself.", True),
     ("malformed_share", "Malformed prompts", "Per cent of all prompts written. Should not rise.", True),
     ("trap_share", "Prompts in the trap", "Per cent. Showy backgrounds that suit no product. Should not rise.", True),
@@ -176,7 +176,7 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
         *_negative_facts(summary.negatives),
         ("Weight hand-overs verified", f"{summary.sync.verified} of {summary.sync.count}"),
         ("Peak memory", f"{summary.peak_memory_gib:.1f} GiB"),
-        ("KL to the reference", "not measured" if policy.kl is None else f"{policy.kl:.3f} nats an answer"),
+        ("KL to the initial policy", "not measured" if policy.kl is None else f"{policy.kl:.3f} nats an answer"),
         ("Distinct prompts of the final policy", "not measured" if policy.distinct_prompts is None else percent(policy.distinct_prompts)),
         *_fleet_facts(summary),
     ]

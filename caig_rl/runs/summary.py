@@ -112,7 +112,7 @@ class PolicySummary(_Part):
     """How far the policy moved, and whether it still varies."""
 
     kl: float | None
-    """Estimated KL(policy || reference) in nats an answer; an estimate from samples can be slightly below 0."""
+    """Estimated KL(policy || initial policy) in nats an answer; an estimate from samples can be slightly below 0."""
     distinct_prompts: Share | None
     sha256: str | None = None
     """Hash of the newest weights that are live: two runs that end with the same bits have the same hash."""
@@ -280,6 +280,8 @@ class RoundDetail(_Part):
     """Groups of former rounds that were learned again with this one."""
     fluent_share: Share | None = None
     """Share of the painted prompts that `learner.fluency_floor` lets be learned from."""
+    reference_kl: float | None = None
+    """KL(policy || reference) where the reference has moved (`learner.reference_every`); null where it is the initial policy."""
     pc_weight: float | None = None
     """Weight of the product-centric term while the round was learned; null where the objective has none."""
     negatives: dict[str, Count] = Field(default_factory=dict)

@@ -53,7 +53,8 @@ def _states(learner: LearnerConfig, weights: int, trained: int, frozen_copy: int
     sharded = ranks if stage == 3 else 1
     parts = [Part("parameters", weights // sharded, f"{in_gib(weights)} {whole}")]
     if frozen_copy:
-        parts.append(Part("reference", frozen_copy // sharded, f"a frozen copy, {in_gib(frozen_copy)} {whole}"))
+        copies, words = (2, "two frozen copies") if learner.reference_every else (1, "a frozen copy")
+        parts.append(Part("reference", copies * frozen_copy // sharded, f"{words}, {in_gib(copies * frozen_copy)} {whole}"))
     gradient_ranks = ranks if stage >= 2 else 1
     parts.append(Part("gradients", trained * size // gradient_ranks, f"{in_count(trained)} trained x {size} bytes / {gradient_ranks}"))
     each, words = _optimiser_bytes(learner)

@@ -113,6 +113,7 @@ def test_a_wrong_section_is_named_with_the_nearest_section(tmp_path: Path) -> No
         ("learner.negatives={masked: 1}", "allowed is mapping of one of mask, mismatch, picture, hard to number"),
         ("learner.negatives={mask: 0}", "learner.negatives must not be negative, and one of them above 0"),
         ("learner.negatives={mask: 2, hard: -1}", "learner.negatives must not be negative, and one of them above 0"),
+        ("learner.reference_every=2", "learner.reference_every needs learner.finetune=full"),
         ("catalog.columns.title=[1]", "catalog.columns = {'title': [1]} (command line): allowed is mapping of text to text"),
     ],
 )

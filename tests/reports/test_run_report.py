@@ -118,7 +118,7 @@ def test_a_round_that_was_done_again_counts_once() -> None:
 
 
 def test_a_quantity_that_was_never_measured_has_no_curve() -> None:
-    assert [curve.title for curve in curves([{"round": 0, "loss": None, "kl": 0.1}])] == ["KL to the reference"]
+    assert [curve.title for curve in curves([{"round": 0, "loss": None, "kl": 0.1}])] == ["KL to the initial policy"]
 
 
 def test_stage_shares_are_of_the_counted_seconds() -> None:

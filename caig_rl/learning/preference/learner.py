@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Generator, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from caig_rl.learning.engine import (
     TORCH_DTYPES,
     accumulation,
     build_engine,
-    build_frozen_engine,
     gathered_copy,
     learning_rate,
     sum_over_ranks,
@@ -27,12 +25,13 @@ from caig_rl.learning.engine_checkpoint import load_engine, save_engine
 from caig_rl.learning.preference.batching import MicroBatch, plan_steps
 from caig_rl.learning.preference.kl_control import adapted_kl_weight
 from caig_rl.learning.preference.losses import GroupLosses, group_losses
+from caig_rl.learning.preference.reference import Reference
 from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.learning.preference.sequences import GroupBatch, group_batch
 from caig_rl.learning.preference.term_balance import GradientNorm, balanced_weight
 from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.logprobs import AnswerLogProbs, answer_log_probs, batch_log_probs
-from caig_rl.models.policy import attach_lora, load_policy, merged_state_dict, reference_mode, save_policy_folder
+from caig_rl.models.policy import attach_lora, load_policy, merged_state_dict, save_policy_folder
 from caig_rl.models.prompting import chat_prompt
 from caig_rl.objectives.registry import has_negatives
 from caig_rl.types import ImageArray, PreferenceGroup, Rollout
@@ -43,14 +42,16 @@ class _PreparedMicroBatch:
     plan: MicroBatch
     batch: GroupBatch
     reference: torch.Tensor
+    """(S,) summed log-probs under the reference."""
     fluent: torch.Tensor
+    """(S,) bool, by the initial policy."""
 
 
 class PreferenceLearner:
     """Holds policy, reference and optimiser of one rank. `init_group` comes first; every method is called on all ranks alike."""
 
     def __init__(self, config: Config, rank: int, world_size: int, total_steps: int) -> None:
-        """Load the policy, attach the adapter (or the frozen copy), build the engine.
+        """Load the policy, attach the adapter (or build the frozen copy), build the engine.
 
         Args:
             config: `policy.model`, `objective` and `learner` are read.
@@ -68,12 +69,8 @@ class PreferenceLearner:
         torch.manual_seed(config.run.seed)
         folder = resolve_model_folder(policy.model, "policy", policy.trust_remote_code)
         base, self.processor = load_policy(folder, TORCH_DTYPES[learner.dtype], policy.trust_remote_code)
-        model: nn.Module = base
-        self._frozen: Any = None
-        if learner.finetune == "lora":
-            model = attach_lora(base, learner.lora_rank, learner.lora_alpha)
-        else:
-            self._frozen = build_frozen_engine(load_policy(folder, TORCH_DTYPES[learner.dtype], policy.trust_remote_code)[0], learner)
+        model: nn.Module = attach_lora(base, learner.lora_rank, learner.lora_alpha) if learner.finetune == "lora" else base
+        self.reference = Reference(learner, lambda: load_policy(folder, TORCH_DTYPES[learner.dtype], policy.trust_remote_code)[0])
         parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self.engine = build_engine(model, parameters, learner)
 
@@ -104,7 +101,7 @@ class PreferenceLearner:
         share. Yields after each step's worth of preparation and after each optimiser step, so that who waits sees it move: steps taken.
 
         Args:
-            groups: the round's groups.
+            groups: the round's groups, and those of former rounds that are replayed with them.
             views: `views[i]` is group i's product as the policy saw it, (height, width, 3).
             negative_rollouts: "pcpo_official" only, see `group_batch`.
             negative_views: the other product's picture, for each group whose negative takes it.
@@ -116,15 +113,16 @@ class PreferenceLearner:
         learner = self.config.learner
         _check_lengths(len(groups), views, negative_rollouts, negative_views)
         plan = plan_steps(len(groups), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
+        self.reference.follow(self.engine.module, max(group.admission.round for group in groups))
         nothing = [None] * len(groups)
         of_negatives = (negative_rollouts or nothing, negative_views or nothing)
-        before = torch.zeros(3, dtype=torch.float64)
+        before = torch.zeros(4, dtype=torch.float64)
         prepared: list[list[_PreparedMicroBatch]] = []
         for micro_batches in plan:
             prepared.append([self._prepare(micro, groups, views, *of_negatives, before) for micro in micro_batches])
             yield self.step
-        kl, answers, fluent = sum_over_ranks(before).tolist()
-        self.kl_weight = adapted_kl_weight(self.kl_weight, kl / answers, learner.kl_bound, learner.kl_weight)
+        kl, reference_kl, answers, fluent = sum_over_ranks(before).tolist()
+        self.kl_weight = adapted_kl_weight(self.kl_weight, reference_kl / answers, learner.kl_bound, learner.kl_weight)
         self.pc_weight = self._pc_weight(prepared[0])
         during, gap = torch.zeros(4, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
         norms: list[float] = []
@@ -151,6 +149,7 @@ class PreferenceLearner:
             kl_weight=self.kl_weight,
             fluent=fluent / answers,
             pc_weight=self.pc_weight if has_negatives(self.config) else None,
+            reference_kl=reference_kl / answers if self.reference.moved_at else None,
         )
 
     def export_weights(self) -> dict[str, torch.Tensor]:
@@ -165,8 +164,11 @@ class PreferenceLearner:
             save_policy_folder(self.engine.module, self.processor, weights, folder)
 
     def save(self, folder: Path) -> None:
-        """Write a DeepSpeed checkpoint into `folder`: trained weights, optimiser, step count, random state."""
-        save_engine(self.engine, folder, self.rank, self._shape(), {"step": self.step, "kl_weight": self.kl_weight})
+        """Write a DeepSpeed checkpoint into `folder`: trained weights, optimiser, step count, random state, and a reference that has
+        moved."""
+        state = {"step": self.step, "kl_weight": self.kl_weight, "reference_moved_at": self.reference.moved_at}
+        save_engine(self.engine, folder, self.rank, self._shape(), state)
+        self.reference.save(folder, self.rank)
 
     def load(self, folder: Path) -> None:
         """Go on from a checkpoint that `save` wrote at the same world size, ZeRO stage and kind of fine-tuning.
@@ -175,8 +177,9 @@ class PreferenceLearner:
             CheckpointError: no checkpoint there, one cut short, or one of another shape.
         """
         content = load_engine(self.engine, folder, self._shape())
-        # Checkpoints of earlier versions know of no such weight.
+        # Checkpoints of earlier versions know of no such weight, and no reference of theirs has moved.
         self.step, self.kl_weight = int(content["step"]), float(content.get("kl_weight", self.config.learner.kl_weight))
+        self.reference.load(folder, int(content.get("reference_moved_at", 0)))
 
     @torch.no_grad()
     def token_log_probs(self, instruction: str, view: ImageArray, token_ids: Sequence[int]) -> tuple[float, ...]:
@@ -200,15 +203,19 @@ class PreferenceLearner:
         negative_views: Sequence[ImageArray | None],
         before: torch.Tensor,
     ) -> _PreparedMicroBatch:
-        """Encode once, ask the reference once, and add this micro-batch to `before` (3,): KL, answers, fluent answers."""
+        """Encode once, ask initial policy and reference once, and add this micro-batch to `before` (4,): KL against the initial policy, KL
+        against the reference, answers, fluent answers."""
         of_micro: Any = [[rows[index] for index in micro.rows] for rows in (groups, views, negative_rollouts, negative_views)]
         batch = group_batch(self.config, self.processor, *of_micro)
-        with torch.no_grad(), reference_mode(self.engine.module) if self._frozen is None else nullcontext():
-            reference = batch_log_probs(self.engine.module if self._frozen is None else self._frozen, batch.answers)
-        fluent = batch.fluent(reference, self.config.learner.fluency_floor)
+        initial = self.reference.initial_log_probs(self.engine.module, batch.answers)
+        moved = self.reference.moved_log_probs(batch.answers)
+        fluent = batch.fluent(initial, self.config.learner.fluency_floor)
         if micro.weight > 0.0:
-            before += _against_reference(reference, fluent, batch.rollouts)
-        return _PreparedMicroBatch(micro, batch, reference.sums, fluent)
+            kl = _sampled_kl(initial, batch.rollouts)
+            reference_kl = kl if moved is None else _sampled_kl(moved, batch.rollouts)
+            num_fluent = float(fluent[: len(batch.rollouts)].sum())
+            before += torch.tensor([kl, reference_kl, len(batch.rollouts), num_fluent], dtype=torch.float64)
+        return _PreparedMicroBatch(micro, batch, (initial if moved is None else moved).sums, fluent)
 
     def _pc_weight(self, step: Sequence[_PreparedMicroBatch]) -> float:
         """w for a round that begins with `step`."""
@@ -273,10 +280,10 @@ def _sampling_gap(policy: AnswerLogProbs, rollouts: Sequence[Rollout]) -> torch.
     return torch.tensor([gap, sum(len(values) for values in sampled)], dtype=torch.float64)
 
 
-def _against_reference(reference: AnswerLogProbs, fluent: torch.Tensor, rollouts: Sequence[Rollout]) -> torch.Tensor:
-    """(3,) sums over the sampled answers: k3 estimate of the KL of the policy that sampled them, answers, fluent answers."""
+def _sampled_kl(reference: AnswerLogProbs, rollouts: Sequence[Rollout]) -> float:
+    """Sum over the sampled answers of the k3 estimate of KL(the policy that sampled them || `reference`), nats."""
     kl = 0.0
     for row, rollout in enumerate(rollouts):
         log_ratio = reference.tokens[row, : len(rollout.logprobs)].cpu().double() - torch.tensor(rollout.logprobs, dtype=torch.float64)
         kl += float((log_ratio.exp() - 1.0 - log_ratio).sum())
-    return torch.tensor([kl, len(rollouts), float(fluent[: len(rollouts)].sum())], dtype=torch.float64)
+    return kl

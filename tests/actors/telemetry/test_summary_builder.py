@@ -13,7 +13,7 @@ from caig_rl.runs.ledger import Ledger
 from caig_rl.runs.summary import RoundDetail, StageTimes, SyncSummary, ThroughputSummary, TimeSummary
 from caig_rl.types import PolicyVersion
 
-METRICS = RoundMetrics(8, 2, 1.0, 0.6, 0.4, 0.5, 3.0, 0.0, 1.0, 1e-3, 0.1, pc_weight=0.4)
+METRICS = RoundMetrics(8, 2, 1.0, 0.6, 0.4, 0.5, 3.0, 0.0, 1.0, 1e-3, 0.1, pc_weight=0.4, reference_kl=1.5)
 V1 = PolicyVersion(0, 1)
 
 
@@ -21,9 +21,10 @@ def _detail(metrics: RoundMetrics | None, **negatives: int) -> RoundDetail:
     return round_detail(0, RoundTotals([], [], [], negatives=Counter(negatives)), metrics, V1, 1.0)
 
 
-def test_a_round_tells_the_negatives_drawn_and_the_weight_of_their_term() -> None:
+def test_a_round_tells_the_negatives_drawn_the_weight_of_their_term_and_both_divergences() -> None:
     detail = _detail(METRICS, mask=5, hard=3)
     assert (detail.negatives, detail.pc_weight) == ({"mask": 5, "hard": 3}, 0.4)
+    assert (detail.kl, detail.reference_kl) == (3.0, 1.5)
 
 
 def test_negatives_that_the_objective_does_not_read_are_not_told() -> None:
