@@ -23,10 +23,21 @@ class Outcome(StrEnum):
 
 
 class NegativeKind(StrEnum):
-    """Which product information is replaced in the product-centric negative x~ (METHOD, stage C)."""
+    """Which product information is replaced in the product-centric negative x~ (METHOD, stage C). Values are the names in
+    `learner.negatives`; "masked_image" and "other_text" of earlier journals are read as the first two."""
 
-    MASKED_IMAGE = "masked_image"
-    OTHER_TEXT = "other_text"
+    MASKED_IMAGE = "mask"
+    """Most of the picture is black."""
+    OTHER_TEXT = "mismatch"
+    """The text is that of a product of another category."""
+    OTHER_PICTURE = "picture"
+    """The picture is that of a product of another category."""
+    HARD = "hard"
+    """Text or picture, half each, of the product of another category with the most similar title."""
+
+    @classmethod
+    def _missing_(cls, value: object) -> NegativeKind | None:
+        return {"masked_image": cls.MASKED_IMAGE, "other_text": cls.OTHER_TEXT}.get(str(value))
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -154,8 +165,9 @@ class PreferenceGroup:
     negative_seed: int
     """Seed of the patch mask."""
     negative_product_id: str = ""
+    """The other product; empty for a masked picture."""
     negative_instruction: str = ""
-    """The instruction about the other product, same wording; empty for a masked image."""
+    """The instruction about the other product, same wording; empty where the picture is what is replaced."""
     shaped: tuple[float, ...] = field(default=())
     """K shaped rewards, what the objective learns from; NaN where not usable. Empty before shaping: then the scores count."""
     guard_scores: tuple[float, ...] = field(default=())
@@ -165,6 +177,11 @@ class PreferenceGroup:
     def rewards(self) -> tuple[float, ...]:
         """K rewards that count: shaped ones where there are any. NaN where not usable."""
         return self.shaped or self.scores
+
+    @property
+    def takes_other_picture(self) -> bool:
+        """True where x~ shows the other product's picture under the own text."""
+        return bool(self.negative_product_id) and not self.negative_instruction
 
     @property
     def usable(self) -> tuple[int, ...]:

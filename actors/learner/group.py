@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
 from actors.cluster.connect import worker_options
 from actors.cluster.stall_deadline import Patience
-from actors.learner.rank import LearnerRank, ViewIndex
+from actors.learner.rank import LearnerRank, NegativeIndex, ViewIndex
 from actors.learner.rank_health import Pace, from_all_ranks, last_of
 from actors.telemetry.worker_log import with_absolute_root
 from actors.weights.published import Canary, PublishedWeights
@@ -101,11 +101,16 @@ class LearnerGroup:
         return len(self._ranks) if self._canary is not None else 0
 
     async def train(
-        self, table: ObjectRef, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negatives: Sequence[Rollout | None] | None
+        self,
+        table: ObjectRef,
+        view_blocks: Sequence[ObjectRef],
+        view_index: ViewIndex,
+        negatives: Sequence[Rollout | None] | None,
+        negative_index: NegativeIndex | None = None,
     ) -> RoundMetrics:
         """A round on all ranks; the metrics are the group's. Raises LearnerLost, as all that follow do."""
         pace = self._pace("train")
-        streams = [rank.train.remote(table, list(view_blocks), view_index, negatives) for rank in self._ranks]
+        streams = [rank.train.remote(table, list(view_blocks), view_index, negatives, negative_index) for rank in self._ranks]
         answers = [last_of(stream, partial(pace.moved, rank)) for rank, stream in enumerate(streams)]
         metrics: RoundMetrics = (await from_all_ranks(answers, "train", pace))[0]
         return metrics
@@ -118,11 +123,11 @@ class LearnerGroup:
         sha256, log_probs = (await from_all_ranks(answers, "export", self._pace("export")))[0]
         return PublishedWeights(version, sha256, self._canary, log_probs, (replies[0][1],))
 
-    async def reference_log_probs(
+    async def initial_log_probs(
         self, groups: Sequence[RolloutGroup], view_blocks: Sequence[ObjectRef], view_index: ViewIndex
     ) -> list[list[tuple[float, ...]]]:
         """`[i][k]`: natural-log probability, under the frozen reference, of each token of answer k of group i."""
-        found: list[list[tuple[float, ...]]] = (await self._call("reference_log_probs", groups, list(view_blocks), view_index))[0]
+        found: list[list[tuple[float, ...]]] = (await self._call("initial_log_probs", groups, list(view_blocks), view_index))[0]
         return found
 
     async def save(self, url: str) -> None:

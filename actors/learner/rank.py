@@ -37,6 +37,10 @@ ViewIndex = Sequence[tuple[int, int]]
 """For each pair, which of the view blocks holds its picture, and at which index."""
 
 
+NegativeIndex = Sequence[tuple[int, int] | None]
+"""The same for the picture that the pair's negative takes of another product; None where it takes none."""
+
+
 class LearnerRank:
     """One rank. Wrapped as a Ray actor by `LearnerGroup`."""
 
@@ -61,23 +65,29 @@ class LearnerRank:
         return Canary(CANARY_INSTRUCTION, canary_view(config.policy.image_size), tuple(token_ids))
 
     def train(
-        self, table: pa.Table, view_blocks: Sequence[ObjectRef], view_index: ViewIndex, negative_rollouts: Sequence[Rollout | None] | None
+        self,
+        table: pa.Table,
+        view_blocks: Sequence[ObjectRef],
+        view_index: ViewIndex,
+        negative_rollouts: Sequence[Rollout | None] | None,
+        negative_index: NegativeIndex | None = None,
     ) -> Iterator[int | RoundMetrics]:
         """One round over the pairs of `table`: a count of steps as they are taken, and last the round's metrics."""
         blocks: list[np.ndarray] = ray.get(list(view_blocks))
         views = [blocks[block][index] for block, index in view_index]
+        negative_views = [None if place is None else blocks[place[0]][place[1]] for place in negative_index or [None] * len(views)]
         pairs = groups_from_table(table)
         with about(round=pairs[0].admission.round, admissions=[pair.admission.admission_id for pair in pairs]):
-            metrics = yield from self._ranked.train_steps(pairs, views, negative_rollouts)
+            metrics = yield from self._ranked.train_steps(pairs, views, negative_rollouts, negative_views)
             logger.info("train: %d pairs, %d steps in %.2f s", metrics.rows, metrics.steps, metrics.seconds)
         yield metrics
 
-    def reference_log_probs(
+    def initial_log_probs(
         self, groups: Sequence[RolloutGroup], view_blocks: Sequence[ObjectRef], view_index: ViewIndex
     ) -> list[list[tuple[float, ...]]]:
         """Of every group's answers, by the frozen reference. All ranks compute all of them: sharded weights need every rank."""
         blocks: list[np.ndarray] = ray.get(list(view_blocks))
-        return self._ranked.reference_log_probs(groups, [blocks[block][index] for block, index in view_index])
+        return self._ranked.initial_log_probs(groups, [blocks[block][index] for block, index in view_index])
 
     def export(self, canary: Canary) -> tuple[tuple[str, tuple[float, ...]], dict[str, PackedTensor]]:
         """Hash and canary log-probs, and the merged weights (empty on ranks other than 0)."""

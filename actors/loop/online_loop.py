@@ -186,7 +186,7 @@ class OnlineLoop:
             self._progress.note(f"the result is version {result.version}, {result.why}")
             await control.show_result(result.rounds, PolicyVersion.parse(result.version))
         after = await control.while_waiting(self._evaluation.measure(self.pipeline, "after"))
-        references = await control.reference_log_probs(after.answers, self._eval_source)
+        references = await control.initial_log_probs(after.answers, self._eval_source)
         return after.with_kls(answer_kls(after.answers, references))
 
     async def _start(self, state: SavedState | None) -> None:

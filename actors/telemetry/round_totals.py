@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, field
 from typing import Any
@@ -53,6 +54,8 @@ class RoundTotals:
     creatives: CreativeCounts = field(default_factory=CreativeCounts)
     first_failure: str = ""
     checks: PromptCounts = field(default_factory=PromptCounts)
+    negatives: Counter[str] = field(default_factory=Counter)
+    """Product-centric negatives of the round's groups, by kind."""
 
     def count_checks(self, checks: Sequence[PromptCheck]) -> None:
         """Of one shard's prompts, painted or not."""
@@ -68,14 +71,16 @@ class RoundTotals:
             "creatives": self.creatives.model_dump(),
             "first_failure": self.first_failure,
             "checks": list(astuple(self.checks)),
+            "negatives": dict(self.negatives),
         }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> RoundTotals:
-        """What `to_json` wrote, now or before prompts were checked."""
+        """What `to_json` wrote, now or before prompts were checked and negatives counted."""
         scores = [math.nan if score is None else score for score in content["scores"]]
         judgements = [Judgement(*one) for one in content["judgements"]]
         pairs, tied, failed, truncated = content["counts"]
         creatives = CreativeCounts.model_validate(content["creatives"])
         checks = PromptCounts(*content.get("checks", ()))
-        return cls(scores, content["prompts"], judgements, pairs, tied, failed, truncated, creatives, content["first_failure"], checks)
+        counted = (pairs, tied, failed, truncated, creatives, content["first_failure"], checks, Counter(content.get("negatives", {})))
+        return cls(scores, content["prompts"], judgements, *counted)

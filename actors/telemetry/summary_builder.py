@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import reduce
@@ -75,6 +76,10 @@ def round_detail(
             "optimiser_steps": metrics.steps,
             "kl_weight": metrics.kl_weight,
             "fluent_share": metrics.fluent,
+            "reference_kl": metrics.reference_kl,
+            "pc_weight": metrics.pc_weight,
+            # Drawn for every objective, so that a run may change to one that reads them.
+            "negatives": {} if metrics.pc_weight is None else dict(totals.negatives),
         }
     )
     return RoundDetail.model_validate(
@@ -159,6 +164,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
             "guard": numbers.guard,
             "products": ProductCounts.model_validate(numbers.ledger.counts()),
             "creatives": reduce(CreativeCounts.plus, (detail.creatives for detail in numbers.details), CreativeCounts()),
+            "negatives": dict(sum((Counter(detail.negatives) for detail in numbers.details), Counter())),
             "ctr": None if comparison is None else comparison.ctr_summary(mean_ceiling(numbers.ctr_ceilings, shared)),
             "relevance": None if comparison is None else comparison.relevance_summary(),
             "reward": _reward(config, facts, numbers),

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from pydantic import Field, model_validator
 
 from caig_rl.config.section import Section as _Section
 from caig_rl.config.section import Share
+
+NegativeName = Literal["mask", "mismatch", "picture", "hard"]
+"""Kinds of the product-centric negative."""
+PAPER_NEGATIVES: Mapping[NegativeName, float] = MappingProxyType({"mask": 0.5, "mismatch": 0.5})
+"""Of arXiv 2502.06823."""
 
 
 class LearnerConfig(_Section):
@@ -58,20 +65,48 @@ class LearnerConfig(_Section):
     """Temperature of L_PCPO, beta'."""
     pc_weight: float = Field(1.0, ge=0.0)
     """w in L = L_DPO + w * L_PCPO."""
+    pc_balance: bool = False
+    """True: w is lowered to ||g_objective|| / ||g_pc|| where that is less, the norms of both terms' gradients at each round's first step,
+    so that the product-centric term does not take the step. Measuring takes the memory of one more gradient. False: w stays, as in
+    the paper."""
+    negatives: dict[NegativeName, float] = Field(default_factory=lambda: dict(PAPER_NEGATIVES))
+    """Weights of the product-centric negatives of "pcpo_paper"; one that is not named is left out. "mask": most of the picture is black.
+    "mismatch": the text is that of a product of another category, or, where the catalog has no other category, of one whose title shares no
+    word. "picture": the picture is that of such a product. "hard": text or picture of the most similar title among several such products.
+    Where no such product is found, the picture is masked. The default is the paper's."""
     nll_weight: float = Field(0.0, ge=0.0)
     """Weight of -log pi(winner) / tokens beside it, which keeps the winner itself likely (iterative RPO). 0: the paper's loss."""
     fluency_floor: float | None = Field(None, lt=0.0)
-    """Log-prob in nats: an answer with a token that the reference finds less likely than this is broken language, and is not learned from.
-    The embedded policy's own prompts stay above -5, broken ones fall below -7. Large vocabularies need a lower floor, or `policy.top_p`
-    below 1. Empty: all are learned from."""
+    """Log-prob in nats: an answer with a token that the initial policy finds less likely than this is broken language, and is not learned
+    from. The embedded policy's own prompts stay above -5, broken ones fall below -7. Large vocabularies need a lower floor, or
+    `policy.top_p` below 1. Empty: all are learned from."""
     kl_weight: float = Field(0.0, ge=0.0)
     """Weight of the divergence from the reference, and the least that `kl_bound` leaves of it."""
     kl_bound: float | None = Field(12.0, gt=0.0)
     """KL(policy || reference) in nats an answer beyond which the divergence is weighed, the more the longer. Empty: no bound."""
+    reference_every: int | None = Field(None, ge=1)
+    """Every so many rounds the reference becomes the policy of that moment; it takes a second frozen copy of the model. The fluency floor
+    and the reported KL stay with the initial policy; `kl_weight` and `kl_bound` go with the reference. Empty: the reference is the initial
+    policy for good. Only with learner.finetune=full."""
     checkpoint_every: int = Field(1, ge=1)
     """Rounds between checkpoints; with a guard (`guard.reward`) there is one after every round."""
     keep_checkpoints: int = Field(2, ge=1)
     """The newest ones that stay. With a guard that of its best version stays too."""
+
+    @model_validator(mode="after")
+    def _some_negative_has_weight(self) -> LearnerConfig:
+        if min(self.negatives.values(), default=0.0) < 0.0 or sum(self.negatives.values()) <= 0.0:
+            raise ValueError(f"learner.negatives must not be negative, and one of them above 0: {self.negatives}")
+        return self
+
+    @model_validator(mode="after")
+    def _a_reference_that_moves_is_a_copy(self) -> LearnerConfig:
+        if self.reference_every is not None and self.finetune == "lora":
+            raise ValueError(
+                "learner.reference_every needs learner.finetune=full: with LoRA the reference is the model with its adapter off, and "
+                "that cannot move"
+            )
+        return self
 
     @model_validator(mode="after")
     def _a_pass_is_no_larger_than_a_step(self) -> LearnerConfig:

@@ -7,7 +7,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from caig_rl.config.guard import GuardConfig
-from caig_rl.config.learner import LearnerConfig
+from caig_rl.config.learner import PAPER_NEGATIVES, LearnerConfig
 from caig_rl.config.pretrain import PretrainConfig
 from caig_rl.config.reward import ClicksConfig, RewardConfig
 from caig_rl.config.rollout import PromptModelConfig, RolloutConfig
@@ -281,6 +281,13 @@ class Config(_Section):
         # "nano" names two different models here.
         if self.reward.kind == "model" and self.guard.reward == self.reward.model != NANO:
             raise ValueError(f"guard.reward and reward.model are both {self.guard.reward}: a guard is a model that nothing is learned from")
+        return self
+
+    @model_validator(mode="after")
+    def _the_official_form_has_the_papers_negatives(self) -> Config:
+        others = sorted(kind for kind, weight in self.learner.negatives.items() if weight > 0.0 and kind not in PAPER_NEGATIVES)
+        if self.objective == "pcpo_official" and others:
+            raise ValueError(f"objective=pcpo_official has the paper's negatives alone; leave {', '.join(others)} out of learner.negatives")
         return self
 
     @model_validator(mode="after")

@@ -170,6 +170,18 @@ def gathered_copy(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.detach().to("cpu", copy=True)
 
 
+@torch.no_grad()
+def set_weight(weight: torch.Tensor, value: torch.Tensor) -> None:
+    """Give a weight another value of its shape, exact where the dtype is the same; also where ZeRO 3 has it sharded: then all ranks call in
+    the same order, and rank 0's value counts."""
+    if not hasattr(weight, "ds_id"):
+        weight.copy_(value)
+        return
+    with deepspeed.zero.GatheredParameters([weight], modifier_rank=0):
+        if torch.distributed.get_rank() == 0:
+            weight.copy_(value)
+
+
 def sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     """(n,) elementwise sum of `values` over the group; all ranks call."""
     device = "cuda" if torch.cuda.is_available() else "cpu"

@@ -39,6 +39,9 @@ def load_at_any_size(learner: Regroupable, folder: Path, staging: Path) -> None:
         return
     shape = json.loads(shape_file.read_text(encoding="utf-8")) | {"world_size": learner.world_size}
     (staging / SHAPE_FILE).write_text(json.dumps(shape) + "\n", encoding="utf-8")
+    # A reference that has moved is not cut.
+    for whole in folder.glob("*.safetensors"):
+        shutil.copy(whole, staging)
     if shape["zero_stage"] == 0:
         # Nothing is cut: every rank holds all of it.
         shutil.copytree(folder / CHECKPOINT_TAG, staging / CHECKPOINT_TAG)

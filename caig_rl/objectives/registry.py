@@ -1,4 +1,4 @@
-"""The objectives by name: what each learns from, and its loss of a batch of scored groups. `docs/concepts/objectives.md` compares them."""
+"""The objectives by name: what each learns from, and its loss of a batch of scored groups. `docs/concepts/pcpo.md` compares them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Literal, Protocol
 
 import torch
 
+from caig_rl.config.schema import Config
 from caig_rl.objectives.best_worst import best_worst_dpo_loss
 from caig_rl.objectives.cdpo import soft_label_dpo_loss
 from caig_rl.objectives.groups import ScoredGroups
@@ -78,3 +79,8 @@ OBJECTIVES: dict[str, Objective] = {
     "sft": Objective("best", lambda groups, settings: winner_likelihood_loss(groups)),
 }
 """Every value of the key `objective`."""
+
+
+def has_negatives(config: Config) -> bool:
+    """Whether a run of `config` learns from product-centric negatives."""
+    return OBJECTIVES[config.objective].has_negative and config.learner.pc_weight > 0.0

@@ -27,7 +27,7 @@ _CURVES = (
         False,
     ),
     ("relevance", "Relevance", "Per cent. How well backgrounds suit their products. Should not fall.", True),
-    ("kl", "KL to the reference", "Nats. How far the policy has moved from where it began.", False),
+    ("kl", "KL to the initial policy", "Nats. How far the policy has moved from where it began.", False),
     ("distinct_prompts", "Distinct prompts", "Per cent. A collapse means the policy repeats itself.", True),
     ("malformed_share", "Malformed prompts", "Per cent of all prompts written. Should not rise.", True),
     ("trap_share", "Prompts in the trap", "Per cent. Showy backgrounds that suit no product. Should not rise.", True),
@@ -180,9 +180,10 @@ def facts(summary: RunSummary) -> list[tuple[str, str]]:
         ("Pictures", f"{rate.images_per_s:.2f} a second"),
         ("Prompt tokens", f"{rate.tokens_per_s:.0f} a second"),
         *_gate_facts(summary.creatives),
+        *_negative_facts(summary.negatives),
         ("Weight hand-overs verified", f"{summary.sync.verified} of {summary.sync.count}"),
         ("Peak memory", f"{summary.peak_memory_gib:.1f} GiB"),
-        ("KL to the reference", _kl(policy)),
+        ("KL to the initial policy", _kl(policy)),
         ("Distinct prompts of the final policy", "not measured" if policy.distinct_prompts is None else percent(policy.distinct_prompts)),
         *_fleet_facts(summary),
     ]
@@ -217,6 +218,11 @@ def _gate_facts(creatives: CreativeCounts) -> list[tuple[str, str]]:
         ("Creatives painted", f"{creatives.painted}, {refused or 'none refused'}"),
         ("Product pixels changed by at most", f"{creatives.product_difference} grey levels"),
     ]
+
+
+def _negative_facts(negatives: Mapping[str, int]) -> list[tuple[str, str]]:
+    drawn = ", ".join(f"{count} {kind}" for kind, count in sorted(negatives.items()))
+    return [("Product-centric negatives", drawn)] if drawn else []
 
 
 def _fleet_facts(summary: RunSummary) -> list[tuple[str, str]]:

@@ -106,8 +106,9 @@ class PolicySummary(Part):
     """How far the policy moved, and whether it still varies."""
 
     kl: float | None
-    """Estimated KL(policy || reference) in nats an answer. At the end of a run that of its result, on the answers of the final measurement;
-    before, that of the policy that wrote the last round's answers, on those that were painted."""
+    """Estimated KL(policy || initial policy) in nats an answer; an estimate from samples can be slightly below 0. At the end of a run that
+    of its result, on the answers of the final measurement; before, that of the policy that wrote the last round's answers, on those that
+    were painted."""
     kl_ci95: tuple[float, float] | None = None
     """95 % t-interval of the result's over products; null before it is measured, and with fewer than two products."""
     distinct_prompts: Share | None
@@ -279,6 +280,12 @@ class RoundDetail(Part):
     """Groups of former rounds that were learned again with this one."""
     fluent_share: Share | None = None
     """Share of the painted prompts that `learner.fluency_floor` lets be learned from."""
+    reference_kl: float | None = None
+    """KL(policy || reference) where the reference has moved (`learner.reference_every`); null where it is the initial policy."""
+    pc_weight: float | None = None
+    """Weight of the product-centric term while the round was learned; null where the objective has none."""
+    negatives: dict[str, Count] = Field(default_factory=dict)
+    """Product-centric negatives of the round's groups, by kind as drawn (`learner.negatives`); nothing where the objective reads none."""
     kl_weight: float | None = None
     """Weight of the divergence from the reference while the round was learned; it grows beyond `learner.kl_bound`."""
     prompt_model: dict[str, float] | None = None
@@ -311,6 +318,8 @@ class RunSummary(Part):
     products: ProductCounts
     creatives: CreativeCounts = CreativeCounts()
     """Of the rounds completed; the evaluation's are not among them. Nothing in runs of before they were counted."""
+    negatives: dict[str, Count] = Field(default_factory=dict)
+    """Product-centric negatives of the rounds completed, by kind as drawn; nothing where the objective reads none."""
     ctr: CtrSummary | None
     """Null where nobody judges, and until the final policy was measured."""
     relevance: RelevanceSummary | None

@@ -16,7 +16,7 @@ from caig_rl.config.schema import Config, LearnerConfig
 from caig_rl.models.answer_batch import AnswerBatch
 from caig_rl.models.logprobs import batch_log_probs
 from caig_rl.models.policy import attach_lora
-from caig_rl.objectives.registry import OBJECTIVES
+from caig_rl.objectives.registry import OBJECTIVES, has_negatives
 from caig_rl.sizing.hollow import fused_attention, hollow_language_model
 from caig_rl.sizing.memory import Part, RoleMemory, in_count, in_gib, runtime_part
 from caig_rl.sizing.peak import MemoryCount, tensor_bytes
@@ -40,6 +40,8 @@ def learner_memory(config: Config, model_config: PreTrainedConfig, model_name: s
     trained = sum(parameter.numel() for parameter in model.parameters() if parameter.requires_grad)
     weights = tensor_bytes(model.parameters())
     parts = [*_states(learner, weights, trained, frozen_copy, dtype), _activations(config, model, dtype, trained)]
+    if learner.pc_balance and has_negatives(config):
+        parts.append(Part("balance", trained * 4, f"a whole gradient of {in_count(trained)} weights in float32, once a round"))
     on_gpu = learner.num_gpus > 0
     parts.append(runtime_part(on_gpu, "CUDA context, NCCL and fragmentation"))
     return RoleMemory("learner", model_name, tuple(parts), on_gpu=on_gpu)
@@ -51,7 +53,8 @@ def _states(learner: LearnerConfig, weights: int, trained: int, frozen_copy: int
     sharded = ranks if stage == 3 else 1
     parts = [Part("parameters", weights // sharded, f"{in_gib(weights)} {whole}")]
     if frozen_copy:
-        parts.append(Part("reference", frozen_copy // sharded, f"a frozen copy, {in_gib(frozen_copy)} {whole}"))
+        copies, words = (2, "two frozen copies") if learner.reference_every else (1, "a frozen copy")
+        parts.append(Part("reference", copies * frozen_copy // sharded, f"{words}, {in_gib(copies * frozen_copy)} {whole}"))
     gradient_ranks = ranks if stage >= 2 else 1
     parts.append(Part("gradients", trained * size // gradient_ranks, f"{in_count(trained)} trained x {size} bytes / {gradient_ranks}"))
     each, words = _optimiser_bytes(learner)
@@ -97,9 +100,8 @@ def _activations(config: Config, model: nn.Module, dtype: torch.dtype, trained: 
 
 def _batch_shape(config: Config) -> tuple[int, int, int]:
     """Sequences in one forward pass, their length, and the answer's length."""
-    objective = OBJECTIVES[config.objective]
-    answers = {"all": config.rollout.candidates, "best and worst": 2, "best": 1}[objective.candidates]
-    sequences = answers + (objective.has_negative and config.learner.pc_weight > 0.0)
+    answers = {"all": config.rollout.candidates, "best and worst": 2, "best": 1}[OBJECTIVES[config.objective].candidates]
+    sequences = answers + has_negatives(config)
     return sequences * config.learner.micro_batch_size, config.policy.max_model_len, config.policy.max_tokens
 
 

@@ -127,7 +127,7 @@ class FakeRank:
         """The canary's question."""
         return Canary("sing", np.zeros((4, 4, 3), np.uint8), (1,))
 
-    def train(self, table: pa.Table, view_blocks: Sequence[Any], view_index: Any, negatives: Any) -> Iterator[Any]:
+    def train(self, table: pa.Table, view_blocks: Sequence[Any], view_index: Any, *negatives: Any) -> Iterator[Any]:
         """A step for each pair, then what a round's metrics hold."""
         ray.get(list(view_blocks))
         ids = table.column("admission_id").to_pylist()
@@ -141,7 +141,7 @@ class FakeRank:
         """How long the round takes."""
         return self.seconds
 
-    def reference_log_probs(
+    def initial_log_probs(
         self, groups: Sequence[RolloutGroup], view_blocks: Sequence[Any], view_index: Any
     ) -> list[list[tuple[float, ...]]]:
         """Those that the answers were sampled with."""

@@ -36,7 +36,9 @@ def test_what_only_decides_how_it_runs_is_taken(override: str) -> None:
     check(override)
 
 
-@pytest.mark.parametrize("override", ["learner.lr=0.5", "learner.beta=0.7", "objective=dpo", "reward.batch_size=8"])
+@pytest.mark.parametrize(
+    "override", ["learner.lr=0.5", "learner.beta=0.7", "objective=dpo", "reward.batch_size=8", "learner.negatives={hard: 1}"]
+)
 def test_what_decides_what_is_learned_is_taken_by_request_only(override: str) -> None:
     key = override.split("=")[0]
     with pytest.raises(ConfigError, match=rf"{key}: .* -> .*--change {key}"):

@@ -110,6 +110,10 @@ def test_a_wrong_section_is_named_with_the_nearest_section(tmp_path: Path) -> No
         ("run.name=a b", "run.name = 'a b' (command line): allowed is text, matching ^[A-Za-z0-9]"),
         ("run.root=", "run.root = None (command line): allowed is text"),
         ("cluster.num_cpus=0", "cluster.num_cpus = 0 (command line): allowed is whole number or empty, at least 1"),
+        ("learner.negatives={masked: 1}", "allowed is mapping of one of mask, mismatch, picture, hard to number"),
+        ("learner.negatives={mask: 0}", "learner.negatives must not be negative, and one of them above 0"),
+        ("learner.negatives={mask: 2, hard: -1}", "learner.negatives must not be negative, and one of them above 0"),
+        ("learner.reference_every=2", "learner.reference_every needs learner.finetune=full"),
         ("catalog.columns.title=[1]", "catalog.columns = {'title': [1]} (command line): allowed is mapping of text to text"),
     ],
 )
@@ -220,3 +224,10 @@ def test_a_config_that_was_read_from_elsewhere_is_named_by_its_address() -> None
     assert load_config_text("learner: {epochs: 3}", "s3://runs/demo/config.yaml", ["rollout.rounds=2"]).learner.epochs == 3
     with pytest.raises(ConfigError, match=r"learner\.lrr \(s3://runs/demo/config\.yaml\)"):
         load_config_text("learner: {lrr: 3}", "s3://runs/demo/config.yaml")
+
+
+def test_the_papers_code_has_the_papers_negatives_alone() -> None:
+    assert "leave hard, picture out of learner.negatives" in message(
+        None, "objective=pcpo_official", "learner.negatives={picture: 1, hard: 1, mask: 1}"
+    )
+    load_config(None, ["objective=pcpo_official", "learner.negatives={mismatch: 1, hard: 0}"])

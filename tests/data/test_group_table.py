@@ -20,6 +20,14 @@ def test_a_pair_survives_the_table_exactly() -> None:
     assert groups_from_table(groups_to_table([PAIR, other])) == [PAIR, other]
 
 
+def test_a_journal_from_before_negatives_had_the_configurations_names_is_read() -> None:
+    for name, kind in (("masked_image", NegativeKind.MASKED_IMAGE), ("other_text", NegativeKind.OTHER_TEXT)):
+        rows = groups_to_table([PAIR]).drop_columns(["negative"]).append_column("negative", pa.array([name]))
+        assert groups_from_table(rows) == [replace(PAIR, negative=kind)]
+    with pytest.raises(ValueError, match="'masked'"):
+        NegativeKind("masked")
+
+
 def test_a_refused_candidates_score_stays_not_a_number() -> None:
     group = replace(PAIR, candidates=(*PAIR.candidates, PAIR.candidates[0]), scores=(1.0, math.nan, -1.0), shaped=(0.5, math.nan, -0.5))
     (again,) = groups_from_table(groups_to_table([group]))

@@ -76,7 +76,7 @@ def test_loss_and_gradients_equal_the_naive_recomputation(tmp_path: Path, object
     with torch.no_grad(), reference_mode(model):
         reference = batch_log_probs(model, batch.answers).sums
     fluent = torch.ones(len(reference), dtype=torch.bool)
-    loss = group_losses(config, batch.scored(batch_log_probs(model, batch.answers), reference, fluent), 0.0).total.mean()
+    loss = group_losses(config, batch.scored(batch_log_probs(model, batch.answers), reference, fluent), 0.0, 0.8).total.mean()
     expected = naive_loss(model, processor, config)
     assert loss.item() == pytest.approx(expected.item(), abs=1e-6)
     assert abs(loss.item() - 0.6931) > 0.01

@@ -120,7 +120,7 @@ def test_a_round_that_was_done_again_counts_once() -> None:
 
 
 def test_a_quantity_that_was_never_measured_has_no_curve() -> None:
-    assert [curve.title for curve in curves([{"round": 0, "loss": None, "kl": 0.1}])] == ["KL to the reference"]
+    assert [curve.title for curve in curves([{"round": 0, "loss": None, "kl": 0.1}])] == ["KL to the initial policy"]
 
 
 def test_stage_shares_are_of_the_counted_seconds() -> None:
@@ -190,9 +190,9 @@ def test_the_result_its_kl_and_the_guard_are_among_the_figures(summary_values: C
     assert found["The result"] == "version 0.4, the guard's best version: its mean fell"
     assert found["Its policy"] == "checkpoints/4/policy"
     assert found["Guard's score at best and in the newest round"] == "+0.310 (version 4), \u22120.120 (version 5)"
-    assert found["KL to the reference"] == "3.250 nats an answer (95\u00a0% interval 2.500 to 4.000 over products)"
+    assert found["KL to the initial policy"] == "3.250 nats an answer (95\u00a0% interval 2.500 to 4.000 over products)"
     plain = dict(facts(RunSummary.model_validate(summary_values())))
-    assert "The result" not in plain and plain["KL to the reference"] == "3.200 nats an answer"
+    assert "The result" not in plain and plain["KL to the initial policy"] == "3.200 nats an answer"
 
 
 def test_the_guard_has_a_curve_beside_the_rewards_and_a_word_of_explanation(complete_run: RunFolder) -> None:
@@ -203,5 +203,11 @@ def test_the_guard_has_a_curve_beside_the_rewards_and_a_word_of_explanation(comp
     for number in range(6):
         complete_run.append_metrics({"round": number, "guard_score": 0.1 * number})
     page = page_of(complete_run)
-    assert page.words.index("Reward score") < page.words.index("Guard's score") < page.words.index("KL to the reference")
+    assert page.words.index("Reward score") < page.words.index("Guard's score") < page.words.index("KL to the initial policy")
     assert "A second reward model, trained on other clicks" in page.words
+
+
+def test_the_negatives_are_told_by_kind_where_any_were_drawn(summary_values: Callable[..., dict[str, Any]]) -> None:
+    drawn = RunSummary.model_validate(summary_values(negatives={"mismatch": 118, "mask": 120}))
+    assert ("Product-centric negatives", "120 mask, 118 mismatch") in facts(drawn)
+    assert "Product-centric negatives" not in dict(facts(RunSummary.model_validate(summary_values())))

@@ -45,3 +45,11 @@ def test_full_fine_tuning_keeps_a_frozen_copy_and_lora_does_not():
     assert full.part("reference") == full.part("parameters")
     assert lora.part("reference") == 0
     assert lora.part("optimiser") < full.part("optimiser") / 5
+
+
+def test_a_reference_that_moves_is_a_second_copy_and_balancing_holds_a_gradient_more():
+    plain = case_config(1, "bfloat16", "full")
+    more = plain.model_copy(update={"learner": plain.learner.model_copy(update={"reference_every": 2, "pc_balance": True})})
+    before, after = (learner_memory(config, shrunk("smolvlm-500m"), "") for config in (plain, more))
+    assert after.part("reference") == 2 * before.part("reference")
+    assert (before.part("balance"), after.part("balance")) == (0, 2 * before.part("parameters"))

@@ -171,7 +171,7 @@ class LearnerControl:
                 # Shares of ranks that the new group does not have would be taken for its own.
                 await asyncio.to_thread(self._store.discard, self._run_state.rounds_done)
 
-    async def reference_log_probs(self, groups: Sequence[RolloutGroup], source: ObjectRef) -> list[list[tuple[float, ...]]]:
+    async def initial_log_probs(self, groups: Sequence[RolloutGroup], source: ObjectRef) -> list[list[tuple[float, ...]]]:
         """How likely the reference, the policy that the run began with, finds the answers of `groups`: `[i][k]` holds the natural-log
         probability of each token of answer k of group i. `source` refers to their products' ProductSource.
 
@@ -181,7 +181,7 @@ class LearnerControl:
         while True:
             blocks, places = load_views(self._config, source, [group.admission.product_id for group in groups])
             try:
-                return await self.group.reference_log_probs(groups, blocks, places)
+                return await self.group.initial_log_probs(groups, blocks, places)
             except LearnerLost as error:
                 await self._bring_back(error)
 

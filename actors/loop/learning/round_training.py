@@ -8,14 +8,17 @@ import numpy as np
 import ray
 
 from actors.learner.group import LearnerGroup
+from actors.loop.learning.negative_pictures import NegativePictures, load_negative_pictures
 from actors.loop.learning.product_views import load_views
 from actors.loop.state.group_selection import official_negatives
 from actors.loop.state.run_state import RunState
 from actors.rollout.shard import Stream, derived_seed
+from actors.rollout.short_tasks import load_products
 from caig_rl.config.schema import Config
 from caig_rl.data.group_table import groups_from_table, groups_to_table
 from caig_rl.errors import CheckpointError
 from caig_rl.learning.preference.round_metrics import RoundMetrics
+from caig_rl.objectives.registry import has_negatives
 from caig_rl.runs.folder import RunFolder
 from caig_rl.types import PreferenceGroup
 
@@ -37,8 +40,11 @@ class RoundTraining:
         negatives, rows = None, [*groups, *self.replayed(groups[0].admission.round, len(groups))]
         if self._config.objective == "pcpo_official":
             rows, negatives = official_negatives(rows, self._run_state.by_id)
-        blocks, places = self._views(rows)
-        return await self._group.train(ray.put(groups_to_table(rows)), blocks, places, negatives)
+        pictures = await self._negative_pictures(rows)
+        blocks, places = self._views(pictures.groups)
+        negative_places = [None if place is None else (len(blocks) + place[0], place[1]) for place in pictures.places]
+        table = ray.put(groups_to_table(pictures.groups))
+        return await self._group.train(table, [*blocks, *pictures.blocks], places, negatives, negative_places)
 
     def replayed(self, number: int, num_groups: int) -> list[PreferenceGroup]:
         """What is learned again with round `number` of `num_groups` groups: drawn by the run's seed, so the same whenever it is asked."""
@@ -67,6 +73,16 @@ class RoundTraining:
                 "Put the file back and go on by --resume, or start anew under another run.name."
             )
         return [found[one] for one in admission_ids]
+
+    async def _negative_pictures(self, groups: Sequence[PreferenceGroup]) -> NegativePictures:
+        if not has_negatives(self._config):
+            return NegativePictures(list(groups), [], [None] * len(groups))
+        return await load_negative_pictures(groups, self._load_views, self._config.rollout.shard_size)
+
+    async def _load_views(self, product_ids: Sequence[str]) -> ray.ObjectRef:
+        loaded, _, views = load_products.remote(self._source, list(product_ids), self._config.policy.image_size)
+        await loaded
+        return views
 
     def _views(self, pairs: Sequence[PreferenceGroup]) -> tuple[list[ray.ObjectRef], list[tuple[int, int]]]:
         """The blocks with the products' pictures, as the policy saw them, and for each pair its (block, row)."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from caig_rl.data.instructions import Task, instruction
-from caig_rl.learning.preference.negatives import draw_negative
+from caig_rl.learning.preference.negatives import NegativeSampler
 from caig_rl.types import NegativeKind, Outcome, PreferenceGroup, Product, Rollout, RolloutGroup
 
 _OFFICIAL_STREAM = 0x0FF1
@@ -30,7 +30,7 @@ def select_group(
     scores: Sequence[float],
     reasons: Sequence[str],
     product: Product,
-    others: Sequence[Product],
+    negatives: NegativeSampler,
     margin: float,
     guard_scores: Sequence[float] = (),
 ) -> PreferenceGroup | NoGroup:
@@ -41,7 +41,7 @@ def select_group(
         scores: K scores in log-odds; NaN where the usability gate refused the creative.
         reasons: K reasons of the gate, empty where usable.
         product: the admission's product.
-        others: products that a negative may take its text from, in a fixed order.
+        negatives: draws the negative.
         margin: best and worst closer than this (log-odds) are a tie; so are two candidates with the same tokens.
         guard_scores: K scores by the guard, which decide nothing here; empty without a guard.
     """
@@ -50,7 +50,7 @@ def select_group(
     if len(usable) < 2:
         refused = ", ".join(sorted({reason for reason in reasons if reason}))
         return NoGroup(Outcome.FAILED, "unusable", f"{len(usable)} of {len(scores)} creatives passed the usability gate ({refused})")
-    negative = draw_negative(group.admission.seed, product, others)
+    negative = negatives.draw(group.admission.seed, product)
     selected = PreferenceGroup(
         admission=group.admission,
         version=group.version,

@@ -16,8 +16,9 @@ from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard
 from actors.rollout.worker_replies import RenderReply
 from actors.telemetry.round_totals import RoundTotals
+from caig_rl.learning.preference.negatives import NegativeSampler
 from caig_rl.runs.summary import CreativeCounts
-from caig_rl.types import Admission, Outcome, PreferenceGroup, Product
+from caig_rl.types import Admission, Outcome, PreferenceGroup
 
 logger = logging.getLogger(__name__)
 
@@ -25,9 +26,9 @@ logger = logging.getLogger(__name__)
 class RolloutIntake:
     """The totals of each round, and where the learner finds the picture of each pair that waits."""
 
-    def __init__(self, products: Sequence[Product], buffer: PreferenceBuffer, margin: float) -> None:
-        """`products`: all training products, which a negative may take its text from; `margin`: `reward.margin`."""
-        self._products, self._buffer, self._margin = products, buffer, margin
+    def __init__(self, negatives: NegativeSampler, buffer: PreferenceBuffer, margin: float) -> None:
+        """`negatives` draws from all training products; `margin`: `reward.margin`."""
+        self._negatives, self._buffer, self._margin = negatives, buffer, margin
         self.totals: dict[int, RoundTotals] = {}
         self._views: dict[int, tuple[Any, int]] = {}
 
@@ -48,6 +49,7 @@ class RolloutIntake:
                 self._drop(rolled.shard.admissions[index], made, rolled.attempts)
         self._buffer.add_pairs(pairs, rolled.attempts, rolled.worker)
         totals.pairs += len(pairs)
+        totals.negatives.update(str(pair.negative) for pair in pairs)
         totals.truncated += rolled.render.truncated
         totals.creatives = totals.creatives.plus(gate_counts(rolled.render))
         return len(pairs)
@@ -84,7 +86,7 @@ class RolloutIntake:
         totals.scores += scores
         self._buffer.scored(group.admission, _mean_score(scores), _mean_score(guard_scores))
         reasons = [report.reason for report in rolled.render.reports[index]]
-        return select_group(group, scores, reasons, rolled.shard.products[index], self._products, self._margin, guard_scores)
+        return select_group(group, scores, reasons, rolled.shard.products[index], self._negatives, self._margin, guard_scores)
 
     def _drop(self, admission: Admission, why: NoGroup, attempts: int) -> None:
         totals = self.totals[admission.round]

@@ -14,6 +14,7 @@ from actors.loop.state.version_lineage import Lineage
 from actors.rollout.shard import Shard, regroup
 from actors.telemetry.round_totals import RoundTotals
 from caig_rl.config.schema import Config
+from caig_rl.learning.preference.negatives import NegativeSampler
 from caig_rl.runs.ledger import Ledger
 from caig_rl.types import PolicyVersion, PreferenceGroup, Product
 
@@ -29,6 +30,7 @@ class RunState:
         self.version, self.lineage = PolicyVersion(0, 0), Lineage()
         self.rounds_planned, self.rounds_done, self.rounds_admitted = config.rollout.rounds, 0, 0
         self._next_id = self._incarnation = 0
+        self._negatives = NegativeSampler(self.products, config.learner.negatives)
         self._cursor = ProductCursor(len(self.products), config.run.seed)
         self._unwritten: dict[int, set[str]] = {}
         self._open(ledger)
@@ -146,4 +148,4 @@ class RunState:
         staleness = self._config.rollout.max_staleness
         self.ledger = ledger
         self.buffer = PreferenceBuffer(num_slots(self.round_size, staleness), staleness, ledger, self._journal)
-        self.intake = RolloutIntake(self.products, self.buffer, self._config.reward.margin)
+        self.intake = RolloutIntake(self._negatives, self.buffer, self._config.reward.margin)

@@ -28,20 +28,21 @@ class GroupLosses:
     """(log pi - log ref)(best) - (log pi - log ref)(worst), nats: the implicit reward's preference for the best candidate."""
 
 
-def group_losses(config: Config, groups: ScoredGroups, kl_weight: float) -> GroupLosses:
+def group_losses(config: Config, groups: ScoredGroups, kl_weight: float, pc_weight: float) -> GroupLosses:
     """L = L_objective + w * L_PCPO + nll_weight * (winner's mean negative log-likelihood) + kl_weight * (divergence from the reference).
 
     Args:
         config: the objective, its temperatures and weights.
         groups: G groups of K scored answers, with negatives where the objective has them.
         kl_weight: weight of the divergence now; it may adapt during a run.
+        pc_weight: w now; it may be lower than the configured one (`term_balance`).
     """
     learner = config.learner
     main = OBJECTIVES[config.objective].loss(groups, learner)
     total, product_centric = main, torch.zeros_like(main)
     if groups.negative_log_probs is not None:
         product_centric = _product_centric(config, groups)
-        total = total + learner.pc_weight * product_centric
+        total = total + pc_weight * product_centric
     if learner.nll_weight > 0.0:
         total = total + learner.nll_weight * likelihood_anchor(groups)
     if kl_weight > 0.0:

@@ -1,13 +1,15 @@
-"""The product-centric negative x~ of L_PCPO (METHOD, stage C): a masked picture, or another product's text."""
+"""The product-centric negative x~ of L_PCPO (METHOD, stage C): which of the product's information is replaced, and by whose."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from caig_rl.config.learner import PAPER_NEGATIVES, NegativeName
 from caig_rl.data.instructions import NANO_LIMITS, Task, TextLimits, instruction
+from caig_rl.learning.preference.other_products import OtherProducts
 from caig_rl.types import NegativeKind, Product
 
 _NEGATIVE_STREAM = 0x9C90
@@ -24,39 +26,50 @@ class Negative:
     product_id: str = ""
     """The other product; empty for a masked picture."""
     instruction: str = ""
-    """The instruction about the other product, in the same wording; empty for a masked picture."""
+    """The instruction about the other product, in the same wording; empty where the picture is what is replaced."""
 
 
-def draw_negative(seed: int, product: Product, others: Sequence[Product], limits: TextLimits = NANO_LIMITS) -> Negative:
-    """Draw x~ for one admission, half masked picture, half another product's text; the same arguments give the same negative.
+class NegativeSampler:
+    """Draws x~ for the admissions of one catalog. The same admission seed draws the same."""
 
-    The other product is of another category and has other text (catalogs repeat titles, and x~ = x teaches nothing); where `others` has
-    none,
-    the picture is masked.
+    def __init__(
+        self, products: Sequence[Product], shares: Mapping[NegativeName, float] = PAPER_NEGATIVES, limits: TextLimits = NANO_LIMITS
+    ) -> None:
+        """Look through the catalog, once.
 
-    Args:
-        seed: the admission's seed; it also chose the wording of the admission's instruction.
-        product: the admission's product.
-        others: products to draw from, in a fixed order; `product` itself may be among them.
-    """
-    generator = np.random.default_rng([_NEGATIVE_STREAM, seed])
-    mask_seed = int(generator.integers(2**31))
-    if generator.random() < 0.5:
-        return Negative(NegativeKind.MASKED_IMAGE, mask_seed)
-    candidates = [other for other in others if _differs(product, other)]
-    if not candidates:
-        return Negative(NegativeKind.MASKED_IMAGE, mask_seed)
-    other = candidates[int(generator.integers(len(candidates)))]
-    return Negative(NegativeKind.OTHER_TEXT, mask_seed, other.product_id, instruction(Task.PROMPT_GENERATION, other, seed, limits))
+        Args:
+            products: the catalog, in a fixed order.
+            shares: kind -> weight (`learner.negatives`), one of them above 0.
+            limits: longest product text in an instruction.
+        """
+        self._others, self._limits = OtherProducts(products), limits
+        weights = {NegativeKind(name): weight for name, weight in shares.items() if weight > 0.0}
+        self._kinds = [kind for kind in NegativeKind if kind in weights]
+        self._ends = np.cumsum([weights[kind] for kind in self._kinds])
 
+    def draw(self, seed: int, product: Product) -> Negative:
+        """Draw x~ of one admission. Where no other product fits (`OtherProducts.draw`), the picture is masked.
 
-def _differs(product: Product, other: Product) -> bool:
-    return (
-        other.product_id != product.product_id
-        and _folded(other.category) != _folded(product.category)
-        and _folded(other.title) != _folded(product.title)
-    )
+        Args:
+            seed: the admission's seed; it also chose the wording of the admission's instruction.
+            product: the admission's product.
+        """
+        generator = np.random.default_rng([_NEGATIVE_STREAM, seed])
+        mask_seed = int(generator.integers(2**31))
+        kind = self._kind(generator.random())
+        other = self._other(kind, product, generator)
+        if other is None:
+            return Negative(NegativeKind.MASKED_IMAGE, mask_seed)
+        if kind is NegativeKind.OTHER_PICTURE or (kind is NegativeKind.HARD and generator.random() < 0.5):
+            return Negative(kind, mask_seed, other.product_id)
+        return Negative(kind, mask_seed, other.product_id, instruction(Task.PROMPT_GENERATION, other, seed, self._limits))
 
+    def _kind(self, drawn: float) -> NegativeKind:
+        """The kind at `drawn`, 0 to 1, where the kinds lie one behind the other, each as long as its share."""
+        place = int(np.searchsorted(self._ends, drawn * self._ends[-1], side="right"))
+        return self._kinds[min(place, len(self._kinds) - 1)]
 
-def _folded(text: str) -> str:
-    return " ".join(text.split()).casefold()
+    def _other(self, kind: NegativeKind, product: Product, generator: np.random.Generator) -> Product | None:
+        if kind is NegativeKind.MASKED_IMAGE:
+            return None
+        return (self._others.draw_similar if kind is NegativeKind.HARD else self._others.draw)(product, generator)

@@ -20,7 +20,7 @@ class RoundMetrics:
     accuracy: float
     """Share of groups whose best candidate the implicit reward preferred to the worst, before each step; ties count half."""
     kl: float
-    """KL(policy || reference) in nats an answer, of the policy that wrote the round's answers, on them (k3 estimate: mean of
+    """KL(policy || initial policy) in nats an answer, of the policy that wrote the round's answers, on them (k3 estimate: mean of
     r - 1 - log r)."""
     logprob_gap: float
     """Mean absolute difference of sampling and learner log-prob, nats a token, on the answers of the first step: a fault where the policy
@@ -35,5 +35,9 @@ class RoundMetrics:
     """Weight of the divergence term during the round."""
     fluent: float = 1.0
     """Share of the answers that `learner.fluency_floor` lets be learned from."""
+    pc_weight: float | None = None
+    """Weight of the product-centric term during the round; None where the objective has none."""
+    reference_kl: float | None = None
+    """The same against a reference that has moved (`learner.reference_every`); None where the reference is the initial policy."""
     replayed: int = 0
     """Of `rows`, groups of former rounds."""

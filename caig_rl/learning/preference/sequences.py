@@ -14,7 +14,7 @@ from caig_rl.models.answer_batch import AnswerBatch, collate_answers, collate_sh
 from caig_rl.models.logprobs import AnswerLogProbs
 from caig_rl.models.prompting import chat_prompt, encode_prompts
 from caig_rl.objectives.groups import ScoredGroups
-from caig_rl.objectives.registry import OBJECTIVES
+from caig_rl.objectives.registry import OBJECTIVES, has_negatives
 from caig_rl.types import ImageArray, NegativeKind, PreferenceGroup, Rollout, RolloutGroup
 
 Sequence3 = tuple[str, ImageArray, tuple[int, ...]]
@@ -68,11 +68,6 @@ class GroupBatch:
         )
 
 
-def has_negatives(config: Config) -> bool:
-    """Whether the objective reads the product-centric negative."""
-    return OBJECTIVES[config.objective].has_negative and config.learner.pc_weight > 0.0
-
-
 def learned_candidates(config: Config, group: PreferenceGroup) -> tuple[int, ...]:
     """Indices of the candidates that the objective runs through the policy."""
     candidates = OBJECTIVES[config.objective].candidates
@@ -87,6 +82,7 @@ def group_batch(
     groups: Sequence[PreferenceGroup],
     views: Sequence[ImageArray],
     negative_rollouts: Sequence[Rollout | None] | None,
+    negative_views: Sequence[ImageArray | None] | None = None,
 ) -> GroupBatch:
     """Collate what the objective needs of G groups.
 
@@ -96,9 +92,10 @@ def group_batch(
         groups: G groups.
         views: G pictures of the groups' products, as the policy saw them, (height, width, 3).
         negative_rollouts: "pcpo_official" only: the other product's own winner, for each group whose negative is another product's text.
+        negative_views: the other product's picture, for each group whose negative takes it.
 
     Raises:
-        ValueError: "pcpo_official" without the other product's winner.
+        ValueError: "pcpo_official" without the other product's winner, or a negative without the picture that it takes.
     """
     learned = [learned_candidates(config, group) for group in groups]
     prompts = [(group.instruction, view) for group, view in zip(groups, views, strict=True)]
@@ -106,8 +103,9 @@ def group_batch(
     rollouts = tuple(group.candidates[index] for group, indices in zip(groups, learned, strict=True) for index in indices)
     answers = [rollout.token_ids for rollout in rollouts]
     if has_negatives(config):
-        others = negative_rollouts if negative_rollouts is not None else [None] * len(groups)
-        negatives = [negative_sequence(config, *row) for row in zip(groups, views, others, strict=True)]
+        nothing = [None] * len(groups)
+        others = (negative_rollouts or nothing, negative_views or nothing)
+        negatives = [negative_sequence(config, *row) for row in zip(groups, views, *others, strict=True)]
         prompts += [(text, view) for text, view, _ in negatives]
         owners += range(len(groups), 2 * len(groups))
         answers += [answer for _, _, answer in negatives]
@@ -136,10 +134,18 @@ def _collated(
     return collate_shared(encoded, answers, owners, processor) if shared else collate_answers(encoded, answers, processor)
 
 
-def negative_sequence(config: Config, group: PreferenceGroup, view: ImageArray, negative_rollout: Rollout | None) -> Sequence3:
+def negative_sequence(
+    config: Config, group: PreferenceGroup, view: ImageArray, negative_rollout: Rollout | None, negative_view: ImageArray | None = None
+) -> Sequence3:
     """x~ of one group with the answer it is judged by: y_w, except where "pcpo_official" swaps the answer along with the text."""
     if group.negative is NegativeKind.MASKED_IMAGE:
         return group.instruction, mask_patches(view, group.negative_seed), group.chosen.token_ids
+    if group.takes_other_picture:
+        if negative_view is None:
+            raise ValueError(
+                f"admission {group.admission.admission_id} needs the picture of product {group.negative_product_id!r} for its negative"
+            )
+        return group.instruction, negative_view, group.chosen.token_ids
     if config.objective != "pcpo_official":
         return group.negative_instruction, view, group.chosen.token_ids
     if negative_rollout is None:

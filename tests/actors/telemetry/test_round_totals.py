@@ -35,7 +35,16 @@ def test_without_a_judge_who_knows_the_trap_its_share_is_not_known() -> None:
     assert (totals.checks.malformed_share, totals.checks.trap_share) == (1.0, None)
 
 
-def test_a_round_from_before_prompts_were_checked_is_taken_up() -> None:
+def test_a_round_from_before_prompts_were_checked_and_negatives_counted_is_taken_up() -> None:
     content = RoundTotals([], ["wood"], []).to_json()
-    del content["checks"]
+    del content["checks"], content["negatives"]
     assert RoundTotals.from_json(content).checks == PromptCounts()
+    assert RoundTotals.from_json(content).negatives == {}
+
+
+def test_negatives_are_kept_in_mid_round_and_go_on_being_counted() -> None:
+    totals = RoundTotals([], [], [])
+    totals.negatives.update(["mask", "hard", "mask"])
+    restored = RoundTotals.from_json(json.loads(json.dumps(totals.to_json())))
+    restored.negatives.update(["hard"])
+    assert restored.negatives == {"mask": 2, "hard": 2}

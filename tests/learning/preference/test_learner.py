@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import multiprocessing
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from caig_rl.learning.preference.learner import PreferenceLearner
 from caig_rl.models.logprobs import answer_log_probs
 from caig_rl.models.policy import load_policy
 from caig_rl.models.prompting import chat_prompt
-from caig_rl.types import RolloutGroup
+from caig_rl.types import NegativeKind, RolloutGroup
 from tests.learning.pairs import make_config, make_pairs, make_rollout, make_views
 from tests.tiny import make_tiny_policy
 
@@ -156,6 +157,41 @@ def test_the_official_form_trains_with_the_other_products_winners(folder: Path) 
         learner.train_round(PAIRS, VIEWS)
 
 
+def test_a_negative_with_another_products_picture_is_trained_on(folder: Path) -> None:
+    groups = [replace(pair, negative=NegativeKind.OTHER_PICTURE, negative_product_id="other", negative_instruction="") for pair in PAIRS]
+    config = make_config(folder, batch_size=len(PAIRS))
+    same, other = (start(config).train_round(groups, VIEWS, None, views).grad_norm for views in (VIEWS, VIEWS[::-1]))
+    # x~ = x: winner and negative are one sequence, whose gradients cancel out.
+    assert same == pytest.approx(start(make_config(folder, "dpo", batch_size=len(PAIRS))).train_round(PAIRS, VIEWS).grad_norm, rel=1e-4)
+    assert other != pytest.approx(same, rel=1e-3)
+
+
+@pytest.mark.parametrize("zero_stage", [0, 3])
+def test_the_product_centric_gradient_is_held_to_the_objectives_length(folder: Path, zero_stage: int) -> None:
+    """One step of all groups. With gradients d of DPO and p of PCPO, the norm n(w) has n(w)^2 = d^2 + 2 w (d . p) + w^2 p^2."""
+    settings = {"finetune": "full", "batch_size": 8, "zero_stage": zero_stage}
+
+    def norm(**more: object) -> float:
+        return start(make_config(folder, **settings, **more)).train_round(PAIRS, VIEWS).grad_norm
+
+    dpo = start(make_config(folder, "dpo", **settings)).train_round(PAIRS, VIEWS).grad_norm
+    weight, one, all_of_it = 50.0, norm(pc_weight=1.0), norm(pc_weight=50.0)
+    pcpo = math.sqrt((all_of_it**2 - weight * one**2 + (weight - 1.0) * dpo**2) / (weight**2 - weight))
+    held = start(make_config(folder, pc_weight=weight, pc_balance=True, **settings)).train_round(PAIRS, VIEWS)
+    assert held.pc_weight == pytest.approx(dpo / pcpo, rel=1e-3) and held.pc_weight < weight
+    assert held.grad_norm <= 2.0 * dpo < all_of_it
+
+
+def test_a_term_that_is_short_enough_keeps_its_weight_and_the_step_is_the_papers(folder: Path) -> None:
+    paper, held = (start(make_config(folder, pc_weight=1e-3, pc_balance=balance)) for balance in (False, True))
+    assert paper.train_round(PAIRS, VIEWS).pc_weight == held.train_round(PAIRS, VIEWS).pc_weight == 1e-3
+    assert are_equal(paper.export_weights(), held.export_weights())
+
+
+def test_an_objective_without_negatives_says_nothing_of_their_weight(folder: Path) -> None:
+    assert start(make_config(folder, "dpo", pc_balance=True)).train_round(PAIRS, VIEWS).pc_weight is None
+
+
 def test_views_that_do_not_match_the_pairs_are_refused(folder: Path) -> None:
     with pytest.raises(ValueError, match="5 views for 6 groups"):
         start(make_config(folder)).train_round(PAIRS, VIEWS[:5])
@@ -194,7 +230,7 @@ def test_the_reference_finds_answers_as_likely_as_the_initial_policy_did_also_af
 ) -> None:
     learner = start(make_config(folder, zero_stage=zero_stage, finetune=finetune, lr=3e-3))
     groups = [RolloutGroup(pair.admission, pair.version, pair.instruction, pair.candidates) for pair in PAIRS[:3]]
-    before = learner.reference_log_probs(groups, VIEWS[:3])
+    before = learner.initial_log_probs(groups, VIEWS[:3])
     model, processor = load_policy(folder)
     with torch.no_grad():
         for group, view, row in zip(groups, VIEWS, before, strict=False):
@@ -202,6 +238,6 @@ def test_the_reference_finds_answers_as_likely_as_the_initial_policy_did_also_af
                 found = answer_log_probs(model, processor, [chat_prompt(processor, group.instruction)], [view], [rollout.token_ids])
                 assert tokens == pytest.approx(found.tokens[0].tolist(), abs=1e-4)
     learner.train_round(PAIRS, VIEWS)
-    assert learner.reference_log_probs(groups, VIEWS[:3]) == before
+    assert learner.initial_log_probs(groups, VIEWS[:3]) == before
     moved = learner.token_log_probs(groups[0].instruction, VIEWS[0], groups[0].rollouts[0].token_ids)
     assert moved != pytest.approx(before[0][0], abs=1e-4)

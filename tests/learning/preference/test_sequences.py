@@ -16,6 +16,7 @@ from caig_rl.learning.preference.sequences import group_batch, negative_sequence
 from caig_rl.models.logprobs import AnswerLogProbs
 from caig_rl.objectives.groups import ScoredGroups
 from caig_rl.objectives.registry import OBJECTIVES
+from caig_rl.types import NegativeKind
 from tests.learning.pairs import make_config, make_pairs, make_rollout, make_views
 from tests.tiny import make_processor
 
@@ -35,6 +36,21 @@ def test_pcpo_keeps_instruction_and_answer_under_the_masked_picture() -> None:
     text, view, answer = negative_sequence(make_config(Path("unused")), PAIRS[1], VIEWS[1], None)
     assert (text, answer) == (PAIRS[1].instruction, PAIRS[1].chosen.token_ids)
     assert np.array_equal(view, mask_patches(VIEWS[1], PAIRS[1].negative_seed))
+
+
+def test_another_products_picture_stands_under_the_own_text_with_the_winners_answer() -> None:
+    group = replace(PAIRS[0], negative=NegativeKind.OTHER_PICTURE, negative_instruction="")
+    text, view, answer = negative_sequence(make_config(Path("unused")), group, VIEWS[0], None, VIEWS[1])
+    assert (text, answer) == (group.instruction, group.chosen.token_ids) and view is VIEWS[1]
+    with pytest.raises(ValueError, match="admission 0 needs the picture of product 'other'"):
+        negative_sequence(make_config(Path("unused")), group, VIEWS[0], None)
+
+
+@pytest.mark.parametrize("instruction", ["background for a lamp", ""])
+def test_a_hard_negative_takes_text_or_picture_as_it_was_drawn(instruction: str) -> None:
+    group = replace(PAIRS[0], negative=NegativeKind.HARD, negative_instruction=instruction)
+    text, view, _ = negative_sequence(make_config(Path("unused")), group, VIEWS[0], None, VIEWS[1])
+    assert text == (instruction or group.instruction) and view is VIEWS[0 if instruction else 1]
 
 
 def test_the_official_form_swaps_the_answer_with_the_text() -> None:
@@ -78,7 +94,7 @@ def _groups(with_negatives: bool = True) -> ScoredGroups:
 
 def test_the_papers_loss_is_dpo_plus_w_times_pcpo() -> None:
     config = make_config(Path("unused"), pc_weight=0.7, beta=0.5, beta_pc=0.3)
-    losses = group_losses(config, _groups(), 0.0)
+    losses = group_losses(config, _groups(), 0.0, 0.7)
     chosen, rejected, negative = (SUMS - REFERENCE).view(3, 2)
     dpo = -torch.log(1 / (1 + torch.exp(-0.5 * (chosen - rejected))))
     product_centric = -torch.log(1 / (1 + torch.exp(-0.3 * (chosen - negative))))
@@ -87,14 +103,14 @@ def test_the_papers_loss_is_dpo_plus_w_times_pcpo() -> None:
 
 
 def test_dpo_alone_is_the_first_term() -> None:
-    losses = group_losses(make_config(Path("unused"), "dpo"), _groups(with_negatives=False), 0.0)
+    losses = group_losses(make_config(Path("unused"), "dpo"), _groups(with_negatives=False), 0.0, 1.0)
     assert torch.equal(losses.total, losses.main)
     assert losses.product_centric.tolist() == [0.0, 0.0]
 
 
 def test_the_divergence_is_added_by_its_weight() -> None:
     config = make_config(Path("unused"), "pcpo")
-    plain, held = (group_losses(config, _groups(with_negatives=False), weight) for weight in (0.0, 0.1))
+    plain, held = (group_losses(config, _groups(with_negatives=False), weight, 1.0) for weight in (0.0, 0.1))
     squared = 0.5 * ((SUMS - REFERENCE)[:4].view(2, 2) ** 2).mean(dim=0)
     assert torch.allclose(held.total - plain.total, 0.1 * squared, atol=1e-12)
 
@@ -102,7 +118,7 @@ def test_the_divergence_is_added_by_its_weight() -> None:
 @pytest.mark.parametrize("objective", sorted(OBJECTIVES))
 def test_every_objective_gives_finite_losses_of_a_group_of_two(objective: str) -> None:
     config = make_config(Path("unused"), objective)
-    losses = group_losses(config, _groups(OBJECTIVES[objective].has_negative), 0.0)
+    losses = group_losses(config, _groups(OBJECTIVES[objective].has_negative), 0.0, 1.0)
     assert losses.total.shape == (2,) and bool(torch.isfinite(losses.total).all())
 
 

@@ -65,7 +65,7 @@ class FakeLearner:
     async def publish(self, version: PolicyVersion) -> PublishedWeights:
         return PublishedWeights(version, json.dumps(self.weights), Canary("", None, ()), (), ())  # type: ignore[arg-type]
 
-    async def reference_log_probs(self, groups: Any, blocks: Any, places: Any) -> list[list[tuple[float, ...]]]:
+    async def initial_log_probs(self, groups: Any, blocks: Any, places: Any) -> list[list[tuple[float, ...]]]:
         if self.reference_lost:
             self.reference_lost -= 1
             raise LearnerLost("rank 0 died")
@@ -415,7 +415,7 @@ def test_the_reference_is_asked_again_by_a_new_group_where_the_learner_is_lost(t
         await run.learner_control.show()
         await run.round()
         await run.checkpoint()
-        return await run.learner_control.reference_log_probs([group], None)  # type: ignore[arg-type]
+        return await run.learner_control.initial_log_probs([group], None)  # type: ignore[arg-type]
 
     assert asyncio.run(main()) == [[(-1.0, -2.0)]]
     assert loaded == [["mug"], ["mug"]] and run.learner.formed == 1

@@ -4,9 +4,11 @@ import math
 from collections.abc import Sequence
 
 from actors.loop.state.group_selection import NoGroup, official_negatives, select_group
+from caig_rl.learning.preference.negatives import NegativeSampler
 from caig_rl.types import Admission, NegativeKind, Outcome, PolicyVersion, PreferenceGroup, Product, Rollout, RolloutGroup
 
 PRODUCTS = [Product("mug", "red mug", "kitchen"), Product("hose", "long hose", "garden")]
+NEGATIVES = NegativeSampler(PRODUCTS)
 NAN = math.nan
 
 
@@ -17,7 +19,7 @@ def _group(texts: Sequence[str], seed: int = 1, product: str = "mug") -> Rollout
 
 def _pair(scores: Sequence[float], texts: Sequence[str] = "abcd", margin: float = 0.1, seed: int = 1) -> PreferenceGroup | NoGroup:
     reasons = ["blank" if math.isnan(score) else "" for score in scores]
-    return select_group(_group(texts, seed), scores, reasons, PRODUCTS[0], PRODUCTS, margin)
+    return select_group(_group(texts, seed), scores, reasons, PRODUCTS[0], NEGATIVES, margin)
 
 
 def test_the_best_candidate_is_chosen_against_the_worst() -> None:

@@ -13,21 +13,23 @@ from actors.rollout.pool_member import WorkerLost
 from actors.rollout.rolled_out import RolledOut, ShardPoisoned
 from actors.rollout.shard import Shard, make_shards
 from actors.rollout.worker_replies import PolicyReply, RenderReply, ScoreReply
+from caig_rl.learning.preference.negatives import NegativeSampler
 from caig_rl.runs.ledger import Ledger
 from caig_rl.runs.summary import CreativeCounts
 from caig_rl.types import PolicyVersion, Product, RenderReport, Rollout, RolloutGroup
 
 PRODUCTS = [Product(name, name, "mugs") for name in "abc"]
 SHARD = make_shards(PRODUCTS, [1, 2, 3], 0, 0, shard_size=3)[0]
+NEGATIVES = NegativeSampler(PRODUCTS)
 V0 = PolicyVersion(0, 0)
 CHANGED = RenderReport(usable=False, reason="product_changed", product_difference=7)
 BLANK = RenderReport(usable=False, reason="blank")
 
 
-def _opened() -> tuple[RolloutIntake, Ledger]:
+def _opened(negatives: NegativeSampler = NEGATIVES) -> tuple[RolloutIntake, Ledger]:
     ledger = Ledger()
     buffer = PreferenceBuffer(3, 0, ledger, lambda pairs: None)
-    intake = RolloutIntake(PRODUCTS, buffer, 0.0)
+    intake = RolloutIntake(negatives, buffer, 0.0)
     buffer.admit(SHARD.admissions)
     intake.open_round(0)
     return intake, ledger
@@ -77,3 +79,14 @@ def test_without_a_guard_the_reward_models_means_are_kept_alone() -> None:
     intake.take_up(rolled_out(SHARD, ScoreReply(((1.0, 2.0), (1.0, 1.0), (3.0, 4.0)))))
     assert intake._buffer.ready()[0].guard_scores == ()
     assert ledger.guarded_rounds(1) == {0: {}} and ledger.to_table().column("score").to_pylist() == [1.5, 1.0, 3.5]
+
+
+def test_the_negatives_of_pairs_are_counted_as_they_were_drawn() -> None:
+    """Of the products of one category, a picture is taken where titles share no word; where there is none to take, it is masked."""
+    scores = ScoreReply(((math.nan, math.nan), (1.0, 2.0), (1.0, 2.0)), {0: "the reward model gave no finite score"})
+    alike = [Product(name, "mug", "mugs") for name in "abc"]
+    for products, counted in ((PRODUCTS, {"picture": 2}), (alike, {"mask": 2})):
+        intake, _ = _opened(NegativeSampler(products, {"picture": 1.0}))
+        shard = make_shards(products, [1, 2, 3], 0, 0, shard_size=3)[0]
+        intake.take_up(rolled_out(shard, scores))
+        assert intake.totals[0].negatives == counted
