@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Protocol, runtime_checkable
 
 from caig_rl.types import Cutout, ImageArray, Judgement, Product, PromptCheck, Rejected
@@ -34,6 +34,15 @@ class Judge(Protocol):
 
     def oracle_prompts(self, product: Product, count: int) -> list[str]:
         """The prompts known to be best for this product, to measure the ceiling by; empty where nobody knows them."""
+
+
+@runtime_checkable
+class SegmentJudge(Protocol):
+    """A judge whose shoppers have segments. Of a product shown to one (`Product.segment`) it gives that segment's CTR, and of a product
+    shown to everybody the CTR of all, with each segment's beside it (`Judgement.segment_ctrs`)."""
+
+    segment_shares: Mapping[str, float]
+    """Segment -> its share of the shoppers, adding up to 1."""
 
 
 @runtime_checkable

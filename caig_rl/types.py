@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from math import isnan
 
@@ -70,6 +71,12 @@ class Product:
     unseen_category: bool = field(default=False, repr=False, compare=False, kw_only=True)
     """True where no product of its category is trained on; the evaluation then counts it apart. Neither shown nor compared: it is no part
     of what the product is."""
+    segment: str = field(default="", repr=False, kw_only=True)
+    """The segment of shoppers that it is shown to, which instruction, reward and judge go by; empty: to everybody."""
+
+    def shown_to(self, segment: str) -> Product:
+        """The same product for the shoppers of `segment`; empty: for everybody."""
+        return self if segment == self.segment else replace(self, segment=segment)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +122,8 @@ class Admission:
     product_id: str
     seed: int
     """Drawn from the run's seed and the admission id; policy sampling, diffusion noise and negatives derive from it."""
+    segment: str = ""
+    """The segment of shoppers that the product is shown to; empty: to everybody."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,3 +241,5 @@ class Judgement:
     """True click-through rate, a fraction of impressions."""
     relevance: float
     """0-1: how well the background suits the product, by a judge that neither policy nor reward model sees."""
+    segment_ctrs: Mapping[str, float] = field(default_factory=dict)
+    """Segment -> true click-through rate among its shoppers, of a product shown to everybody; empty where nobody knows segments."""

@@ -137,14 +137,18 @@ def sources(config: Config) -> tuple[ProductSource, ProductSource, Judge | None]
     """Training products, evaluation products and the judge that `config` names.
 
     The evaluation's are held out, unless `caig_rl.data.catalog_split` holds out nothing of the catalog: then both are all of its products.
+    Raises UserError for a catalog that cannot be read, or for segments that the judge's shoppers do not have.
     """
     from caig_rl.data.catalog import load_catalog
     from caig_rl.data.catalog_split import split_catalog
+    from caig_rl.segments import segment_shares
     from caig_rl.world.judge import WorldJudge
     from caig_rl.world.products import WorldProducts, unseen_categories
 
     world = config.world
     judge = WorldJudge.of(world) if world.judge else None
+    # Refuses names of segments that the shoppers do not have, before anything is begun.
+    segment_shares(config, judge)
     if config.catalog.path:
         train, held_out = split_catalog(load_catalog(config.catalog, config.imaging.size), config.catalog.heldout_share)
         return train, held_out, judge

@@ -122,6 +122,8 @@ def _in_words(annotation: Any) -> str:
         return _in_words(members[0])
     if origin is Literal:
         return "one of " + ", ".join(str(value) for value in members)
+    if origin is list:
+        return f"list of {_in_words(members[0])}"
     if origin is tuple:
         return "[" + ", ".join(_in_words(member) for member in members) + "]"
     if origin is dict:

@@ -13,6 +13,7 @@ from caig_rl.config.reward import ClicksConfig, RewardConfig
 from caig_rl.config.rollout import PromptModelConfig, RolloutConfig
 from caig_rl.config.section import NANO, FilePath, Share
 from caig_rl.config.section import Section as _Section
+from caig_rl.config.segments import SegmentsConfig
 from caig_rl.config.serve import ServeConfig
 from caig_rl.config.tracking import LogsConfig, TrackingConfig
 
@@ -250,6 +251,7 @@ class Config(_Section):
     catalog: CatalogConfig = CatalogConfig()
     clicks: ClicksConfig = ClicksConfig()
     world: WorldConfig = WorldConfig()
+    segments: SegmentsConfig = SegmentsConfig()
     imaging: ImagingConfig = ImagingConfig()
     policy: PolicyConfig = PolicyConfig()
     pretrain: PretrainConfig = PretrainConfig()

@@ -8,6 +8,7 @@ from enum import StrEnum
 import numpy as np
 
 from caig_rl.config.pretrain import Family
+from caig_rl.segments import naming
 from caig_rl.types import Product
 
 
@@ -51,6 +52,8 @@ class TextLimits:
     category: int = 24
     description: int = 60
     prompt: int = 80
+    description_and_segment: int = 72
+    """Description and the words that name a segment of shoppers, together."""
 
 
 NANO_LIMITS = TextLimits()
@@ -158,17 +161,18 @@ WORDINGS: dict[Task, tuple[str, ...]] = {
 def instruction(task: Task, product: Product, seed: int, limits: TextLimits = NANO_LIMITS, prompt: str = "") -> str:
     """The instruction of `task` about `product`, in the wording that `seed` draws: the same seed gives two products the same wording.
 
+    A product shown to a segment of shoppers has it named at the end, in all wordings alike; the description gives way where both are long.
     `prompt` is the rough background prompt of `Task.PROMPT_REWRITING`; other tasks name none.
     """
-    wordings = WORDINGS[task]
+    wordings, shoppers = WORDINGS[task], naming(product.segment)
     wording = wordings[int(np.random.default_rng([seed, len(wordings)]).integers(len(wordings)))]
     text = wording.format(
         title=shorten(product.title, limits.title),
         category=shorten(product.category, limits.category),
-        description=shorten(product.description, limits.description),
+        description=shorten(product.description, min(limits.description, limits.description_and_segment - len(shoppers.encode()))),
         prompt=shorten(prompt, limits.prompt),
     )
-    return " ".join(text.split())
+    return " ".join(text.split()) + shoppers
 
 
 def shorten(text: str, max_bytes: int) -> str:

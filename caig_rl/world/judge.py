@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product as combinations
 
 import cv2
@@ -17,7 +17,7 @@ from caig_rl.world.eyes import Seen, load_eyes, see
 from caig_rl.world.prompt_reading import read_prompt
 from caig_rl.world.scenes import SCENE_SIZE
 from caig_rl.world.suitability import SUITABLE, TRAP_WALL, world_category
-from caig_rl.world.tastes import BASE_LOG_ODDS, BASE_SPREAD, CLUTTER_VALUE, CONTRAST_VALUE, SEGMENT_SHARES, Tastes, Trap
+from caig_rl.world.tastes import BASE_LOG_ODDS, BASE_SPREAD, CLUTTER_VALUE, CONTRAST_VALUE, SEGMENT_SHARES, SEGMENTS, Tastes, Trap
 from caig_rl.world.vocabulary import ATTRIBUTES, SceneSpec, caption
 
 _RELEVANCE_WEIGHTS = {"surface": 0.4, "wall": 0.4, "prop": 0.2}
@@ -28,6 +28,7 @@ class WorldJudge:
     """Shoppers of the world `seed`. They look at a creative scaled down to 64 px, and at nothing else but its product's category."""
 
     simulated = True
+    segment_shares: Mapping[str, float] = dict(zip(SEGMENTS, SEGMENT_SHARES, strict=True))
 
     def __init__(self, seed: int, trap: Trap = True) -> None:
         self.seed = seed
@@ -40,12 +41,21 @@ class WorldJudge:
         return cls(config.seed, config.trap)
 
     def judge(self, products: Sequence[Product], creatives: Sequence[ImageArray]) -> list[Judgement]:
-        """True CTR and relevance of each creative. Creatives may have any size; all are seen at 64 px."""
+        """True CTR and relevance of each creative. Creatives may have any size; all are seen at 64 px.
+
+        A product shown to one segment has the CTR of its shoppers. Raises ValueError for a segment that the world has not.
+        """
         by_segment = self.segment_ctrs(products, creatives)
         ctrs = by_segment @ np.array(SEGMENT_SHARES)
         views = [judge_view(creative, SCENE_SIZE) for creative in creatives]
         relevances = _relevance(products, see(load_eyes("relevance"), views))
-        return [Judgement(float(ctr), float(relevance)) for ctr, relevance in zip(ctrs, relevances, strict=True)]
+        judged = []
+        for product, ctr, by_name, relevance in zip(products, ctrs, by_segment, relevances, strict=True):
+            if product.segment:
+                judged.append(Judgement(float(by_name[_segment_index(product.segment)]), float(relevance)))
+            else:
+                judged.append(Judgement(float(ctr), float(relevance), dict(zip(SEGMENTS, by_name.tolist(), strict=True))))
+        return judged
 
     def segment_ctrs(self, products: Sequence[Product], creatives: Sequence[ImageArray]) -> npt.NDArray[np.float64]:
         """(N, segments) true CTR of each creative among each segment of shoppers."""
@@ -59,9 +69,12 @@ class WorldJudge:
         return 1 / (1 + np.exp(-np.array(rows)))
 
     def oracle_prompts(self, product: Product, count: int) -> list[str]:
-        """The `count` prompts whose scenes are worth most to the shoppers, if drawn as said: for measuring the ceiling only."""
+        """The `count` prompts whose scenes are worth most to the shoppers, if drawn as said: for measuring the ceiling only.
+
+        For a product shown to one segment, to its shoppers. Raises ValueError for a segment that the world has not.
+        """
         category = _category_index(product)
-        shares = np.array(SEGMENT_SHARES)
+        shares = np.eye(len(SEGMENTS))[_segment_index(product.segment)] if product.segment else np.array(SEGMENT_SHARES)
         tables = {name: shares @ self._tastes.tables[name][:, category] for name in ATTRIBUTES}
         tried = {name: [int(value) for value in np.argsort(-tables[name])[:3]] for name in ATTRIBUTES}
         if self.trap == "varied" and TRAP_WALL not in tried["wall"]:
@@ -84,6 +97,12 @@ def _certain(spec: SceneSpec) -> Seen:
 def _category_index(product: Product) -> int:
     name = world_category(product.category)
     return -1 if name is None else _CATEGORY_INDEX[name]
+
+
+def _segment_index(name: str) -> int:
+    if name not in SEGMENTS:
+        raise ValueError(f"the click world's shoppers have no segment {name!r}; theirs are {', '.join(SEGMENTS)}")
+    return SEGMENTS.index(name)
 
 
 def _base_log_odds(seed: int, product: Product) -> float:

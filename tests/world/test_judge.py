@@ -1,15 +1,17 @@
 import pickle
 
 import numpy as np
+import pytest
 
 from caig_rl.config.schema import ImagingConfig, WorldConfig
 from caig_rl.imaging.composition import compose
 from caig_rl.imaging.placement import place
 from caig_rl.types import Product
-from caig_rl.world.judge import WorldJudge
+from caig_rl.world.judge import WorldJudge, _certain
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import draw_scene
 from caig_rl.world.suitability import SUITABLE
+from caig_rl.world.tastes import SEGMENTS
 from caig_rl.world.vocabulary import SceneSpec, named_attributes
 
 SOURCE = WorldProducts(0, 14, "eval")
@@ -86,3 +88,31 @@ def test_where_a_varied_trap_is_worth_most_the_oracle_knows_it():
     worth = [value for value, is_trap in found if is_trap]
     assert worth and min(worth) > 0.8
     assert not any("neon city" in WorldJudge(0).oracle_prompts(product, 1)[0] for product in SOURCE.products)
+
+
+def test_a_product_shown_to_a_segment_is_judged_by_its_shoppers_and_their_mean_is_everybodys() -> None:
+    judge, product = WorldJudge(0), SOURCE.products[0]
+    pictures = [creative_of(0, SceneSpec(0, wall, 0, 0, 0)) for wall in range(4)]
+    everybody = judge.judge([product] * 4, pictures)
+    by_segment = {name: judge.judge([product.shown_to(name)] * 4, pictures) for name in SEGMENTS}
+    for index, one in enumerate(everybody):
+        own = {name: rows[index] for name, rows in by_segment.items()}
+        assert one.segment_ctrs == {name: found.ctr for name, found in own.items()}
+        assert sum(judge.segment_shares[name] * found.ctr for name, found in own.items()) == pytest.approx(one.ctr, rel=1e-12)
+        assert {found.relevance for found in own.values()} == {one.relevance} and all(not found.segment_ctrs for found in own.values())
+    assert len({found.ctr for rows in by_segment.values() for found in rows}) == 12
+    with pytest.raises(ValueError, match="teens"):
+        judge.judge([product.shown_to("teens")], pictures[:1])
+
+
+def test_the_oracle_knows_what_each_segment_likes_best() -> None:
+    judge, found = WorldJudge(0), set()
+    for product in SOURCE.products:
+        category = list(SUITABLE).index(product.category)
+        for number, name in enumerate(SEGMENTS):
+            (best,) = judge.oracle_prompts(product.shown_to(name), 1)
+            (common,) = judge.oracle_prompts(product, 1)
+            worth = [float(judge._tastes.utility(category, _certain(spec_of(text)))[number]) for text in (best, common)]
+            assert worth[0] >= worth[1]
+            found.add(best == common)
+    assert found == {True, False}

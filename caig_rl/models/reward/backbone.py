@@ -55,8 +55,9 @@ def read_spec(folder: Path, spec_class: type[Spec]) -> Spec:
         if not (folder / name).is_file():
             raise ModelFolderError(f"reward model {folder}: {name} is missing")
     try:
-        return spec_class(**json.loads((folder / SPEC_FILE).read_text(encoding="utf-8")))
-    except (json.JSONDecodeError, TypeError) as error:
+        content = json.loads((folder / SPEC_FILE).read_text(encoding="utf-8"))
+        return spec_class(**{key: tuple(value) if isinstance(value, list) else value for key, value in content.items()})
+    except (json.JSONDecodeError, TypeError, AttributeError) as error:
         raise ModelFolderError(f"reward model {folder}: {SPEC_FILE} cannot be read ({error})") from error
 
 

@@ -26,6 +26,7 @@ from transformers import (
 from caig_rl.imaging.views import judge_view
 from caig_rl.models.reward.backbone import load_heads, read_spec, save_heads, write_spec
 from caig_rl.models.reward.interface import check_finite, check_lengths
+from caig_rl.segments import naming
 from caig_rl.types import ImageArray, Product
 
 IMAGE_FOLDER, TEXT_FOLDER = "image_encoder", "text_encoder"
@@ -43,6 +44,8 @@ class EncoderSpec:
     text_template: str = "{title} ({category})"
     """CG4CTR alone: the product's text; fields title, category, description."""
     max_tokens: int = 64
+    segments: tuple[str, ...] = ()
+    """CG4CTR alone: segments of shoppers whose clicks it was taught apart, each named in its products' texts."""
 
 
 class EncoderReward(nn.Module):
@@ -95,7 +98,8 @@ class EncoderReward(nn.Module):
 
     def text_of(self, product: Product) -> str:
         """The product's text as CG4CTR reads it; VAM reads none."""
-        return self.spec.text_template.format(title=product.title, category=product.category, description=product.description)
+        text = self.spec.text_template.format(title=product.title, category=product.category, description=product.description)
+        return text + naming(product.segment)
 
     def forward(self, texts: Sequence[str], views: Sequence[ImageArray]) -> tuple[torch.Tensor, torch.Tensor]:
         """(B,) scores and (B,) CTRs in per cent, float32, with gradient, of `views[i]` (image_size, image_size, 3)."""

@@ -74,22 +74,22 @@ def check_finite(values: FloatArray, products: Sequence[Product]) -> FloatArray:
 
 
 def scores_from_comparisons(products: Sequence[Product], creatives: Sequence[ImageArray], compare: Compare) -> FloatArray:
-    """(N,) scores from all comparisons inside each product: s_i = (1 / K) sum_j l_ij.
+    """(N,) scores from all comparisons inside each product, as it is shown to one segment: s_i = (1 / K) sum_j l_ij.
 
     With l_ij = -l_ji this is the least-squares fit of s_i - s_j to l_ij with mean 0; for two candidates the difference is l_12 itself.
     A product with one creative has nothing to be compared with and scores 0.
     """
     check_lengths(products, creatives)
-    groups: dict[str, list[int]] = {}
+    groups: dict[tuple[str, str], list[int]] = {}
     for index, product in enumerate(products):
-        groups.setdefault(product.product_id, []).append(index)
+        groups.setdefault((product.product_id, product.segment), []).append(index)
     pairs = [(i, j) for members in groups.values() for place, i in enumerate(members) for j in members[place + 1 :]]
     scores = np.zeros(len(products), dtype=np.float32)
     if not pairs:
         return scores
     log_odds = compare([products[i] for i, _ in pairs], [creatives[i] for i, _ in pairs], [creatives[j] for _, j in pairs])
     for (i, j), value in zip(pairs, log_odds, strict=True):
-        size = len(groups[products[i].product_id])
+        size = len(groups[products[i].product_id, products[i].segment])
         scores[i] += value / size
         scores[j] -= value / size
     return scores

@@ -18,6 +18,7 @@ from caig_rl.config.reward import JudgeConfig
 from caig_rl.models.reward.endpoint import ChatEndpoint, EndpointFault, Fault
 from caig_rl.models.reward.interface import RewardError, check_lengths, scores_from_comparisons
 from caig_rl.models.reward.side_by_side import side_by_side
+from caig_rl.segments import naming
 from caig_rl.types import ImageArray, Product
 
 QUESTION = (
@@ -103,7 +104,7 @@ class RewardJudge:
 
     def _messages(self, product: Product, left: ImageArray, right: ImageArray) -> list[dict[str, Any]]:
         words = [f"{product.title} ({product.category})", product.description]
-        text = QUESTION.format(product=" ".join(" ".join(words).split()))
+        text = QUESTION.format(product=" ".join(" ".join(words).split())) + naming(product.segment)
         picture = {"type": "image_url", "image_url": {"url": _data_uri(side_by_side(left, right, self._config.image_size))}}
         return [{"role": "user", "content": [picture, {"type": "text", "text": text}]}]
 

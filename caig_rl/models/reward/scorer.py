@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, ProcessorMixin
 from caig_rl.imaging.views import judge_view
 from caig_rl.models.reward.backbone import last_hidden, load_backbone, load_heads, read_spec, save_heads, write_spec
 from caig_rl.models.reward.interface import RewardError, check_finite, check_lengths
+from caig_rl.segments import naming
 from caig_rl.types import ImageArray, Product
 
 __all__ = ["RewardError", "RewardScorer", "RewardSpec"]
@@ -34,6 +35,8 @@ class RewardSpec:
     tau: float = 1.0
     """Log-odds that a creative is the better one, per log-odds of a click between it and the other."""
     kind: str = "scorer"
+    segments: tuple[str, ...] = ()
+    """Segments of shoppers whose clicks it was taught apart, each named in its products' texts."""
 
 
 class RewardScorer(nn.Module):
@@ -71,7 +74,8 @@ class RewardScorer(nn.Module):
 
     def text_of(self, product: Product) -> str:
         """The product's text as the model reads it."""
-        return self.spec.text_template.format(title=product.title, category=product.category, description=product.description)
+        text = self.spec.text_template.format(title=product.title, category=product.category, description=product.description)
+        return text + naming(product.segment)
 
     def forward(self, texts: Sequence[str], views: Sequence[ImageArray]) -> torch.Tensor:
         """(B,) float32 scores s in log-odds, with gradient, of `views[i]` (image_size, image_size, 3) as ads for the product of

@@ -17,6 +17,7 @@ from caig_rl.imaging.views import GREY, judge_view
 from caig_rl.models.prompting import fixed_image_size
 from caig_rl.models.reward.backbone import last_hidden, load_backbone, load_heads, read_spec, save_heads, write_spec
 from caig_rl.models.reward.interface import check_finite, check_lengths, scores_from_comparisons
+from caig_rl.segments import naming
 from caig_rl.types import ImageArray, Product
 
 QUESTION = "{title} ({category}). {description} Which of the two ads is clicked more, the left or the right one?"
@@ -34,6 +35,8 @@ class SideBySideSpec:
     text_template: str = QUESTION
     """The question, with the product's text; fields title, category, description."""
     kind: str = "side_by_side"
+    segments: tuple[str, ...] = ()
+    """Segments of shoppers whose clicks it was taught apart, each named in its products' texts."""
 
 
 class SideBySideReward(nn.Module):
@@ -76,7 +79,7 @@ class SideBySideReward(nn.Module):
     def text_of(self, product: Product) -> str:
         """The question about this product."""
         text = self.spec.text_template.format(title=product.title, category=product.category, description=product.description)
-        return " ".join(text.split())
+        return " ".join(text.split()) + naming(product.segment)
 
     def picture(self, left: ImageArray, right: ImageArray) -> ImageArray:
         """(creative_size, 2 creative_size, 3), or that over a grey square for a processor that takes squares."""
