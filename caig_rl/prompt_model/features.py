@@ -1,4 +1,5 @@
-"""A prompt for a product as a sparse row: its words and phrases, alone and crossed with the product's kind, hashed to a fixed width.
+"""A prompt for a product as a sparse row: its words and phrases, alone, crossed with the product's kind, and crossed with the segment of
+shoppers where there are segments, hashed to a fixed width.
 
 The hash is BLAKE2 with a fixed mixing step, so that rows are the same in every process and at every start.
 """
@@ -14,6 +15,7 @@ import numpy.typing as npt
 from scipy import sparse
 
 from caig_rl.prompt_model.phrases import phrases, words
+from caig_rl.segments import EVERYBODY, Shares
 
 KeyArray = npt.NDArray[np.uint64]
 FloatArray = npt.NDArray[np.float64]
@@ -28,26 +30,27 @@ MAX_PLAIN_WORDS = 24
 
 @dataclass(frozen=True, slots=True)
 class PromptFeatures:
-    """The map from (kind of product, prompt) to a row. It holds no state: nothing is learned here."""
+    """The map from (kind of product, segment, prompt) to a row. It holds no state: nothing is learned here."""
 
     width: int = WIDTH
 
-    def rows(self, kind: str, texts: Sequence[str]) -> sparse.csr_array:
-        """(len(texts), width): each text's phrases, and the same crossed with `kind`."""
-        return self.mixed_rows({kind: 1.0}, texts)
+    def rows(self, kind: str, texts: Sequence[str], segment: str = "") -> sparse.csr_array:
+        """(len(texts), width): each text's phrases, the same crossed with `kind`, and with `segment` unless it is empty."""
+        return self.mixed_rows({kind: 1.0}, texts, {segment: 1.0} if segment else EVERYBODY)
 
-    def mixed_rows(self, shares: Mapping[str, float], texts: Sequence[str]) -> sparse.csr_array:
-        """(len(texts), width): the mean row over kinds that occur with `shares`, which add up to 1.
+    def mixed_rows(self, shares: Mapping[str, float], texts: Sequence[str], segments: Shares = EVERYBODY) -> sparse.csr_array:
+        """(len(texts), width): the mean row over kinds that occur with `shares`, and over `segments`; both add up to 1.
 
-        A linear model's value of such a row is the mean over kinds of its values: the shared effects of the phrases and the mean of their
-        crossed ones.
+        A linear model's value of such a row is the mean over kinds and segments of its values: the shared effects of the phrases and the
+        means of their crossed ones.
         """
-        kinds = _mixed(np.array([_key("kind", kind) for kind in shares], np.uint64))
-        weights = np.array([1.0, *shares.values()])
+        crossed_with = [*(_key("kind", kind) for kind in shares), *(_key("segment", segment) for segment in segments)]
+        others = _mixed(np.array(crossed_with, np.uint64))
+        weights = np.array([1.0, *shares.values(), *segments.values()])
         columns, values = [], []
         for text in texts:
             keys, counts = _phrase_values(text)
-            crossed = np.concatenate([_mixed(keys)[None], _mixed(keys[None] ^ kinds[:, None])])
+            crossed = np.concatenate([_mixed(keys)[None], _mixed(keys[None] ^ others[:, None])])
             columns.append((crossed % np.uint64(self.width)).astype(np.int64).ravel())
             values.append(np.outer(weights, counts).ravel())
         return _csr(columns, values, self.width)

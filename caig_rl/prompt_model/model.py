@@ -17,6 +17,7 @@ from caig_rl.prompt_model.features import PromptFeatures
 from caig_rl.prompt_model.heldout import MIN_CORRELATION, MIN_HELD_OUT_REWARDS, HeldOutRecord, HeldOutScore, held_out_score
 from caig_rl.prompt_model.kinds import ProductKinds
 from caig_rl.prompt_model.moments import FloatArray, IntArray, RewardedRows
+from caig_rl.segments import EVERYBODY, Shares
 from caig_rl.types import Product
 
 
@@ -43,21 +44,29 @@ class _Told:
 
 
 class PromptModel:
-    """Bayesian linear model of (product, prompt) -> reward. Rewards of one product are compared over all rounds."""
+    """Bayesian linear model of (product, prompt) -> reward. Rewards of one product are compared over all rounds; of one that is shown to
+    several segments of shoppers, those for each."""
 
-    def __init__(self, kinds: ProductKinds, min_correlation: float = MIN_CORRELATION, max_columns: int = MAX_COLUMNS) -> None:
+    def __init__(
+        self,
+        kinds: ProductKinds,
+        min_correlation: float = MIN_CORRELATION,
+        max_columns: int = MAX_COLUMNS,
+        segments: Shares = EVERYBODY,
+    ) -> None:
         """Nothing is known yet.
 
         Args:
             kinds: of the run's catalog.
             min_correlation: the held-out correlation (Pearson, within products) below which the model is not trusted.
             max_columns: features that carry weight, at most.
+            segments: of the shoppers that products are shown to.
         """
-        self.kinds, self.min_correlation, self.max_columns = kinds, min_correlation, max_columns
+        self.kinds, self.min_correlation, self.max_columns, self.segments = kinds, min_correlation, max_columns, segments
         self.features = PromptFeatures()
         self.posterior: Posterior | None = None
         self._told, self._record = _Told(), HeldOutRecord()
-        self._numbers: dict[str, int] = {}
+        self._numbers: dict[tuple[str, str], int] = {}
         self._score: HeldOutScore | None = None
 
     def tell(self, groups: Sequence[ScoredPrompts]) -> None:
@@ -71,7 +80,7 @@ class PromptModel:
         if not kept:
             return
         rewards, products = np.concatenate([group.rewards for group in kept]), self._product_numbers(kept)
-        rows = [self.features.rows(self.kinds.kind(group.product), group.texts) for group in kept]
+        rows = [self.features.rows(self.kinds.kind(group.product), group.texts, group.product.segment) for group in kept]
         together = sparse.csr_array(sparse.vstack(rows, format="csr"))
         if self.posterior is not None:
             self._record.add(together @ self.posterior.weights(), rewards, products)
@@ -93,11 +102,11 @@ class PromptModel:
 
     def effects(self) -> PromptEffects:
         """The most probable effects. Raises ValueError before anything was told."""
-        return PromptEffects(self._known().weights(), self.features, self.kinds)
+        return PromptEffects(self._known().weights(), self.features, self.kinds, self.segments)
 
     def draw(self, rng: np.random.Generator) -> PromptEffects:
         """Effects drawn from the posterior. Raises ValueError before anything was told."""
-        return PromptEffects(self._known().sample(rng), self.features, self.kinds)
+        return PromptEffects(self._known().sample(rng), self.features, self.kinds, self.segments)
 
     def metrics(self) -> Mapping[str, float]:
         """Numbers for the run's metrics; empty before anything was told."""
@@ -123,7 +132,8 @@ class PromptModel:
             self._score = held_out_score(leave_product_out(self.posterior, data), data.rewards, data.products)
 
     def _product_numbers(self, groups: Sequence[_UsablePrompts]) -> IntArray:
-        numbers = [self._numbers.setdefault(group.product.product_id, len(self._numbers)) for group in groups]
+        keys = [(group.product.product_id, group.product.segment) for group in groups]
+        numbers = [self._numbers.setdefault(key, len(self._numbers)) for key in keys]
         return np.repeat(numbers, [len(group.texts) for group in groups]).astype(np.int64)
 
 

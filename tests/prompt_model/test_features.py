@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -69,3 +70,23 @@ def test_the_width_is_kept() -> None:
     assert rows.shape == (1, 16)
     assert rows.sum() == pytest.approx(2 * (6 + 6 * PHRASE_VALUE))
     assert np.all(rows.indices < 16)
+
+
+def test_without_a_segment_rows_are_those_of_before_there_were_any() -> None:
+    rows = PromptFeatures().rows("mug", ["on oak table, blue sky behind, soft light", "neon city"])
+    text = "\n".join(str(pair) for pair in zip(rows.indices.tolist(), rows.data.tolist(), strict=True))
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "28b556ab0bc1c662"
+
+
+def test_a_segment_is_crossed_in_beside_the_kind_and_under_another_name() -> None:
+    features, text = PromptFeatures(), ["oak table"]
+    plain, teens, adults = (set(features.rows("mug", text, name).indices.tolist()) for name in ("", "teens", "adults"))
+    assert plain == teens & adults and len(teens) == len(adults) == len(plain) * 3 // 2
+    assert not features.rows("mug", text, "mug").toarray().max() > 1.0, "a segment called as a kind shares none of its columns"
+
+
+def test_the_mean_row_over_segments_is_the_mean_of_their_rows() -> None:
+    features, text = PromptFeatures(), ["oak table, blue sky"]
+    mean = 0.75 * features.rows("mug", text, "teens") + 0.25 * features.rows("mug", text, "adults")
+    mixed = features.mixed_rows({"mug": 1.0}, text, {"teens": 0.75, "adults": 0.25})
+    assert abs(mixed - mean).max() < 1e-12

@@ -10,6 +10,7 @@ import pytest
 
 from caig_rl.prompt_model.kinds import ProductKinds
 from caig_rl.prompt_model.model import PromptModel, ScoredPrompts
+from caig_rl.types import Product
 from tests.prompt_model.shops import KINDS, SURFACES, WALLS, catalog, scored_round, taste
 
 
@@ -106,3 +107,40 @@ def test_groups_that_do_not_fit_are_refused() -> None:
         model.tell([ScoredPrompts(product, ("a", "b"), (0.0,))])
     with pytest.raises(ValueError, match="infinite reward"):
         model.tell([ScoredPrompts(product, ("a",), (math.inf,))])
+
+
+SHARES = {"teens": 0.75, "adults": 0.25}
+
+
+def _of_segment(product: Product, text: str) -> float:
+    """Teens like brick walls by 0.5 more than adults do, whatever the product; all else as everybody. Their level must not matter."""
+    return taste(product, text) + (3.0 + 0.5 * ("brick" in text)) * (product.segment == "teens")
+
+
+def _told_by_segment() -> PromptModel:
+    products, rng = catalog(), np.random.default_rng(3)
+    model = PromptModel(ProductKinds.of(products), segments=SHARES)
+    for number in range(8):
+        shown = [product.shown_to(list(SHARES)[(index // len(KINDS) + number) % 2]) for index, product in enumerate(products)]
+        model.tell(scored_round(shown, rng, worth=_of_segment))
+    return model
+
+
+def test_what_a_segment_likes_is_told_apart_and_carries_over_to_every_product() -> None:
+    effects, texts = _told_by_segment().effects(), ["on moon dust, brick wall behind", "on moon dust, blue sky behind"]
+    for product in catalog(len(KINDS)):
+        teens, adults = (effects.value(product.shown_to(name), texts) for name in SHARES)
+        assert teens[0] - teens[1] == pytest.approx(0.5, abs=0.12)
+        assert adults[0] - adults[1] == pytest.approx(0.0, abs=0.12)
+
+
+def test_the_worth_to_any_product_is_to_anybody_so_that_a_segments_own_taste_is_kept() -> None:
+    effects, texts = _told_by_segment().effects(), ["on moon dust, brick wall behind", "on moon dust, blue sky behind"]
+    by_both = [
+        share * effects.value(product.shown_to(name), texts) / len(KINDS)
+        for name, share in SHARES.items()
+        for product in catalog(len(KINDS))
+    ]
+    assert effects.value_to_any(texts) == pytest.approx(np.sum(by_both, axis=0), abs=1e-12)
+    gain = effects.value_to_any(texts)
+    assert gain[0] - gain[1] == pytest.approx(0.75 * 0.5, abs=0.1)
