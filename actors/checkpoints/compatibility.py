@@ -10,8 +10,11 @@ from caig_rl.config.changes import identifies_the_run
 from caig_rl.config.schema import Config
 from caig_rl.types import Product
 
-ADDED_LATER: Mapping[str, Any] = {"world.trap": True, "world.unseen_categories": 0, "guard.reward": None}
+ADDED_LATER: Mapping[str, Any] = {"world.trap": True, "world.unseen_categories": 0, "segments.names": [], "guard.reward": None}
 """Keys that checkpoints of earlier versions lack, and the value by which such a run goes on as it did."""
+
+
+_SECTIONS = ("world", "segments", "imaging", "renderer", "reward", "rollout")
 
 
 def weights_fingerprint(config: Config) -> dict[str, Any]:
@@ -28,7 +31,7 @@ def weights_fingerprint(config: Config) -> dict[str, Any]:
 
 def run_fingerprint(config: Config, products: Sequence[Product], eval_products: Sequence[Product]) -> dict[str, Any]:
     """What decides how a run goes on, by dotted key: with another value it would be another run under the same name."""
-    sections = {name: getattr(config, name).model_dump(mode="json") for name in ("world", "imaging", "renderer", "reward", "rollout")}
+    sections = {name: getattr(config, name).model_dump(mode="json") for name in _SECTIONS}
     # `changes` knows its keys one by one, timeouts and prices among them.
     del sections["reward"]["judge"]
     keys = {f"{section}.{key}": value for section, values in sections.items() for key, value in values.items()}

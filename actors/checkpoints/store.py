@@ -15,7 +15,7 @@ import io
 import json
 import logging
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from types import MappingProxyType
 from typing import Any
 
@@ -261,7 +261,7 @@ def _state_json(state: SavedState, fingerprint: Mapping[str, Any]) -> dict[str, 
         "version": [state.version.incarnation, state.version.number],
         "next_admission_id": state.next_admission_id,
         "cursor_position": state.cursor_position,
-        "in_flight": [[one.admission_id, one.round, one.product_id, one.seed] for one in state.in_flight],
+        "in_flight": [list(astuple(one)) for one in state.in_flight],
         "extra": state.extra,
     }
 

@@ -29,6 +29,7 @@ class Stream(IntEnum):
     EVALUATION = 6
     SCREENING = 7
     REPLAY = 8
+    SEGMENT = 9
 
 
 def derived_seed(stream: Stream, *parts: int) -> int:
@@ -42,7 +43,7 @@ class Shard:
 
     admissions: tuple[Admission, ...]
     products: tuple[Product, ...]
-    """`products[i]` is the product of `admissions[i]`."""
+    """`products[i]` is the product of `admissions[i]`, shown to its segment."""
 
     @property
     def name(self) -> str:
@@ -85,13 +86,13 @@ def regroup(admissions: Sequence[Admission], products: Mapping[str, Product], ro
     for admission in admissions:
         place = admission.admission_id % round_size // shard_size
         places.setdefault((admission.round, place), []).append(admission)
-    return [Shard(tuple(rows), tuple(products[row.product_id] for row in rows)) for rows in places.values()]
+    return [Shard(tuple(rows), tuple(products[row.product_id].shown_to(row.segment) for row in rows)) for rows in places.values()]
 
 
 def make_shards(products: Sequence[Product], seeds: Sequence[int], round_number: int, first_id: int, shard_size: int) -> list[Shard]:
-    """Cut `products` into shards of at most `shard_size`, admission ids rising from `first_id`."""
+    """Cut `products` into shards of at most `shard_size`, admission ids rising from `first_id`; each for the segment it is shown to."""
     admissions = [
-        Admission(first_id + index, round_number, product.product_id, seed)
+        Admission(first_id + index, round_number, product.product_id, seed, product.segment)
         for index, (product, seed) in enumerate(zip(products, seeds, strict=True))
     ]
     return [

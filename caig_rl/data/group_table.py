@@ -28,10 +28,12 @@ SCHEMA = pa.schema(
         ("negative_seed", pa.int64()),
         ("negative_product_id", pa.string()),
         ("negative_instruction", pa.string()),
+        ("segment", pa.string()),
     ]
 )
-"""Columns of `pairs/*.parquet`: one group a row, with all that is needed to learn from it again."""
-_ADDED_LATER = frozenset({"guard_scores"})
+"""Columns of `pairs/*.parquet`: one group a row, with all that is needed to learn from it again. `segment` is empty where shoppers are not
+told apart."""
+_ADDED_LATER = frozenset({"guard_scores", "segment"})
 """Columns that journals of before them lack."""
 _OF_PAIRS = frozenset({"chosen", "rejected", "chosen_score", "rejected_score"})
 """Columns of journals that kept the best and the worst candidate only (before groups)."""
@@ -80,12 +82,13 @@ def _row(group: PreferenceGroup) -> dict[str, Any]:
         "negative_seed": group.negative_seed,
         "negative_product_id": group.negative_product_id,
         "negative_instruction": group.negative_instruction,
+        "segment": group.admission.segment,
     }
 
 
 def _group(row: dict[str, Any]) -> PreferenceGroup:
     return PreferenceGroup(
-        admission=Admission(row["admission_id"], row["round"], row["product_id"], row["seed"]),
+        admission=Admission(row["admission_id"], row["round"], row["product_id"], row["seed"], row.get("segment", "")),
         version=PolicyVersion(row["incarnation"], row["version"]),
         instruction=row["instruction"],
         candidates=tuple(_rollout(candidate) for candidate in row["candidates"]),

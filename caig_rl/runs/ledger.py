@@ -40,15 +40,18 @@ SCHEMA = pa.schema(
         ("rolled_back", pa.list_(pa.string())),
         ("score", pa.float64()),
         ("guard_score", pa.float64()),
+        ("segment", pa.string()),
     ]
 )
 """Columns of `ledger.parquet`. `version` wrote the prompts, `learned` is the surviving version that the training on them made, and
 `rolled_back` names those before it that were discarded with a lost learner. `score` and `guard_score` are means over the admission's
 creatives, by the reward model and by the guard, in log-odds; null where there is none. `outcome` is null while an admission is in flight. A
-rejected row has no admission id, round or seed; its `kind` is the reason's code and `where` the place it was read."""
-_ADDED_LATER = ("score", "guard_score")
+rejected row has no admission id, round or seed; its `kind` is the reason's code and `where` the place it was read. `segment` is empty where
+shoppers are not told apart."""
+_SCORES = ("score", "guard_score")
+_ADDED_LATER = (*_SCORES, "segment")
 """The last columns, which ledgers of before them lack."""
-_TAKEN = ("kind", "message", "version", "attempts", "finished_round", "worker", "learned", *_ADDED_LATER)
+_TAKEN = ("kind", "message", "version", "attempts", "finished_round", "worker", "learned", *_SCORES)
 """Columns that an entry keeps as they are."""
 
 
@@ -204,14 +207,14 @@ class Ledger:
     @classmethod
     def from_table(cls, table: pa.Table) -> Ledger:
         """The ledger that `to_table` wrote, now or in earlier versions. Raises ValueError on other columns."""
-        if table.schema.names not in (SCHEMA.names, SCHEMA.names[: -len(_ADDED_LATER)]):
+        if table.schema.names not in [SCHEMA.names[:end] for end in range(len(SCHEMA.names) - len(_ADDED_LATER), len(SCHEMA.names) + 1)]:
             raise ValueError(f"a ledger has the columns {SCHEMA.names}, not {table.schema.names}")
         ledger = cls()
         for row in table.to_pylist():
             if row["outcome"] == REJECTED:
                 ledger._rejected.append(Rejected(row["where"], row["kind"], row["message"]))
                 continue
-            admission = Admission(row["admission_id"], row["round"], row["product_id"], row["seed"])
+            admission = Admission(row["admission_id"], row["round"], row["product_id"], row["seed"], row.get("segment") or "")
             outcome = None if row["outcome"] is None else Outcome(row["outcome"])
             taken = {name: row.get(name) for name in _TAKEN}
             ledger._entries[admission.admission_id] = _Entry(admission, outcome, **taken, rolled_back=tuple(row["rolled_back"]))
@@ -254,6 +257,7 @@ def _admission_row(entry: _Entry) -> dict[str, object]:
         "rolled_back": list(entry.rolled_back),
         "score": entry.score,
         "guard_score": entry.guard_score,
+        "segment": entry.admission.segment,
     }
 
 

@@ -60,3 +60,10 @@ def test_no_pairs_are_a_table_without_rows() -> None:
 def test_another_table_is_refused() -> None:
     with pytest.raises(ValueError, match="a table of preference groups has the columns"):
         groups_from_table(pa.table({"a": [1]}))
+
+
+def test_a_groups_segment_is_kept_and_a_journal_of_before_has_none() -> None:
+    group = replace(PAIR, admission=replace(PAIR.admission, segment="teens"))
+    table = groups_to_table([group])
+    assert groups_from_table(table) == [group]
+    assert groups_from_table(table.drop_columns(["segment"])) == [PAIR]

@@ -156,3 +156,13 @@ def test_a_fall_that_would_keep_rounds_not_yet_trained_again_is_a_bug() -> None:
     assert ledger.roll_back(1) == [1, 2] and ledger.first_not_learned() == 1
     with pytest.raises(AssertionError, match="round 1 is in no weights yet"):
         ledger.roll_back(2)
+
+
+def test_a_segment_is_kept_and_a_ledger_of_before_has_none() -> None:
+    ledger = Ledger()
+    ledger.admit(Admission(0, 0, "p0", 7, "teens"))
+    ledger.finish(0, Outcome.TIED)
+    table = ledger.to_table()
+    assert table["segment"].to_pylist() == ["teens"] and Ledger.from_table(table).to_table().equals(table)
+    old = Ledger.from_table(table.drop_columns(["segment"]))
+    assert old.to_table()["segment"].to_pylist() == [""] and old.counts() == ledger.counts()

@@ -22,6 +22,7 @@ from caig_rl.prompt_model.model import PromptModel, ScoredPrompts
 from caig_rl.prompt_model.screening import screen
 from caig_rl.prompt_model.settings import resolved_settings
 from caig_rl.prompt_model.shaping import shape_rewards
+from caig_rl.segments import EVERYBODY, Shares
 from caig_rl.types import PreferenceGroup, Product, RolloutGroup
 
 logger = logging.getLogger(__name__)
@@ -33,11 +34,11 @@ _KEPT_VERSIONS = 3
 class PromptLearning:
     """One prompt model, and its state at each of the newest policy versions."""
 
-    def __init__(self, config: Config, products: Sequence[Product], note: Callable[[str], None]) -> None:
-        """`products`: all training products; `note` is told where the model is not trusted."""
+    def __init__(self, config: Config, products: Sequence[Product], note: Callable[[str], None], segments: Shares = EVERYBODY) -> None:
+        """`products`: all training products; `note` is told where the model is not trusted; `segments`: of the shoppers."""
         self.settings, self._note = resolved_settings(config), note
         self._products = {product.product_id: product for product in products}
-        self._model = PromptModel(ProductKinds.of(products), self.settings.min_correlation)
+        self._model = PromptModel(ProductKinds.of(products), self.settings.min_correlation, segments=segments)
         self._rounds_told = 0
         self._after: dict[int, PromptModel] = {0: copy.copy(self._model)}
         self._said_untrusted = False
@@ -98,7 +99,7 @@ class PromptLearning:
             self._note(f"the prompt model is not used after round {number + 1}: {found} (prompt_model.min_correlation)")
 
     def _prompts(self, group: PreferenceGroup) -> ScoredPrompts:
-        product = self._products[group.admission.product_id]
+        product = self._products[group.admission.product_id].shown_to(group.admission.segment)
         return ScoredPrompts(product, tuple(candidate.text for candidate in group.candidates), group.scores)
 
     def _shaped(self, group: PreferenceGroup, effects: PromptEffects | None) -> PreferenceGroup:

@@ -1,4 +1,4 @@
-"""Which products a round admits, in which order, with which seeds. Plain and deterministic: no Ray, no clock."""
+"""Which products a round admits, in which order, with which seeds, for which shoppers. Plain and deterministic: no Ray, no clock."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from actors.rollout.shard import Shard, Stream, derived_seed, make_shards
+from caig_rl.segments import EVERYBODY, Shares, drawn_segment
 from caig_rl.types import Product
 
 
@@ -41,10 +42,22 @@ class ProductCursor:
 
 
 def admit_round(
-    products: Sequence[Product], cursor: ProductCursor, round_number: int, first_id: int, count: int, shard_size: int, run_seed: int
+    products: Sequence[Product],
+    cursor: ProductCursor,
+    round_number: int,
+    first_id: int,
+    count: int,
+    shard_size: int,
+    run_seed: int,
+    segments: Shares = EVERYBODY,
 ) -> list[Shard]:
-    """The shards of one round: `count` products from the cursor (all of them where the catalog is smaller), ids from `first_id` up."""
-    chosen = [products[index] for index in cursor.take(min(count, len(products)))]
-    return make_shards(
-        chosen, [derived_seed(Stream.ADMISSION, run_seed, first_id + i) for i in range(len(chosen))], round_number, first_id, shard_size
-    )
+    """The shards of one round: `count` products from the cursor (all of them where the catalog is smaller), ids from `first_id` up.
+
+    Each admission is for one of `segments`, drawn by their shares from the run's seed and the admission's id.
+    """
+    places = cursor.take(min(count, len(products)))
+    ids = range(first_id, first_id + len(places))
+    shown_to = [drawn_segment(segments, derived_seed(Stream.SEGMENT, run_seed, admission_id)) for admission_id in ids]
+    chosen = [products[index].shown_to(segment) for index, segment in zip(places, shown_to, strict=True)]
+    seeds = [derived_seed(Stream.ADMISSION, run_seed, admission_id) for admission_id in ids]
+    return make_shards(chosen, seeds, round_number, first_id, shard_size)

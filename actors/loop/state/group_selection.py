@@ -85,7 +85,7 @@ def official_negatives(
             continue
         seed = group.admission.seed
         other = groups[int(np.random.default_rng([_OFFICIAL_STREAM, seed]).integers(len(groups)))]
-        product = products[other.admission.product_id]
+        product = products[other.admission.product_id].shown_to(group.admission.segment)
         text = instruction(Task.PROMPT_GENERATION, product, seed)
         redrawn.append(replace(group, negative_product_id=product.product_id, negative_instruction=text))
         rollouts.append(other.chosen)

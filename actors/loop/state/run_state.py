@@ -16,15 +16,18 @@ from actors.telemetry.round_totals import RoundTotals
 from caig_rl.config.schema import Config
 from caig_rl.learning.preference.negatives import NegativeSampler
 from caig_rl.runs.ledger import Ledger
+from caig_rl.segments import EVERYBODY, Shares
 from caig_rl.types import PolicyVersion, PreferenceGroup, Product
 
 
 class RunState:
     """Where the run is: rounds, version, cursor, buffer and ledger."""
 
-    def __init__(self, config: Config, products: Sequence[Product], ledger: Ledger, journal: GroupJournal) -> None:
-        """`products`: all training products, in their fixed order."""
-        self._config, self.products, self._journal = config, list(products), journal
+    def __init__(
+        self, config: Config, products: Sequence[Product], ledger: Ledger, journal: GroupJournal, segments: Shares = EVERYBODY
+    ) -> None:
+        """`products`: all training products, in their fixed order; `segments`: of the shoppers that they are shown to."""
+        self._config, self.products, self._journal, self._segments = config, list(products), journal, segments
         self.by_id = {product.product_id: product for product in self.products}
         self.round_size = min(config.rollout.products_per_round, len(self.products))
         self.version, self.lineage = PolicyVersion(0, 0), Lineage()
@@ -58,8 +61,8 @@ class RunState:
 
     def admit_next(self) -> list[Shard]:
         """Admit the next round's products: its shards, to be rolled out."""
-        rollout, number = self._config.rollout, self.rounds_admitted
-        shards = admit_round(self.products, self._cursor, number, self._next_id, self.round_size, rollout.shard_size, self._config.run.seed)
+        number, size, seed = self.rounds_admitted, self._config.rollout.shard_size, self._config.run.seed
+        shards = admit_round(self.products, self._cursor, number, self._next_id, self.round_size, size, seed, self._segments)
         self._next_id += self.round_size
         self.buffer.admit([admission for shard in shards for admission in shard.admissions])
         self.rounds_admitted = number + 1

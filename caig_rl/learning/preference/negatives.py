@@ -52,7 +52,7 @@ class NegativeSampler:
 
         Args:
             seed: the admission's seed; it also chose the wording of the admission's instruction.
-            product: the admission's product.
+            product: the admission's product; another's text is for the same segment of shoppers.
         """
         generator = np.random.default_rng([_NEGATIVE_STREAM, seed])
         mask_seed = int(generator.integers(2**31))
@@ -62,7 +62,8 @@ class NegativeSampler:
             return Negative(NegativeKind.MASKED_IMAGE, mask_seed)
         if kind is NegativeKind.OTHER_PICTURE or (kind is NegativeKind.HARD and generator.random() < 0.5):
             return Negative(kind, mask_seed, other.product_id)
-        return Negative(kind, mask_seed, other.product_id, instruction(Task.PROMPT_GENERATION, other, seed, self._limits))
+        text = instruction(Task.PROMPT_GENERATION, other.shown_to(product.segment), seed, self._limits)
+        return Negative(kind, mask_seed, other.product_id, text)
 
     def _kind(self, drawn: float) -> NegativeKind:
         """The kind at `drawn`, 0 to 1, where the kinds lie one behind the other, each as long as its share."""

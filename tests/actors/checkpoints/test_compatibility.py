@@ -26,6 +26,7 @@ def test_the_same_run_has_no_difference() -> None:
         "world.trap=false",
         "world.trap=varied",
         "world.unseen_categories=2",
+        "segments.names=[teens]",
         "reward.kind=random",
         "renderer.steps=9",
         "imaging.size=256",
@@ -43,7 +44,9 @@ def test_a_run_that_would_go_on_otherwise_is_told_apart_by_key(override: str) ->
     assert f"{key}=" in first_difference(WRITTEN, changed)
 
 
-@pytest.mark.parametrize("override", ["world.trap=varied", "world.unseen_categories=2", "guard.reward=runs/guard"])
+@pytest.mark.parametrize(
+    "override", ["world.trap=varied", "world.unseen_categories=2", "segments.names=[teens]", "guard.reward=runs/guard"]
+)
 def test_a_run_from_before_a_key_goes_on_as_it_did_and_not_otherwise(override: str) -> None:
     before = {key: value for key, value in WRITTEN.items() if key not in ADDED_LATER}
     assert first_difference(before, run_fingerprint(Config(), PRODUCTS, PRODUCTS[:1])) == ""

@@ -1,9 +1,13 @@
 from __future__ import annotations
 
+import hashlib
+from dataclasses import replace
+
 import pytest
 
 from actors.loop.state.admission import ProductCursor, admit_round
 from actors.rollout.shard import Shard, Stream, derived_seed, evaluation_shards, regroup
+from caig_rl.segments import EVERYBODY, Shares
 from caig_rl.types import Product
 
 PRODUCTS = [Product(f"p{i}", f"title {i}", "mugs") for i in range(10)]
@@ -74,3 +78,32 @@ def test_admissions_of_a_checkpoint_fall_into_the_shards_they_were_cut_into() ->
 def test_an_evaluation_has_the_same_shards_every_time() -> None:
     assert evaluation_shards(PRODUCTS, 4, run_seed=5) == evaluation_shards(PRODUCTS, 4, run_seed=5)
     assert evaluation_shards(PRODUCTS, 4, run_seed=5) != evaluation_shards(PRODUCTS, 4, run_seed=6)
+
+
+SHARES = {"teens": 0.5, "adults": 0.3, "elders": 0.2}
+
+
+def _round(number: int, segments: Shares = EVERYBODY) -> list[Shard]:
+    return admit_round(PRODUCTS, ProductCursor(10, 3, 7 * number), number, 7 * number, count=7, shard_size=3, run_seed=3, segments=segments)
+
+
+def test_without_segments_admissions_are_those_of_before_there_were_any() -> None:
+    rows = [one for number in range(3) for shard in _round(number) for one in shard.admissions]
+    text = "\n".join(str((one.admission_id, one.round, one.product_id, one.seed)) for one in rows)
+    assert hashlib.sha256(text.encode()).hexdigest()[:16] == "aa555e6dd457d728"
+    assert {one.segment for one in rows} == {""}
+
+
+def test_each_admission_is_for_a_segment_that_its_product_is_shown_to() -> None:
+    shards = [shard for number in range(30) for shard in _round(number, SHARES)]
+    admissions = [one for shard in shards for one in shard.admissions]
+    assert [one.segment for one in admissions] == [product.segment for shard in shards for product in shard.products]
+    assert {one.segment for one in admissions} == set(SHARES)
+    plain = [one for number in range(30) for shard in _round(number) for one in shard.admissions]
+    assert [replace(one, segment="") for one in admissions] == plain, "a segment changes nothing else of an admission"
+
+
+def test_restored_admissions_are_shown_to_the_segment_they_were_drawn_for() -> None:
+    by_id, shards = {product.product_id: product for product in PRODUCTS}, _round(0, SHARES)
+    again = regroup([one for shard in shards for one in shard.admissions], by_id, round_size=7, shard_size=3)
+    assert [[one.segment for one in shard.products] for shard in again] == [[one.segment for one in shard.products] for shard in shards]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -12,7 +13,7 @@ from actors.rollout.shard import make_shards
 from actors.rollout.worker_replies import PolicyReply
 from caig_rl.config.load import load_config
 from caig_rl.types import Admission, NegativeKind, PolicyVersion, PreferenceGroup, Rollout, RolloutGroup
-from tests.prompt_model.shops import TRAP, catalog, prompt, scored_round, taste
+from tests.prompt_model.shops import KINDS, SURFACES, TRAP, catalog, prompt, scored_round, taste
 
 PRODUCTS = catalog()
 WRITTEN = 12
@@ -127,3 +128,21 @@ def test_a_model_that_predicts_nothing_is_not_used_and_the_run_says_so_once() ->
     group = _groups(1)[0]
     assert shaped[0].shaped == tuple(score - float(np.mean(group.scores)) for score in group.scores)
     assert len(notes) == 1 and "the prompt model is not used after round 1: held-out correlation" in notes[0]
+
+
+def test_the_journal_tells_the_model_which_segment_each_group_was_for() -> None:
+    """Teens alone like the trap: without the segment of the group's admission nobody could tell."""
+    shares = {"teens": 0.5, "adults": 0.5}
+    learning = PromptLearning(load_config(None, []), PRODUCTS, lambda note: None, shares)
+    rounds = []
+    for number in range(4):
+        groups = []
+        for index, group in enumerate(_groups(number)):
+            segment = "teens" if (index // len(KINDS)) % 2 else "adults"
+            liked = [0.8 * (TRAP in one.text) * (1 if segment == "teens" else -1) for one in group.candidates]
+            groups.append(replace(group, admission=replace(group.admission, segment=segment), scores=tuple(liked)))
+        rounds.append((number, groups))
+    learning.restore(rounds, 4)
+    texts = [f"on {SURFACES[0]}, {wall} behind" for wall in ("blue sky", TRAP)]
+    teens, adults = (learning._model.effects().value(PRODUCTS[0].shown_to(name), texts) for name in shares)
+    assert teens[1] - teens[0] > 0.4 > -0.4 > adults[1] - adults[0]

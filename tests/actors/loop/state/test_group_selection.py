@@ -72,3 +72,11 @@ def test_the_official_negative_swaps_text_and_answer_with_a_row_of_the_batch() -
         else:
             assert after.negative_product_id == "mug" and "red mug" in after.negative_instruction
             assert rollout is not None and rollout.text == "b"
+
+
+def test_the_negatives_other_product_is_shown_to_the_admissions_segment() -> None:
+    told = [
+        select_group(_group("ab", seed), [0.0, 1.0], ["", ""], PRODUCTS[0].shown_to("teens"), NEGATIVES, 0.1).negative_instruction
+        for seed in range(20)
+    ]
+    assert any(told) and all(text.endswith(" Shoppers: teens.") for text in told if text)

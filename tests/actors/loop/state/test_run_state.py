@@ -7,6 +7,7 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
+from actors.checkpoints.store import _state_json
 from actors.loop.state.group_journal import GroupJournal
 from actors.loop.state.group_selection import NoGroup
 from actors.loop.state.run_state import RunState
@@ -14,16 +15,17 @@ from actors.rollout.shard import Shard
 from caig_rl.config.load import load_config
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
-from caig_rl.types import Judgement, Outcome, PolicyVersion, Product
+from caig_rl.segments import EVERYBODY, Shares
+from caig_rl.types import Admission, Judgement, Outcome, PolicyVersion, Product
 from tests.actors.loop.state.test_preference_buffer import V0, make_pair_of
 
 PRODUCTS = [Product(f"p{i}", f"title {i}", "mugs") for i in range(10)]
 TIE = NoGroup(Outcome.TIED)
 
 
-def _run_state(folder: Path, staleness: int = 0) -> RunState:
+def _run_state(folder: Path, staleness: int = 0, segments: Shares = EVERYBODY) -> RunState:
     sizes = ["rollout.rounds=3", "rollout.products_per_round=4", "rollout.shard_size=2", f"rollout.max_staleness={staleness}"]
-    return RunState(load_config(None, sizes), PRODUCTS, Ledger(), GroupJournal(RunFolder(str(folder), "run")))
+    return RunState(load_config(None, sizes), PRODUCTS, Ledger(), GroupJournal(RunFolder(str(folder), "run")), segments)
 
 
 def _open_next(run_state: RunState) -> list[Shard]:
@@ -185,3 +187,19 @@ def test_admissions_of_rounds_that_the_run_does_not_come_to_expire_with_the_reas
     rows = run_state.ledger.to_table().to_pylist()[4:]
     assert {row["message"] for row in rows} == {"the guard ended the run"} and [row["version"] for row in rows] == ["0.1"] * 2 + [""] * 2
     assert run_state.buffer.free_slots == 8 and run_state.take_pairs(1) == []
+
+
+def test_drawn_segments_survive_a_resume(tmp_path: Path) -> None:
+    """Those in flight come from the checkpoint, as JSON; those of later rounds are drawn as the undisturbed run draws them."""
+    shares = {"teens": 0.6, "adults": 0.4}
+    run_state = _run_state(tmp_path, staleness=1, segments=shares)
+    flying = _open_next(run_state)
+    written = json.loads(json.dumps(_state_json(run_state.state({}), {})))
+    state = replace(run_state.state({}), in_flight=tuple(Admission(*row) for row in written["in_flight"]))
+    expected = [run_state.admit_next(), flying]
+
+    again = _run_state(tmp_path / "elsewhere", staleness=1, segments=shares)
+    again.restore(state)
+    assert [again.admit_next(), again.shards_in_flight(0)] == expected
+    assert {product.segment for shards in expected for shard in shards for product in shard.products} == set(shares)
+    assert [row["segment"] for row in again.ledger.to_table().to_pylist()[:4]] == [one.segment for s in flying for one in s.admissions]
