@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from actors.checkpoints.resume import RunToResume, find_run_to_resume
 from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
 from caig_rl.interfaces import ProductSource
-from caig_rl.models.folders import ModelKind, resolve_model_folder
+from caig_rl.models.folders import ModelKind, check_segments, resolve_model_folder
 from caig_rl.runs.driver_lock import refuse_where_driven
 from caig_rl.runs.folder import RunFolder
 
@@ -25,10 +25,12 @@ class NamedModel:
     architecture: str | None
     """What it is sized by where the folder is elsewhere."""
     trust_remote_code: bool = False
+    segments: Sequence[str] = ()
+    """Of shoppers, whose clicks a reward model must have been taught apart."""
 
     def check(self) -> None:
         """Raises ModelFolderError where the folder is none that a run would take."""
-        resolve_model_folder(self.name, self.kind, self.trust_remote_code)
+        check_segments(resolve_model_folder(self.name, self.kind, self.trust_remote_code), self.segments)
 
     @property
     def key(self) -> str:
@@ -45,10 +47,11 @@ def named_models(config: Config) -> Iterator[NamedModel]:
     """Every model folder that a run of `config` opens."""
     yield NamedModel("policy", config.policy.model, config.policy.architecture, config.policy.trust_remote_code)
     yield NamedModel("renderer", config.renderer.model, config.renderer.architecture)
+    segments = config.segments.names
     if config.reward.kind == "model":
-        yield NamedModel("reward", config.reward.model, config.reward.architecture)
+        yield NamedModel("reward", config.reward.model, config.reward.architecture, segments=segments)
     if config.guard.reward is not None:
-        yield NamedModel("guard_reward", config.guard.reward, config.reward.architecture)
+        yield NamedModel("guard_reward", config.guard.reward, config.reward.architecture, segments=segments)
 
 
 def preflight(
@@ -64,8 +67,8 @@ def preflight(
         asked: keys that may change with a resume because a person named them.
 
     Raises:
-        UserError: nothing to train on, a model folder that is none, a run folder that is taken, missing, cannot be written or has another
-            driver, or what `find_run_to_resume` refuses.
+        UserError: nothing to train on, a model folder that is none, a reward model that was not taught the segments, a run folder that is
+            taken, missing, cannot be written or has another driver, or what `find_run_to_resume` refuses.
     """
     _refuse_no_products(source)
     for model in named_models(config):

@@ -18,13 +18,16 @@ def reward_job(config: Config, facts: LogFacts, backbone: Path, files: TrainingF
     """The job that trains `reward.train.form` on `files`, a row a test.
 
     Args:
-        config: `reward.train`, `clicks`, `run.seed` and `logs` are read.
+        config: `reward.train`, `clicks`, `segments`, `run.seed` and `logs` are read.
         facts: what the whole training log says.
         backbone: checked model folder, on every node; with `start_from`, the reward folder it names.
         files: see `write_groups`.
     """
     train, seed = config.reward.train, config.run.seed
-    task = partial(RewardTask, train, config.clicks, facts, backbone, seed)
-    apart = {"clicks.policy": config.clicks.policy, "the log's facts": asdict(facts)}
+    segments = config.segments.names
+    task = partial(RewardTask, train, config.clicks, facts, backbone, seed, segments)
+    apart: dict[str, object] = {"clicks.policy": config.clicks.policy, "the log's facts": asdict(facts)}
+    if segments:  # named only then, so that a job of before there were segments can be gone on with
+        apart["segments.names"] = segments
     identity = job_identity("reward.train", train, files, backbone, seed, apart)
     return TrainJob(task, train, Path(train.out).absolute(), files, identity, seed, train.start_from is not None, config.logs)

@@ -46,10 +46,14 @@ def data_inspect(
 
 @app.command("pairs")
 def data_pairs(config: ConfigFile = None, overrides: Overrides = None) -> None:
-    """Turn a click log into creatives.parquet and pairs.parquet: checked, shrunk, labelled, split by product; with a report."""
+    """Turn a click log into creatives.parquet and pairs.parquet: checked, shrunk, labelled, split by product; with a report.
+
+    With segments.names, what each creative earned among these segments of shoppers is in segments.parquet.
+    """
     from caig_rl.data.clicks.files import write_text
     from caig_rl.data.clicks.picture_file import IMAGES
     from caig_rl.data.clicks.pipeline import CREATIVES, PAIRS, make_pair_files
+    from caig_rl.data.clicks.segments import SEGMENTS
     from caig_rl.data.clicks.summary import SUMMARY
     from caig_rl.reports.click_log_report import PAGE, render_click_report
 
@@ -58,11 +62,12 @@ def data_pairs(config: ConfigFile = None, overrides: Overrides = None) -> None:
         if not settings.clicks.path:
             raise ConfigError("clicks.path is empty: name the click log, clicks.path=log.parquet")
         with _counting() as progress:
-            summary = make_pair_files(settings.clicks, settings.run.seed, progress)
+            summary = make_pair_files(settings.clicks, settings.run.seed, progress, settings.segments.names)
         write_text(settings.clicks.out, PAGE, render_click_report(summary))
         _print_clicks(summary)
         images = [IMAGES] if any(step.name == "pictures" for step in summary.steps) else []
-        for name in (CREATIVES, *images, PAIRS, SUMMARY, PAGE):
+        apart = [SEGMENTS] if settings.segments.names else []
+        for name in (CREATIVES, *images, *apart, PAIRS, SUMMARY, PAGE):
             console.print(f"wrote {settings.clicks.out}/{name}", markup=False, highlight=False, soft_wrap=True)
 
 
@@ -79,7 +84,7 @@ def _inspect_clicks(settings: Config) -> None:
     from caig_rl.data.clicks.pipeline import inspect_log
 
     with _counting() as progress:
-        summary, _ = inspect_log(settings.clicks, settings.run.seed, progress)
+        summary, _ = inspect_log(settings.clicks, settings.run.seed, progress, settings.segments.names)
     _print_clicks(summary)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -57,12 +57,14 @@ def _train(settings: Config) -> None:
     train, shown = settings.reward.train, run_console(settings)
     out, backbone = Path(train.out).absolute(), _backbone(train)
     refuse_out(out, "reward.train.out", SPEC_FILE, backbone)
-    data = _click_data(settings, TRAIN)
+    data = _click_data(settings, TRAIN, settings.segments.names)
     source = groups_source(data, train.image_size)
     with only_start(out) as folder:
         files = training_files(folder / "files", source, lambda place: _write_groups(settings, data, place, shown))
         again = f" (in {files.folder}, as before)" if files.is_reused else ""
-        shown.print(f"{files.rows[TRAIN]} tests to train on, {files.rows[VALIDATION]} to stop by{again}", highlight=False, soft_wrap=True)
+        what = "tests, of everybody and of each segment," if settings.segments.names else "tests"
+        counted = f"{files.rows[TRAIN]} {what} to train on, {files.rows[VALIDATION]} to stop by{again}"
+        shown.print(counted, highlight=False, soft_wrap=True)
         job = reward_job(settings, log_facts(data, settings.clicks.out), backbone, files)
         if min(files.rows.values()) < train.workers:
             raise ClickLogError(
@@ -168,8 +170,8 @@ def _name(settings: Config) -> str:
     return settings.reward.judge.model if settings.reward.kind == "judge" else settings.reward.model
 
 
-def _click_data(settings: Config, split: str) -> ClickDataset:
-    """The pairs of `split`. Pictures that the log held as bytes need no folder.
+def _click_data(settings: Config, split: str, segments: Sequence[str] = ()) -> ClickDataset:
+    """The pairs of `split`, and the clicks of `segments` apart. Pictures that the log held as bytes need no folder.
 
     Raises:
         ConfigError: their pictures would have to be read from a store, or from a folder that is not named.
@@ -181,7 +183,7 @@ def _click_data(settings: Config, split: str) -> ClickDataset:
     folder = _image_folder(settings) if clicks.images or clicks.path else None
     texts = load_texts(settings.catalog) if settings.catalog.path else {}
     try:
-        data = load_click_dataset(clicks.out, folder or Path(), split, texts)
+        data = load_click_dataset(clicks.out, folder or Path(), split, texts, segments)
     except ClickLogError as error:
         if folder is not None:
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Literal, NoReturn
@@ -43,6 +44,23 @@ def resolve_model_folder(name_or_path: str, kind: ModelKind, trust_remote_code: 
     _check_form(folder, kind)
     _check_code(folder, kind, trust_remote_code)
     return folder
+
+
+def check_segments(folder: Path, names: Sequence[str]) -> None:
+    """Refuse a checked reward folder that was not taught the segments of shoppers `names`.
+
+    Raises:
+        ModelFolderError: it would read their names in a product's text, and they would mean nothing to it.
+    """
+    if not names:
+        return
+    taught = _read_json(folder / _CONFIG_FILES["reward"], folder, "reward").get("segments", [])
+    missing = [name for name in names if name not in taught]
+    if missing:
+        raise ModelFolderError(
+            f"reward model {folder} was not taught what the segment {missing[0]!r} clicks (it knows {', '.join(taught) or 'none'}). "
+            "Train it on a click log with these segments.names (`caig-rl data pairs`, `caig-rl reward train`), or leave the key empty"
+        )
 
 
 def _embedded_folder(kind: ModelKind) -> Path:

@@ -10,7 +10,10 @@ import pytest
 from safetensors.numpy import save
 
 from caig_rl.errors import ModelFolderError
-from caig_rl.models.folders import resolve_model_folder
+from caig_rl.models.folders import check_segments, resolve_model_folder
+from caig_rl.models.reward.backbone import write_spec
+from caig_rl.models.reward.scorer import RewardSpec
+from caig_rl.models.reward.side_by_side import SideBySideSpec
 
 WEIGHTS = save({"weight": np.zeros(64, dtype=np.float32)})
 
@@ -99,3 +102,15 @@ def test_a_guard_must_score_a_creative_alone(tmp_path: Path) -> None:
         resolve_model_folder(given, "guard_reward")
     (tmp_path / "reward.json").write_text(json.dumps({"image_size": 64}))
     assert resolve_model_folder(given, "guard_reward") == tmp_path
+
+
+def test_a_reward_model_that_was_not_taught_a_segment_is_refused_and_one_that_was_is_not(tmp_path: Path) -> None:
+    for spec in (RewardSpec(64, segments=("teens", "adults")), SideBySideSpec(64, segments=("teens", "adults"))):
+        write_spec(tmp_path, spec)
+        check_segments(tmp_path, ["adults", "teens"])
+        with pytest.raises(ModelFolderError, match=r"was not taught what the segment 'elders' clicks \(it knows teens, adults\)"):
+            check_segments(tmp_path, ["teens", "elders"])
+    (tmp_path / "reward.json").write_text('{"image_size": 64}')
+    check_segments(tmp_path, [])
+    with pytest.raises(ModelFolderError, match=r"it knows none"):
+        check_segments(tmp_path, ["teens"])

@@ -17,7 +17,9 @@ DETAILS = ("title", "category", "description", "image")
 """What is said of product and creative, kept with the first value found: text, and the creative's picture (a path, or bytes)."""
 COLUMNS = (*KEYS, *NUMBERS, *DETAILS)
 """The columns of a click log. Others are allowed and not read."""
-UNUSED = ("day", "position", "segment")
+SEGMENT = "segment"
+"""The segment of shoppers that a row's impressions were shown to; read only where segments are told apart."""
+UNUSED = ("day", "position", SEGMENT)
 """Columns that are known too, and that nothing corrects for: a log that has them is told so."""
 PICTURE = "picture"
 """Beside them, in memory only: the place in the log of a picture that it holds as bytes."""
@@ -34,7 +36,7 @@ class LogColumns:
     sources: Mapping[str, tuple[str, ...]]
     """Our column -> the file's, several where they are joined; only those the file has."""
     unused: tuple[str, ...] = ()
-    """Those of `UNUSED` that the file has."""
+    """Those of `UNUSED` that the file has, and that are not read."""
 
     @property
     def wanted(self) -> list[str]:
@@ -45,8 +47,8 @@ class LogColumns:
         return name in self.sources
 
 
-def map_log_columns(name: str, present: Sequence[str], config: ClicksConfig) -> LogColumns:
-    """Find our columns in the log `name`, whose columns are `present`.
+def map_log_columns(name: str, present: Sequence[str], config: ClicksConfig, by_segment: bool = False) -> LogColumns:
+    """Find our columns in the log `name`, whose columns are `present`; `by_segment`: its column of segments is read, and needed.
 
     Raises:
         ConfigError: a key of `clicks.columns` that is no column of ours.
@@ -57,6 +59,7 @@ def map_log_columns(name: str, present: Sequence[str], config: ClicksConfig) -> 
         if ours not in known:
             raise ConfigError(f"clicks.columns has no key {ours!r}{nearest_name(ours, known)}; allowed are {', '.join(known)}")
     required = {"product", "creative", "clicks"} | ({"impressions"} if config.form == "aggregates" else set())
+    required |= {SEGMENT} if by_segment else set()
     sources = {}
     for ours in known:
         if ours == "impressions" and config.form == "events" and ours not in config.columns:
@@ -71,8 +74,8 @@ def map_log_columns(name: str, present: Sequence[str], config: ClicksConfig) -> 
             sources[ours] = theirs
         elif ours in required or ours in config.columns:
             raise ClickLogError(_missing(name, ours, missing[0], present))
-    unused = tuple(ours for ours in UNUSED if sources.pop(ours, None))
-    mapped = LogColumns(sources, unused)
+    unused = tuple(ours for ours in UNUSED if ours in sources and ours not in required)
+    mapped = LogColumns({ours: theirs for ours, theirs in sources.items() if ours not in unused}, unused)
     for column in mapped.wanted:
         if list(present).count(column) > 1:
             raise ClickLogError(f"{name} has {list(present).count(column)} columns named {column!r}; keep one")

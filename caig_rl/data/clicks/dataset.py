@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from caig_rl.data.catalog import UNKNOWN_CATEGORY
 from caig_rl.data.clicks.creatives import PICTURE_COLUMNS
 from caig_rl.data.clicks.picture_file import IMAGES, read_picture
 from caig_rl.data.clicks.pipeline import CREATIVES, PAIRS
+from caig_rl.data.clicks.segments import SEGMENTS
 from caig_rl.data.clicks.splits import TRAIN
 from caig_rl.errors import ClickLogError
 from caig_rl.imaging.loading import ImageRefused, decode_rgba, load_rgba, over_white
@@ -52,6 +53,8 @@ class ClickDataset:
     """Product id -> product, where a catalog says more of it than the log."""
     folder: str
     """Where `data pairs` wrote, with the pictures that the log held as bytes."""
+    by_segment: pa.Table | None = None
+    """`SEGMENT_SCHEMA`, of the segments that were asked for; None where none were."""
 
     @property
     def names_files(self) -> bool:
@@ -115,11 +118,14 @@ class ClickDataset:
         return value
 
 
-def load_click_dataset(folder: str, images: Path, split: str, texts: Mapping[str, Product] | None = None) -> ClickDataset:
-    """The creatives in `folder` and the pairs of `split`; `images` is the folder that image paths are relative to.
+def load_click_dataset(
+    folder: str, images: Path, split: str, texts: Mapping[str, Product] | None = None, segments: Sequence[str] = ()
+) -> ClickDataset:
+    """The creatives in `folder` and the pairs of `split`; `images` is the folder that image paths are relative to, `segments` those of the
+    shoppers whose clicks are wanted apart too.
 
     Raises:
-        ClickLogError: the files are missing, or hold no pair of that split.
+        ClickLogError: the files are missing, or hold no pair of that split, or nothing of one of `segments`.
     """
     filesystem, base = fsspec.core.url_to_fs(folder)
     for name in (CREATIVES, PAIRS):
@@ -141,4 +147,19 @@ def load_click_dataset(folder: str, images: Path, split: str, texts: Mapping[str
         np.array([place[(*block, name)] for block, name in zip(blocks, pairs[side].to_pylist(), strict=True)], dtype=np.int64)
         for side in ("first", "second")
     )
-    return ClickDataset(creatives, pairs, first, second, images, texts or {}, folder)
+    by_segment = _of_segments(folder, segments) if segments else None
+    return ClickDataset(creatives, pairs, first, second, images, texts or {}, folder, by_segment)
+
+
+def _of_segments(folder: str, segments: Sequence[str]) -> pa.Table:
+    filesystem, base = fsspec.core.url_to_fs(folder)
+    is_there = filesystem.exists(f"{base}/{SEGMENTS}")
+    table = pq.read_table(f"{base}/{SEGMENTS}", filesystem=filesystem) if is_there else None
+    known = set() if table is None else set(table["segment"].to_pylist())
+    missing = [name for name in segments if name not in known]
+    if table is None or missing:
+        raise ClickLogError(
+            f"{folder}/{SEGMENTS} {'has no creative of' if is_there else 'is missing, with'} the segment {missing[0]!r} of segments.names; "
+            "run `caig-rl data pairs` again with these segments.names"
+        )
+    return table.filter(pc.is_in(table["segment"], pa.array(segments, pa.string())))

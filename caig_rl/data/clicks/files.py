@@ -41,6 +41,13 @@ def whole_file(folder: str, name: str) -> Iterator[IO[bytes]]:
         Path(place).replace(target)
 
 
+def remove(folder: str, name: str) -> None:
+    """Delete `folder/name` where there is one."""
+    filesystem, base = fsspec.core.url_to_fs(folder)
+    if filesystem.exists(f"{base.rstrip('/')}/{name}"):
+        filesystem.rm_file(f"{base.rstrip('/')}/{name}")
+
+
 def write_text(folder: str, name: str, text: str) -> str:
     """Write `folder/name`, whole or not at all; returns its address."""
     filesystem, base = fsspec.core.url_to_fs(folder)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -14,11 +15,12 @@ from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.checks import EXAMPLES, FaultCounter
 from caig_rl.data.clicks.columns import PICTURE
 from caig_rl.data.clicks.creatives import CREATIVE_SCHEMA, creative_statistics, merge_arms, usable_arms
-from caig_rl.data.clicks.files import parquet_writer, write_text
+from caig_rl.data.clicks.files import parquet_writer, remove, write_text
 from caig_rl.data.clicks.pairs import PAIR_SCHEMA, POLICIES, comparison_blocks, count_all_pairs, label_trust, make_pairs, policy_mask
 from caig_rl.data.clicks.picture_file import copy_pictures
 from caig_rl.data.clicks.reading import ClickLog, read_log
 from caig_rl.data.clicks.sample_ratio import SampleRatio, check_sample_ratio, chosen_design
+from caig_rl.data.clicks.segments import SEGMENT_SCHEMA, SEGMENTS, segment_creatives
 from caig_rl.data.clicks.splits import HELDOUT, TRAIN, VALIDATION
 from caig_rl.data.clicks.summary import SUMMARY, ClickSummary, Faults, PolicyCount, SplitCheck
 from caig_rl.data.clicks.totals import ArmTotals
@@ -30,23 +32,42 @@ Progress = Callable[[int], None]
 _WORST = 10
 
 
-def inspect_log(config: ClicksConfig, seed: int = 0, progress: Progress = lambda rows: None) -> tuple[ClickSummary, pa.Table]:
+def inspect_log(
+    config: ClicksConfig, seed: int = 0, progress: Progress = lambda rows: None, segments: Sequence[str] = ()
+) -> tuple[ClickSummary, pa.Table]:
     """Read and check the log, up to the statistics of its creatives (a `CREATIVE_SCHEMA` table). Nothing is written.
 
+    Args:
+        config: where the log is, and how it is read.
+        seed: of the splits.
+        progress: told the rows read so far.
+        segments: of shoppers, whose creatives are counted apart too.
+
     Raises:
-        ClickLogError: the log cannot be read, more than `max_faulty_share` of its rows or files are faulty, or no row has a click.
+        ClickLogError: the log cannot be read, more than `max_faulty_share` of its rows or files are faulty, no row has a click, or none is
+            of one of `segments`.
         ConfigError: a wrong key in `config.columns`.
     """
-    summary, creatives, _ = _logged_creatives(read_log(config), config, seed, progress)
-    return summary, creatives
+    found = _logged_creatives(read_log(config, bool(segments)), config, seed, progress, segments)
+    return found.summary, found.creatives
 
 
-def _logged_creatives(
-    log: ClickLog, config: ClicksConfig, seed: int, progress: Progress
-) -> tuple[ClickSummary, pa.Table, pa.ChunkedArray | None]:
-    """What `inspect_log` returns, and (N,) where each creative's picture lies in the log, None where it holds none as bytes."""
+@dataclass(frozen=True, slots=True)
+class _Logged:
+    """What a log holds."""
+
+    summary: ClickSummary
+    creatives: pa.Table
+    """`CREATIVE_SCHEMA`, N rows."""
+    places: pa.ChunkedArray | None
+    """(N,) where each creative's picture lies in the log; None where it holds none as bytes."""
+    by_segment: pa.Table | None
+    """`SEGMENT_SCHEMA`; None where segments are not told apart."""
+
+
+def _logged_creatives(log: ClickLog, config: ClicksConfig, seed: int, progress: Progress, segments: Sequence[str]) -> _Logged:
     summary = ClickSummary(str(config.path), policy=config.policy)
-    arms = _read_arms(log, config, summary, progress)
+    arms, segment_arms = _read_arms(log, config, summary, progress, bool(segments))
     design = chosen_design(arms, config.split)
     if design in ("propensity", "share") and f"{design}_min" not in arms.column_names:
         raise ClickLogError(f"clicks.split is {design!r}, but the log has no such column; map it by clicks.columns.{design}")
@@ -65,19 +86,27 @@ def _logged_creatives(
     starts, ends = comparison_blocks(creatives)
     summary.add("comparable_tests", int(np.sum(ends - starts > 1)), "tests with at least two such creatives")
     summary.add("pairs_possible", count_all_pairs(creatives), "same-product pairs of such creatives")
-    return summary, creatives, merged[PICTURE] if PICTURE in merged.column_names else None
+    by_segment = None
+    if segment_arms is not None:
+        by_segment = segment_creatives(segment_arms, kept, segments, config.min_impressions)
+        summary.add("segment_creatives", by_segment.num_rows, f"creatives with as many in a segment, of {len(segments)} segments")
+    return _Logged(summary, creatives, merged[PICTURE] if PICTURE in merged.column_names else None, by_segment)
 
 
-def make_pair_files(config: ClicksConfig, seed: int = 0, progress: Progress = lambda rows: None) -> ClickSummary:
+def make_pair_files(
+    config: ClicksConfig, seed: int = 0, progress: Progress = lambda rows: None, segments: Sequence[str] = ()
+) -> ClickSummary:
     """`inspect_log`, then write `creatives.parquet`, `pairs.parquet` and `clicks.json` to `config.out`; each file is whole or as before.
-    Pictures that the log holds as bytes are copied to `images.bin` beside them, which reads the log once more.
+    Pictures that the log holds as bytes are copied to `images.bin` beside them, which reads the log once more. With `segments`, what each
+    creative earned among them is in `segments.parquet`.
 
     Raises:
         ClickLogError: as `inspect_log`; or the policy keeps no pair to train on, with the count after each step.
         ConfigError: a wrong key in `config.columns`.
     """
-    log = read_log(config)
-    summary, creatives, places = _logged_creatives(log, config, seed, progress)
+    log = read_log(config, bool(segments))
+    found = _logged_creatives(log, config, seed, progress, segments)
+    summary, creatives, places = found.summary, found.creatives, found.places
     policy_counts = _PolicyCounts()
     with parquet_writer(config.out, PAIRS, PAIR_SCHEMA) as write:
         for pairs in make_pairs(creatives, config.max_pairs_per_test, seed):
@@ -92,14 +121,27 @@ def make_pair_files(config: ClicksConfig, seed: int = 0, progress: Progress = la
         summary.add("pictures", len(places) - places.null_count, "pictures copied from the log")
     with parquet_writer(config.out, CREATIVES, CREATIVE_SCHEMA) as write:
         write(creatives)
+    if found.by_segment is None:
+        # Of an earlier call with segments: it would say nothing of this log.
+        remove(config.out, SEGMENTS)
+    else:
+        with parquet_writer(config.out, SEGMENTS, SEGMENT_SCHEMA) as write:
+            write(found.by_segment)
     write_text(config.out, SUMMARY, json.dumps(summary.to_json(), indent=1) + "\n")
     return summary
 
 
-def _read_arms(log: ClickLog, config: ClicksConfig, summary: ClickSummary, progress: Progress) -> pa.Table:
+def _read_arms(
+    log: ClickLog, config: ClicksConfig, summary: ClickSummary, progress: Progress, by_segment: bool
+) -> tuple[pa.Table, pa.Table | None]:
+    """The arms, and with `by_segment` the same with a row for each segment."""
     faults, totals = FaultCounter(), ArmTotals(config.rows_are_arms)
+    of_segments = ArmTotals(config.rows_are_arms, by_segment=True) if by_segment else None
     for batch in log:
-        totals.add(faults.accepted(batch))
+        accepted = faults.accepted(batch)
+        totals.add(accepted)
+        if of_segments is not None:
+            of_segments.add(accepted)
         progress(faults.num_rows)
     summary.add("rows_read", faults.num_rows, "rows read")
     summary.add("rows_accepted", faults.num_rows - faults.num_faulty, "rows without fault")
@@ -117,7 +159,7 @@ def _read_arms(log: ClickLog, config: ClicksConfig, summary: ClickSummary, progr
             f"if they are in another, set clicks.columns.clicks to it. {summary.counts_text()}"
         )
     summary.add("arms", arms.num_rows, "arms (what traffic was split between)")
-    return arms
+    return arms, None if of_segments is None else of_segments.table()
 
 
 def _split_check(ratio: SampleRatio, level: float) -> SplitCheck:

@@ -42,6 +42,8 @@ class LogFile:
     """Its place among the log's files, from 0."""
     columns: LogColumns | None
     """None for JSONL, whose rows say what they hold."""
+    by_segment: bool = False
+    """Its column of segments is read."""
 
 
 def parquet_names(filesystem: Any, path: str) -> list[str]:
@@ -182,7 +184,7 @@ class _Records:
 
     def _mapped(self) -> LogColumns:
         self._keys |= {key: None for row in self.rows for key in row}
-        columns = map_log_columns(self._file.name, list(self._keys), self._config)
+        columns = map_log_columns(self._file.name, list(self._keys), self._config, self._file.by_segment)
         if self._columns is None:
             self._columns = columns
             self._agree(self._file.name, columns)

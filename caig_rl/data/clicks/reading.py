@@ -10,7 +10,7 @@ import pyarrow as pa
 
 from caig_rl.config.reward import ClicksConfig
 from caig_rl.data.clicks.batches import LogBatch
-from caig_rl.data.clicks.columns import COLUMNS, JOIN, LogColumns, map_log_columns
+from caig_rl.data.clicks.columns import COLUMNS, JOIN, SEGMENT, LogColumns, map_log_columns
 from caig_rl.data.clicks.readers import Agree, LogFile, csv_names, parquet_names, read_csv, read_jsonl, read_parquet
 from caig_rl.errors import ClickLogError
 
@@ -24,23 +24,24 @@ _BROKEN = (pa.ArrowException, OSError, UnicodeDecodeError)
 """What a file that is not of its kind raises."""
 
 
-def read_log(config: ClicksConfig) -> ClickLog:
-    """Open the log at `config.path`, whose batches come by iterating.
+def read_log(config: ClicksConfig, by_segment: bool = False) -> ClickLog:
+    """Open the log at `config.path`, whose batches come by iterating; `by_segment`: with its column of segments.
 
     Raises:
         ClickLogError: nothing is there, files of unknown or mixed kinds, a column is missing or in some files only, or more files than
             `max_faulty_share` cannot be opened. While iterating: a file that breaks midway.
         ConfigError: a wrong key in `config.columns`.
     """
-    return ClickLog(config)
+    return ClickLog(config, by_segment)
 
 
 class ClickLog:
     """A log whose files have been opened: footers of Parquet files and headers of CSV files are read, rows are not."""
 
-    def __init__(self, config: ClicksConfig) -> None:
+    def __init__(self, config: ClicksConfig, by_segment: bool = False) -> None:
+        """`by_segment`: the column of segments is read, and needed."""
         assert config.path is not None
-        self._config = config
+        self._config, self._by_segment = config, by_segment
         self._filesystem, root = fsspec.core.url_to_fs(config.path)
         paths = _files(self._filesystem, root, config.path)
         self._files: list[LogFile] = []
@@ -78,18 +79,18 @@ class ClickLog:
         kind = _kind(path)
         if kind == "jsonl":
             self._filesystem.open(path, "rb").close()
-            return LogFile(name, path, len(self._files), None)
+            return LogFile(name, path, len(self._files), None, self._by_segment)
         names = (parquet_names if kind == "parquet" else csv_names)(self._filesystem, path)
-        columns = map_log_columns(name, names, self._config)
+        columns = map_log_columns(name, names, self._config, self._by_segment)
         self._agree(name, columns)
-        return LogFile(name, path, len(self._files), columns)
+        return LogFile(name, path, len(self._files), columns, self._by_segment)
 
     def _agree(self, file: str, columns: LogColumns) -> None:
         """A column that begins in some file would be read as something else before: a propensity as 1, a test as the product."""
         self._unused |= dict.fromkeys(columns.unused)
         self._first = self._first or (file, columns)
         first, others = self._first
-        for name in COLUMNS:
+        for name in (*COLUMNS, SEGMENT):
             if (name in columns) != (name in others):
                 has, lacks = (file, first) if name in columns else (first, file)
                 raise ClickLogError(

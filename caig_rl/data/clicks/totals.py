@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from caig_rl.data.clicks.columns import DETAILS, PICTURE
+from caig_rl.data.clicks.columns import DETAILS, PICTURE, SEGMENT
 
 MERGE_ROWS = 1 << 20
 """Partial sums are merged when they reach this many rows."""
@@ -19,8 +21,9 @@ LIMITS = ("propensity", "share")
 class ArmTotals:
     """Add batches of accepted rows; read one table at the end."""
 
-    def __init__(self, rows_are_arms: bool = False) -> None:
-        self._rows_are_arms = rows_are_arms
+    def __init__(self, rows_are_arms: bool = False, by_segment: bool = False) -> None:
+        """`by_segment`: an arm has a row for each segment that it was shown to, the rows without one together as null."""
+        self._rows_are_arms, self._keys = rows_are_arms, (*KEYS, SEGMENT) if by_segment else KEYS
         self._partials: list[pa.Table] = []
         self._pending_rows = 0
         self._num_rows = 0
@@ -29,7 +32,7 @@ class ArmTotals:
         """Add accepted rows, under our column names."""
         if rows.num_rows == 0:
             return
-        partial = _grouped(self._with_keys_and_weights(rows))
+        partial = _grouped(self._with_keys_and_weights(rows), self._keys)
         self._partials.append(partial)
         self._pending_rows += partial.num_rows
         self._num_rows += rows.num_rows
@@ -37,14 +40,14 @@ class ArmTotals:
             self._merge()
 
     def table(self) -> pa.Table:
-        """One row an arm, by test, product, creative and arm: the keys, `SUMS`, lowest and highest of `LIMITS`, and details where known."""
+        """One row an arm (and segment), by test, product, creative, arm: the keys, `SUMS`, lowest and highest of `LIMITS`, and details."""
         if not self._partials:
-            return pa.table({name: pa.array([], pa.string()) for name in KEYS} | {name: pa.array([], pa.float64()) for name in SUMS})
+            return pa.table({name: pa.array([], pa.string()) for name in self._keys} | {name: pa.array([], pa.float64()) for name in SUMS})
         self._merge()
-        return self._partials[0].sort_by([(name, "ascending") for name in KEYS])
+        return self._partials[0].sort_by([(name, "ascending") for name in self._keys])
 
     def _merge(self) -> None:
-        merged = _grouped(pa.concat_tables(self._partials, promote_options="permissive"))
+        merged = _grouped(pa.concat_tables(self._partials, promote_options="permissive"), self._keys)
         self._partials = [merged]
         # What stays after a merge is not pending: else a log of many arms would be merged anew with every batch.
         self._pending_rows = 0
@@ -65,11 +68,11 @@ class ArmTotals:
         return pa.table(columns)
 
 
-def _grouped(rows: pa.Table) -> pa.Table:
+def _grouped(rows: pa.Table, keys: Sequence[str]) -> pa.Table:
     functions = {name: "sum" for name in SUMS}
     functions |= {f"{name}_{end}": end for name in LIMITS for end in ("min", "max") if f"{name}_{end}" in rows.column_names}
     functions |= {name: "first" for name in (*DETAILS, PICTURE) if name in rows.column_names}
     # One thread: "first" then means first in the log, and sums of floats do not depend on timing.
-    grouped = rows.group_by(list(KEYS), use_threads=False).aggregate(list(functions.items()))
-    named: pa.Table = grouped.rename_columns([*KEYS, *functions])
+    grouped = rows.group_by(list(keys), use_threads=False).aggregate(list(functions.items()))
+    named: pa.Table = grouped.rename_columns([*keys, *functions])
     return named

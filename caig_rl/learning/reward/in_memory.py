@@ -17,7 +17,7 @@ from caig_rl.learning.reward.task import RewardTask
 from caig_rl.learning.trainer import Progress, Trainer, check_trained
 
 Groups = Mapping[str, Sequence[Any]]
-"""Whole log in `GROUP_SCHEMA` columns, one entry a test."""
+"""Whole log in `GROUP_SCHEMA` columns, or `SEGMENTED_SCHEMA`'s, one entry a test (and segment)."""
 IntArray = npt.NDArray[np.int64]
 
 
@@ -45,14 +45,17 @@ def train_in_memory(
     seed: int,
     folder: Path,
     on_epoch: Callable[[Progress], None] = lambda progress: None,
+    segments: Sequence[str] = (),
 ) -> Progress:
     """Train on the tests `training` (log, which of its tests), stop by `validation`, and leave the best model in `folder`.
+
+    `segments`: those of shoppers that the log tells apart.
 
     Raises:
         UserError: no epoch ended with a finite loss.
     """
     init_group(0, 1)
-    task = RewardTask(config, clicks, facts, backbone, seed)
+    task = RewardTask(config, clicks, facts, backbone, seed, segments)
     trainer = Trainer(task, config, 0, config.epochs * math.ceil(len(training[1]) / config.batch_size), seed)
     done = trainer.run(
         lambda epoch: group_batches(training[0], np.random.default_rng([seed, epoch]).permutation(training[1]), config.batch_size),

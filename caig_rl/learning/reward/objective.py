@@ -54,9 +54,14 @@ class LogFacts:
 
 
 def log_facts(data: ClickDataset, folder: str) -> LogFacts:
-    """The facts of `data`'s training creatives; k is what `data pairs` found and wrote to `clicks.json` in `folder`."""
+    """The facts of `data`'s training creatives, each segment's counted apart too; k is what `data pairs` found and wrote to `clicks.json`
+    in `folder`."""
     creatives = data.creatives.filter(pc.equal(data.creatives["split"], TRAIN))
     ctr, shown = (creatives[name].to_numpy() for name in ("ctr", "effective_impressions"))
+    if data.by_segment is not None:
+        trained = data.by_segment.filter(pc.is_in(data.by_segment["product_id"], creatives["product_id"].combine_chunks()))
+        # A training file's rows are everybody's and each segment's; what a segment clicked counts in both.
+        ctr, shown = (np.concatenate([one, trained[name].to_numpy()]) for one, name in ((ctr, "ctr"), (shown, "effective_impressions")))
     clicks = float((ctr * shown).sum())
     with fsspec.open(f"{folder.rstrip('/')}/{SUMMARY}") as file:
         prior = float(json.load(file)["prior_impressions"])
@@ -109,9 +114,9 @@ def new_model(config: RewardTrainConfig, backbone: Path, facts: LogFacts) -> Tra
 
 def rows_of_groups(model: TrainedReward, groups: Mapping[str, Sequence[Any]]) -> RewardRows:
     """A batch of `GROUP_SCHEMA` columns, one entry a test, as rows."""
-    texts = []
-    for product in zip(groups["product_id"], groups["title"], groups["category"], groups["description"], strict=True):
-        texts.append(model.text_of(Product(*(str(value) for value in product))))
+    texts, segments = [], groups.get("segment", [""] * len(groups["title"]))
+    for *product, segment in zip(groups["product_id"], groups["title"], groups["category"], groups["description"], segments, strict=True):
+        texts.append(model.text_of(Product(*(str(value) for value in product), segment=str(segment))))
     sizes = [len(images) for images in groups["images"]]
     return RewardRows(
         np.repeat(np.arange(len(sizes)), sizes),

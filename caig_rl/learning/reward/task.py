@@ -34,9 +34,11 @@ Groups = Mapping[str, Sequence[Any]]
 class RewardTask:
     """Model and what the log says; one a rank."""
 
-    def __init__(self, config: RewardTrainConfig, clicks: ClicksConfig, facts: LogFacts, backbone: Path, seed: int) -> None:
-        """Build a model of `config.form` over the checked model folder `backbone`."""
-        self.name = f"reward {config.form}"
+    def __init__(
+        self, config: RewardTrainConfig, clicks: ClicksConfig, facts: LogFacts, backbone: Path, seed: int, segments: Sequence[str] = ()
+    ) -> None:
+        """Build a model of `config.form` over the checked model folder `backbone`; `segments`: of shoppers, their clicks learned apart."""
+        self.name, self._segments = f"reward {config.form}", segments
         self._config, self._clicks, self._facts, self._backbone = config, clicks, facts, backbone
         self._pairs: list[tuple[FloatArray, FloatArray]] = []
         self._rows: list[tuple[FloatArray, RewardRows]] = []
@@ -115,6 +117,9 @@ class RewardTask:
             # A list-wise score has a scale of its own; how sure a difference makes an order shows on pairs that it did not train on.
             differences, probabilities = (np.concatenate(parts) for parts in zip(*self._pairs, strict=True))
             copy.spec = dataclasses.replace(copy.spec, tau=fit_tau(differences, probabilities))
+        if copy.kind != "vam":  # it reads no text, so it cannot tell them apart
+            taught = tuple(dict.fromkeys([*copy.spec.segments, *self._segments]))
+            copy.spec = dataclasses.replace(copy.spec, segments=taught)
         folder.mkdir(parents=True, exist_ok=True)
         copy.save(folder)
 

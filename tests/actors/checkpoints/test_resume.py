@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import shutil
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -21,7 +22,8 @@ from actors.loop.preflight import preflight, preflight_of_dry_run
 from actors.loop.stop_request import StopRequest
 from caig_rl.config.load import load_config
 from caig_rl.config.schema import Config
-from caig_rl.errors import CheckpointError, ConfigError
+from caig_rl.errors import CheckpointError, ConfigError, ModelFolderError
+from caig_rl.models.folders import resolve_model_folder
 from caig_rl.runs.config_history import as_begun, write_run_config
 from caig_rl.runs.driver_lock import LeaseLost, RunTaken, held
 from caig_rl.runs.folder import DRIVER_FILE, RunFolder
@@ -247,3 +249,19 @@ def test_a_folder_with_a_living_driver_is_refused_before_anything_else_is_said_o
             for resume in (True, False):
                 with pytest.raises(RunTaken, match="is being written by another driver"):
                     look(config, LightSource(3), folder, resume=resume)
+
+
+def test_segments_that_the_reward_model_was_not_taught_are_refused_by_run_and_rehearsal(tmp_path: Path) -> None:
+    reward = shutil.copytree(resolve_model_folder("nano", "reward"), tmp_path / "reward")
+    spec = json.loads((reward / "reward.json").read_text()) | {"segments": ["gift givers"]}
+    (reward / "reward.json").write_text(json.dumps(spec))
+    named = [f"reward.model={reward}", "segments.names=[gift givers, teens]"]
+    refused = pytest.raises(ModelFolderError, match="the segment 'teens'")
+    kinds = {"reward.kind=model": refused, "reward.kind=random": nullcontext(), f"guard.reward={reward}": refused}
+    for number, (kind, refusal) in enumerate(kinds.items()):
+        config = settings(tmp_path / str(number), *named, kind)
+        folder = RunFolder(config.run.root, "run")
+        with refusal:
+            preflight_of_dry_run(config, LightSource(3), folder, resume=False)
+        with refusal:
+            preflight(config, LightSource(3), folder, resume=False)

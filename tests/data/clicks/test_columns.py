@@ -58,3 +58,14 @@ def test_an_empty_name_leaves_a_column_out_unless_it_is_required():
     assert "image" not in columns
     with pytest.raises(ClickLogError, match=r"clicks\.columns\.creative is empty"):
         map_log_columns("log.csv", PRESENT, ClicksConfig(columns={"creative": ""}))
+
+
+def test_the_column_of_segments_is_read_and_needed_where_segments_are_told_apart():
+    config = ClicksConfig(columns={"creative": "ad"})
+    present = [*PRESENT, "segment", "position"]
+    found = map_log_columns("log.csv", present, config, by_segment=True)
+    assert found.sources["segment"] == ("segment",) and found.unused == ("position",)
+    without = map_log_columns("log.csv", present, config)
+    assert "segment" not in without and set(without.unused) == {"segment", "position"}
+    with pytest.raises(ClickLogError, match=r"clicks\.columns\.segment"):
+        map_log_columns("log.csv", PRESENT, config, by_segment=True)

@@ -79,3 +79,17 @@ def test_the_test_is_the_product_unless_the_log_names_one():
 
 def test_an_empty_log_gives_an_empty_table():
     assert ArmTotals().table().num_rows == 0
+
+
+def test_the_rows_of_an_arms_segments_add_up_to_the_arm():
+    names = ["teens", "adults", None, "teens", "adults", "teens"]
+    arms = [("p", "a", 10, 0.5, 0.5), ("p", "a", 20, 0.5, 0.25), ("p", "a", 5, 0.2, 1.0), ("p", "b", 8, 0.5, 0.5)]
+    rows = _table(arms + [("q", "a", 4, 0.5, 0.5)] * 2)
+    rows = rows.append_column("segment", pa.array(names, pa.string()))
+    whole, parts = ArmTotals(), ArmTotals(by_segment=True)
+    whole.add(rows)
+    parts.add(rows)
+    assert parts.table()["segment"].to_pylist() == ["adults", "teens", None, "teens", "adults", "teens"]
+    summed = parts.table().group_by(["product", "creative"]).aggregate([(name, "sum") for name in totals.SUMS])
+    for name in totals.SUMS:
+        assert summed[f"{name}_sum"].to_pylist() == whole.table()[name].to_pylist(), name
