@@ -23,6 +23,7 @@ def nano_build(
     only: Annotated[
         list[str] | None, typer.Option(help="Run this stage alone, and anew, from what is built or shipped; may be given again.")
     ] = None,
+    segments: Annotated[bool, typer.Option("--segments", help="Teach the reward model the world's segments of shoppers too.")] = False,
 ) -> None:
     """Build the embedded models from the click world alone, stage by stage: hours on two cores, resumable.
 
@@ -35,7 +36,7 @@ def nano_build(
 
     torch.set_num_threads(threads)
     with explained(), _stage_bars() as progress:
-        builder = NanoBuilder(folder, BuildPlan(), Config(), progress)
+        builder = NanoBuilder(folder, BuildPlan(reward_segments=segments), Config(), progress)
         builder.run(only or [])
         installed = builder.install(only or []) if install else []
     console.print(f"models: {folder}" + (f"; installed into the package: {', '.join(installed)}" if installed else ""))

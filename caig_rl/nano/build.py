@@ -36,6 +36,7 @@ from caig_rl.world.eyes import WEIGHTS_FOLDER as EYES_FOLDER
 from caig_rl.world.eyes import WIDTHS, load_eyes
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.products import unseen_categories
+from caig_rl.world.tastes import SEGMENTS
 
 log = logging.getLogger(__name__)
 
@@ -97,6 +98,9 @@ class BuildPlan:
     seeing_steps: int = 2000
     seeing_steps_of_two: int = 1500
     reward_epochs: int = 6
+    reward_segments: bool = False
+    """The reward model learns the clicks of each of the world's segments of shoppers too: four entries a product for one, so four times
+    the time."""
     seed: int = 0
 
 
@@ -302,4 +306,5 @@ class NanoBuilder:
         # All epochs run, and the best is kept. Many small steps: six products of six creatives are 36 rows a step.
         config = RewardTrainConfig(epochs=epochs, patience=epochs, batch_size=6, lr=1.5e-4, warmup_share=0.1, zero_stage=0)
         backbone, judge = self._input("backbone"), WorldJudge.of(self.config.world)
-        self._note(folder, train_nano_reward(backbone, self._load_creatives(stage), judge, config, seed, folder, progress))
+        segments = SEGMENTS if self.plan.reward_segments else ()
+        self._note(folder, train_nano_reward(backbone, self._load_creatives(stage), judge, config, seed, folder, progress, segments))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Set
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -99,18 +99,36 @@ def split_products(count: int, seed: int) -> ProductSplit:
 
 def logged_counts(creatives: LoggedCreatives, judge: WorldJudge, seed: int, shown: int = IMPRESSIONS) -> tuple[FloatArray, FloatArray]:
     """(impressions, clicks), (N,) each, of the creatives, each `shown` that often to the shoppers of `judge`."""
+    return counts_by_segment(creatives, judge, seed, shown)[""]
+
+
+def counts_by_segment(
+    creatives: LoggedCreatives, judge: WorldJudge, seed: int, shown: int = IMPRESSIONS, segments: Sequence[str] = ()
+) -> dict[str, tuple[FloatArray, FloatArray]]:
+    """Segment -> (impressions, clicks), (N,) each, of one log as in `logged_counts`. Everybody's come first, under an empty name."""
     ids = [f"c{index:06d}" for index in range(len(creatives.products))]
-    counts = by_creative(click_log(judge, creatives.products, creatives.views, ids, shown, seed))
-    assert counts.column("creative_id").to_pylist() == ids
-    impressions, clicks = (counts.column(name).to_numpy().astype(np.float64) for name in ("impressions", "clicks"))
-    return impressions, clicks
+    log, found = click_log(judge, creatives.products, creatives.views, ids, shown, seed), {}
+    for segment in ("", *segments):
+        counts = by_creative(log, segment)
+        assert counts.column("creative_id").to_pylist() == ids
+        impressions, clicks = (counts.column(name).to_numpy().astype(np.float64) for name in ("impressions", "clicks"))
+        found[segment] = impressions, clicks
+    return found
+
+
+def segmented_groups(creatives: LoggedCreatives, counts: dict[str, tuple[FloatArray, FloatArray]]) -> dict[str, list[Any]]:
+    """`reward_groups` of everybody's counts, then of each segment's, with a column `segment`: P products give P entries for each."""
+    members, everybody = _creatives_by_product(creatives), reward_groups(creatives, *counts[""])
+    parts = []
+    for segment, both in counts.items():
+        own = {name: [values[rows] for rows in members.values()] for name, values in zip(("impressions", "clicks"), both, strict=True)}
+        parts.append(everybody | own | {"segment": [segment] * len(members)})
+    return {name: [value for part in parts for value in part[name]] for name in parts[0]}
 
 
 def reward_groups(creatives: LoggedCreatives, impressions: FloatArray, clicks: FloatArray) -> dict[str, list[Any]]:
     """What the reward model is told, in `GROUP_SCHEMA` columns, one entry a product: text, pictures, and what was clicked."""
-    members: dict[Product, list[int]] = {}
-    for index, product in enumerate(creatives.products):
-        members.setdefault(product, []).append(index)
+    members = _creatives_by_product(creatives)
     columns: dict[str, list[Any]] = {
         name: [getattr(product, name) for product in members] for name in ("product_id", "title", "category", "description")
     }
@@ -119,6 +137,13 @@ def reward_groups(creatives: LoggedCreatives, impressions: FloatArray, clicks: F
         "impressions": [impressions[rows] for rows in members.values()],
         "clicks": [clicks[rows] for rows in members.values()],
     }
+
+
+def _creatives_by_product(creatives: LoggedCreatives) -> dict[Product, list[int]]:
+    members: dict[Product, list[int]] = {}
+    for index, product in enumerate(creatives.products):
+        members.setdefault(product, []).append(index)
+    return members
 
 
 def reading_practice(creatives: LoggedCreatives, seed: int) -> list[SftExample]:
@@ -134,42 +159,59 @@ def reading_practice(creatives: LoggedCreatives, seed: int) -> list[SftExample]:
 
 
 def train_nano_reward(
-    backbone: Path, creatives: LoggedCreatives, judge: WorldJudge, config: RewardTrainConfig, seed: int, folder: Path, progress: Progress
+    backbone: Path,
+    creatives: LoggedCreatives,
+    judge: WorldJudge,
+    config: RewardTrainConfig,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+    segments: Sequence[str] = (),
 ) -> dict[str, float]:
     """Write to `folder` a scorer, in half precision, that starts from `backbone`, which already sees scenes, and learns from clicks, by the
     same `Trainer` as `caig-rl reward train`; returns how good it is.
 
-    The metrics are `heldout_accuracy`, `heldout_pairs`, and `ceiling`: the accuracy of the true CTRs on the same noisy labels.
+    The metrics are `heldout_accuracy`, `heldout_pairs`, and `ceiling`: the accuracy of the true CTRs on the same noisy labels. With
+    `segments` of the shoppers it learns each one's clicks too, and the same metrics of each have its name behind them, after a slash.
 
     Raises:
         UserError: no epoch ended with a finite loss.
     """
-    impressions, clicks = logged_counts(creatives, judge, seed)
-    groups = reward_groups(creatives, impressions, clicks)
-    split = split_products(len(groups["product_id"]), seed)
-    facts = facts_of(groups, split.training, PRIOR_IMPRESSIONS)
+    counts = counts_by_segment(creatives, judge, seed, segments=segments)
+    groups, num_products = segmented_groups(creatives, counts), len(set(creatives.products))
+    split = split_products(num_products, seed)
+    training, validation = (
+        np.concatenate([part + number * num_products for number in range(len(counts))]) for part in (split.training, split.validation)
+    )
+    facts = facts_of(groups, training, PRIOR_IMPRESSIONS)
     train_in_memory(
         config,
         ClicksConfig(),
         facts,
         backbone,
-        (groups, split.training),
-        (groups, split.validation),
+        (groups, training),
+        (groups, validation),
         seed,
         folder,
         lambda state: progress("reward", state.epoch, config.epochs, state.validation_loss),
+        segments,
     )
     store_in_half(folder)
-    chosen = {groups["product_id"][int(k)] for k in split.heldout}
-    return heldout_metrics(RewardScorer.load(folder), creatives, clicks / impressions, chosen, judge)
+    chosen, scorer = {groups["product_id"][int(k)] for k in split.heldout}, RewardScorer.load(folder)
+    metrics: dict[str, float] = {}
+    for segment, (impressions, clicks) in counts.items():
+        found = heldout_metrics(scorer, creatives, clicks / impressions, chosen, judge, segment)
+        metrics |= {f"{name}/{segment}" if segment else name: value for name, value in found.items()}
+    return metrics
 
 
 def heldout_metrics(
-    scorer: RewardScorer, creatives: LoggedCreatives, ctr: FloatArray, heldout: Set[str], judge: WorldJudge
+    scorer: RewardScorer, creatives: LoggedCreatives, ctr: FloatArray, heldout: Set[str], judge: WorldJudge, segment: str = ""
 ) -> dict[str, float]:
-    """How well scores, and true CTRs, order the creatives of the products `heldout` (ids) by their observed `ctr` (N,)."""
+    """How well scores, and true CTRs, order the creatives of the products `heldout` (ids) by their observed `ctr` (N,), in `segment`."""
     rows = [k for k, product in enumerate(creatives.products) if product.product_id in heldout]
-    products, views, observed = [creatives.products[k] for k in rows], [creatives.views[k] for k in rows], ctr[rows]
+    products, views = [creatives.products[k].shown_to(segment) for k in rows], [creatives.views[k] for k in rows]
+    observed = ctr[rows]
     names = np.array([product.product_id for product in products])
     truth = np.array([one.ctr for one in judge.judge(products, views)])
     told = (names[:, None] == names[None, :]) & (observed[:, None] != observed[None, :])

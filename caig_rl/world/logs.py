@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from caig_rl.types import ImageArray, Product
 from caig_rl.world.judge import WorldJudge
@@ -57,8 +58,11 @@ def click_log(
     return pa.table(columns, schema=LOG_SCHEMA)
 
 
-def by_creative(log: pa.Table) -> pa.Table:
-    """Impressions and clicks summed per creative: creative_id, product_id, impressions, clicks, by creative_id."""
+def by_creative(log: pa.Table, segment: str = "") -> pa.Table:
+    """Impressions and clicks summed per creative, of one segment alone where it is named: creative_id, product_id, impressions, clicks, by
+    creative_id."""
+    if segment:
+        log = log.filter(pc.equal(log["segment"], segment))
     grouped = log.group_by(["creative_id", "product_id"], use_threads=False).aggregate([("impressions", "sum"), ("clicks", "sum")])
     named: pa.Table = grouped.rename_columns(["creative_id", "product_id", "impressions", "clicks"])
     return named.sort_by("creative_id")

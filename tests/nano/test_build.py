@@ -7,6 +7,7 @@ import multiprocessing
 import pickle
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,10 +23,21 @@ from caig_rl.models.folders import resolve_model_folder
 from caig_rl.models.reward.loading import load_reward
 from caig_rl.models.reward.scorer import RewardScorer
 from caig_rl.nano.build import NEEDS, STAGES, BuildPlan, NanoBuilder, check_stages
-from caig_rl.nano.reward import FIRST_SEEDS, LoggedCreatives, reading_practice, split_products, train_nano_reward
+from caig_rl.nano.reward import (
+    FIRST_SEEDS,
+    LoggedCreatives,
+    counts_by_segment,
+    logged_counts,
+    reading_practice,
+    reward_groups,
+    segmented_groups,
+    split_products,
+    train_nano_reward,
+)
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import draw_scene
+from caig_rl.world.tastes import SEGMENTS
 from caig_rl.world.vocabulary import caption, draw_spec
 from tests.tiny import make_tiny_policy
 
@@ -79,13 +91,13 @@ def test_a_stage_run_alone_replaces_its_old_result_and_nothing_else(tmp_path: Pa
     ]
 
 
-def train_reward(folder: Path) -> tuple[dict[str, float], list[tuple[object, ...]]]:
+def train_reward(folder: Path, segments: tuple[str, ...] = ()) -> tuple[dict[str, float], list[tuple[object, ...]]]:
     """Metrics and steps. In a process of its own: another test's vLLM may have closed the process group that DeepSpeed knows of."""
     seen: list[tuple[object, ...]] = []
     config = RewardTrainConfig(epochs=2, patience=2, batch_size=4, lr=1e-3, zero_stage=0)
     backbone = make_tiny_policy(folder / "backbone")
     metrics = train_nano_reward(
-        backbone, drawn_creatives(12, 3), WorldJudge(0), config, 0, folder / "out", lambda *step: seen.append(step[:3])
+        backbone, drawn_creatives(12, 3), WorldJudge(0), config, 0, folder / "out", lambda *step: seen.append(step[:3]), segments
     )
     return metrics, seen
 
@@ -196,3 +208,62 @@ def test_the_policy_is_tuned_from_the_pretrained_one_and_its_tower_learns(tmp_pa
 
 def run_stage(folder: Path, plan: BuildPlan, name: str) -> None:
     NanoBuilder(folder, plan, Config(), lambda *step: None).run([name])
+
+
+def test_the_reward_model_learns_the_whole_log_and_each_segments_part_of_the_same_products(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    told: dict[str, Any] = {}
+
+    def note(config, clicks, facts, backbone, training, validation, seed, folder, on_epoch, segments):
+        told.update(facts=facts, groups=training[0], training=training[1], validation=validation[1], segments=segments)
+        raise RuntimeError("seen")
+
+    monkeypatch.setattr("caig_rl.nano.reward.train_in_memory", note)
+    creatives = drawn_creatives(12, 2)
+    with pytest.raises(RuntimeError, match="seen"):
+        train_nano_reward(tmp_path, creatives, WorldJudge(0), RewardTrainConfig(), 0, tmp_path, lambda *step: None, SEGMENTS)
+    groups, split = told["groups"], split_products(12, 0)
+    assert groups["segment"] == [name for name in ("", *SEGMENTS) for _ in range(12)]
+    assert groups["product_id"] == groups["product_id"][:12] * 4 and groups["images"] == groups["images"][:12] * 4
+    for name in ("impressions", "clicks"):
+        whole, *parts = (np.stack(groups[name][start : start + 12]) for start in range(0, 48, 12))
+        assert np.array_equal(sum(parts), whole)
+    for part, products in (("training", split.training), ("validation", split.validation)):
+        assert {int(index) % 12 for index in told[part]} == set(products.tolist()) and len(told[part]) == 4 * len(products)
+    assert told["segments"] == SEGMENTS
+    assert told["facts"].mean_clicks == pytest.approx(np.mean([groups["clicks"][int(k)].mean() for k in told["training"]]))
+
+
+def test_without_segments_the_reward_model_is_told_what_it_was_before():
+    creatives = drawn_creatives(4, 2)
+    shown, clicked = logged_counts(creatives, WorldJudge(0), 0)
+    groups = segmented_groups(creatives, counts_by_segment(creatives, WorldJudge(0), 0))
+    before = reward_groups(creatives, shown, clicked)
+    assert set(groups) == {*before, "segment"} and set(groups["segment"]) == {""}
+    assert groups["images"] == before["images"]
+    assert all(np.array_equal(groups[name], before[name]) for name in ("impressions", "clicks", "product_id"))
+
+
+@pytest.mark.parametrize(("wanted", "expected"), [(False, ()), (True, SEGMENTS)])
+def test_the_plan_and_the_command_say_whether_segments_are_learned(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wanted: bool, expected: tuple[str, ...]
+):
+    seen: list[tuple[str, ...]] = []
+    (tmp_path / "creatives").mkdir()
+    (tmp_path / "creatives" / "creatives.pickle").write_bytes(pickle.dumps(drawn_creatives(3, 2)))
+    monkeypatch.setattr("caig_rl.nano.build.train_nano_reward", lambda *arguments: seen.append(arguments[-1]) or {})
+    command = ["nano", "build", "--folder", str(tmp_path), "--only", "reward", "--no-install", *(["--segments"] if wanted else [])]
+    result = CliRunner().invoke(app, command)
+    assert result.exit_code == 0, result.output
+    assert seen == [expected] and BuildPlan().reward_segments is False
+
+
+def test_a_reward_model_that_learned_segments_says_which_and_is_measured_among_each(tmp_path: Path):
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        metrics, _ = pool.submit(train_reward, tmp_path, SEGMENTS).result()
+    names = {"heldout_accuracy", "heldout_pairs", "ceiling"}
+    assert set(metrics) == names | {f"{name}/{segment}" for name in names for segment in SEGMENTS}
+    scorer = load_reward(resolve_model_folder(str(tmp_path / "out"), "reward"))
+    assert scorer.spec.segments == SEGMENTS
+    product, picture = WorldProducts(0, 1).products[0], draw_scene(draw_spec(np.random.default_rng(1)), np.random.default_rng(1))
+    scores = scorer.score([product, *(product.shown_to(name) for name in SEGMENTS)], [picture] * 4)
+    assert len(set(scores.tolist())) == 4

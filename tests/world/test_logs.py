@@ -1,9 +1,11 @@
 import numpy as np
+import pytest
 
 from caig_rl.world.judge import WorldJudge
 from caig_rl.world.logs import LOG_SCHEMA, POSITION_FACTORS, by_creative, click_log
 from caig_rl.world.products import WorldProducts
 from caig_rl.world.scenes import draw_scene
+from caig_rl.world.tastes import SEGMENTS
 from caig_rl.world.vocabulary import draw_spec
 
 
@@ -33,3 +35,11 @@ def test_the_same_seed_gives_the_same_log():
 def test_no_row_has_more_clicks_than_impressions():
     log = _log(50, 2)[3]
     assert (log.column("clicks").to_numpy() <= log.column("impressions").to_numpy()).all()
+
+
+def test_the_segments_parts_add_up_to_the_whole():
+    log = _log(5000, 1)[3]
+    whole, parts = by_creative(log), [by_creative(log, name) for name in SEGMENTS]
+    for name in ("impressions", "clicks"):
+        assert sum(part[name].to_numpy() for part in parts).tolist() == whole[name].to_pylist()
+    assert [float(part["impressions"].to_numpy().mean()) for part in parts] == pytest.approx([2250, 1750, 1000], rel=0.05)
