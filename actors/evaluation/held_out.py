@@ -22,9 +22,11 @@ from caig_rl.config.schema import Config
 from caig_rl.errors import UserError
 from caig_rl.evaluation.measured_policy import MeasuredPolicy, candidate_picture
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy
+from caig_rl.evaluation.segment_comparison import written_for_each
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.gallery import GalleryEntry, GallerySide
-from caig_rl.types import Judgement, Product, RolloutGroup
+from caig_rl.segments import EVERYBODY, Shares
+from caig_rl.types import Judgement, Product, PromptCheck, RolloutGroup
 
 logger = logging.getLogger(__name__)
 
@@ -49,10 +51,12 @@ class Evaluation:
         folder: RunFolder,
         *,
         every_candidate: bool = False,
+        segments: Shares = EVERYBODY,
     ) -> None:
         """`products`: at most `evaluation.products` held-out ones; `source` and `judge` are refs (no judge: None).
 
         `every_candidate`: save all pictures of the gallery's products, named by `candidate_picture`, and not the first alone.
+        `segments`: of shoppers; each product is then asked for and judged for every one, on the same noise, and the gallery takes turns.
         """
         self._config, self._source, self._judge, self._folder = config, source, judge, folder
         self._num_saved = config.evaluation.prompts_per_product if every_candidate else 1
@@ -61,12 +65,14 @@ class Evaluation:
         self.products = [products[int(index)] for index in sorted(order[: config.evaluation.products])]
         self._has_unseen = any(product.unseen_category for product in self.products)
         self._places = {product.product_id: index for index, product in enumerate(self.products)}
-        self._shards = evaluation_shards(self.products, config.rollout.shard_size, config.run.seed)
+        self._segments, size = segments, config.rollout.shard_size
+        self._shards = [shard for name in segments or ("",) for shard in evaluation_shards(self._shown_to(name), size, config.run.seed)]
 
     async def measure(self, pipeline: RolloutPipeline, label: str) -> MeasuredPolicy:
         """Roll out, judge, and save the gallery's pictures as `LABEL-INDEX.png`.
 
-        A product that the policy refuses, that has no reward, or that fails in a stage is left out, with its reason.
+        A product that the policy refuses, that has no reward, or that fails in a stage is left out, with its reason; for whichever segment,
+        it is left out of all.
 
         Raises:
             EvaluationError: no product is left.
@@ -75,30 +81,30 @@ class Evaluation:
         left_out = {name: why for part in parts for name, why in part.left_out.items()}
         for name, why in left_out.items():
             logger.warning("held-out product %s is left out of the evaluation: %s", name, why)
-        rows = [row for part in parts for row in part.rows]
+        rows = [row for part in parts for row in part.rows if row.product.product_id not in left_out]
         if not rows:
             name, why = next(iter(left_out.items()))
             raise EvaluationError(f"none of the {len(left_out)} held-out products can be measured; {name!r}: {why}")
-        judged = self._judge is not None
-        products = [row.product for row in rows]
-        checks = await check_prompts.remote(self._judge, products, [row.prompts for row in rows])
-        evaluated = EvaluatedPolicy(
-            product_ids=tuple(product.product_id for product in products),
-            prompts=tuple(row.prompts for row in rows),
-            scores=np.array([row.scores for row in rows], dtype=np.float64),
-            ctrs=np.array([[one.ctr for one in row.judged] for row in rows]) if judged else None,
-            relevances=np.array([[one.relevance for one in row.judged] for row in rows]) if judged else None,
-            checks=tuple(tuple(row) for row in checks),
-            unseen=tuple(product.unseen_category for product in products) if self._has_unseen else (),
-        )
+        checks = await check_prompts.remote(self._judge, [row.product for row in rows], [row.prompts for row in rows])
+        checked = list(zip(rows, checks, strict=True))
+        by_segment = [[one for one in checked if one[0].product.segment == name] for name in self._segments or ("",)]
+        evaluated = written_for_each([self._evaluated(part) for part in by_segment], self._segments)
         gallery = {row.product.product_id: _side(row) for row in rows if row.image}
-        return MeasuredPolicy(evaluated, gallery, left_out, tuple(row.group for row in rows))
+        return MeasuredPolicy(evaluated, gallery, left_out, tuple(row.group for part in by_segment for row, _ in part))
 
     async def ceilings(self, pipeline: RolloutPipeline) -> dict[str, float]:
-        """True CTR of the best known prompts, by product id; empty without a judge, or where the judge knows of none."""
+        """True CTR of the best known prompts, by product id; empty without a judge, or where the judge knows of none.
+
+        Of segments of shoppers each has best prompts of its own; it counts by its share.
+        """
         if self._judge is None:
             return {}
-        return await measure_ceilings(pipeline, self._config, self.products, self._source, self._judge)
+        if not self._segments:
+            return await measure_ceilings(pipeline, self._config, self.products, self._source, self._judge)
+        found = [await measure_ceilings(pipeline, self._config, self._shown_to(name), self._source, self._judge) for name in self._segments]
+        shared = set.intersection(*(set(one) for one in found))
+        shares = list(self._segments.values())
+        return {name: sum(share * one[name] for share, one in zip(shares, found, strict=True)) for name in found[0] if name in shared}
 
     def gallery(self, before: MeasuredPolicy, after: MeasuredPolicy) -> list[GalleryEntry]:
         """The entries of `samples/gallery.json`: products that both policies were measured on."""
@@ -107,12 +113,36 @@ class Evaluation:
                 product_id=product.product_id,
                 title=product.title,
                 category=product.category,
+                segment=self._segment_in_gallery(self._places[product.product_id]),
                 before=before.gallery[product.product_id],
                 after=after.gallery[product.product_id],
             )
             for product in self.products
             if product.product_id in before.gallery and product.product_id in after.gallery
         ]
+
+    def _shown_to(self, segment: str) -> list[Product]:
+        return [product.shown_to(segment) for product in self.products]
+
+    def _segment_in_gallery(self, place: int) -> str:
+        """Whom the product at this place of the gallery is shown to; empty: everybody."""
+        return list(self._segments)[place % len(self._segments)] if self._segments else ""
+
+    def _evaluated(self, checked: Sequence[tuple[_Row, Sequence[PromptCheck]]]) -> EvaluatedPolicy:
+        """Of products that are shown to the same shoppers."""
+        rows = [row for row, _ in checked]
+        judged = [row.judged for row in rows] if self._judge is not None else None
+        known = judged[0][0].segment_ctrs if judged else ()
+        return EvaluatedPolicy(
+            product_ids=tuple(row.product.product_id for row in rows),
+            prompts=tuple(row.prompts for row in rows),
+            scores=np.array([row.scores for row in rows], dtype=np.float64),
+            ctrs=np.array([[one.ctr for one in row] for row in judged]) if judged else None,
+            relevances=np.array([[one.relevance for one in row] for row in judged]) if judged else None,
+            checks=tuple(tuple(checks) for _, checks in checked),
+            unseen=tuple(row.product.unseen_category for row in rows) if self._has_unseen else (),
+            segment_ctrs={name: np.array([[one.segment_ctrs[name] for one in row] for row in judged or ()]) for name in known},
+        )
 
     async def _measure_shard(self, pipeline: RolloutPipeline, shard: Shard, label: str) -> _Part:
         candidates = self._config.evaluation.prompts_per_product
@@ -145,7 +175,11 @@ class Evaluation:
     async def _save_gallery(self, rolled: RolledOut, label: str, faults: Mapping[int, str]) -> dict[int, str]:
         """File names of the pictures of this shard's gallery products, by index in the shard."""
         places = {index: self._places[product.product_id] for index, product in enumerate(rolled.shard.products) if index not in faults}
-        first = {index: f"{label}-{place:03d}" for index, place in places.items() if place < self._config.evaluation.gallery}
+        first = {
+            index: f"{label}-{place:03d}"
+            for index, place in places.items()
+            if place < self._config.evaluation.gallery and rolled.shard.products[index].segment == self._segment_in_gallery(place)
+        }
         if not first:
             return {}
         root = self._folder.url.rsplit("/", 1)[0]

@@ -18,12 +18,14 @@ from caig_rl.errors import CheckpointError
 from caig_rl.evaluation.category_comparison import compare_by_category
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
 from caig_rl.evaluation.policy_evaluation import PolicyComparison, compare_on_shared_products, mean_ceiling
+from caig_rl.evaluation.segment_comparison import compare_by_segment
 from caig_rl.interfaces import Judge, ProductSource
-from caig_rl.reports.policy_text import categories_line, prompt_rows
+from caig_rl.reports.policy_text import categories_line, prompt_rows, segment_rows
 from caig_rl.reports.run_report import write_report
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import REJECTED, read_rows
 from caig_rl.runs.measured_again import EVALUATION_FILE, MeasuredAgain
+from caig_rl.segments import segment_shares
 from caig_rl.types import PolicyVersion
 
 
@@ -51,6 +53,7 @@ def evaluate_run(config: Config, folder: RunFolder, evaluation: ProductSource, j
         relevance=relevance,
         prompts=comparison.prompts_summary(),
         categories=compare_by_category(*ends, ceilings, *drawn),
+        segments=compare_by_segment(*ends, *drawn),
         initial=before.to_json(),
         final=after.to_json(),
     )
@@ -77,7 +80,8 @@ async def _measure_both(
     if state is None:
         raise CheckpointError(f"no complete checkpoint in {folder.path('checkpoints')}: go on with the run by train --resume first.")
     source_ref, judge_ref = ray.put(source), ray.put(judge)
-    measure = Evaluation(config, list(source.products), source_ref, judge_ref, RunFolder(str(folder.url), EVALUATION_FILE.split(".")[0]))
+    pictures, segments = RunFolder(str(folder.url), EVALUATION_FILE.split(".")[0]), segment_shares(config, judge)
+    measure = Evaluation(config, list(source.products), source_ref, judge_ref, pictures, segments=segments)
     async with measuring_workers(config, progress) as workers:
         await workers.show(PolicyVersion(0, 0))
         progress.phase("measuring the initial policy", len(measure.products))
@@ -101,5 +105,7 @@ def _print_comparison(again: MeasuredAgain, console: Console) -> None:
     )
     if again.categories is not None:
         console.print(categories_line(again.categories), highlight=False, soft_wrap=True)
+    for row in segment_rows(again.segments):
+        console.print(f"{row.name} ({row.share} of shoppers): true CTR {row.initial} -> {row.final}, {row.lift}", highlight=False)
     for name, initial, final in prompt_rows(again.prompts):
         console.print(f"{name.lower()}  {initial} -> {final}", highlight=False)

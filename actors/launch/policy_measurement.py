@@ -17,6 +17,7 @@ from caig_rl.config.schema import Config
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
 from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.runs.folder import RunFolder
+from caig_rl.segments import segment_shares
 from caig_rl.types import PolicyVersion
 
 FILE = "policy.json"
@@ -68,14 +69,15 @@ async def measure_once(
         UserError: a damaged file, no workers, or no product that can be measured.
     """
     kept = _read(folder)
-    if kept is not None and len(kept.policy.evaluated.prompts[0]) >= num_prompts:
+    if kept is not None and kept.policy.evaluated.num_prompts >= num_prompts:
         return kept
     root, _, name = folder.url.rpartition("/")
     evaluation = config.evaluation.model_copy(update={"prompts_per_product": num_prompts})
     run = config.run.model_copy(update={"root": root, "name": name})
     own = config.model_copy(update={"evaluation": evaluation, "run": run})
     source, judge = ends
-    measure = Evaluation(own, list(source.products), ray.put(source), ray.put(judge), folder, every_candidate=True)
+    refs, segments = (ray.put(source), ray.put(judge)), segment_shares(own, judge)
+    measure = Evaluation(own, list(source.products), *refs, folder, every_candidate=True, segments=segments)
     began = time.monotonic()
     async with measuring_workers(own, progress) as workers:
         await workers.show(weights.version, weights.checkpoint)

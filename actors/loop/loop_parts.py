@@ -31,6 +31,7 @@ from caig_rl.interfaces import Judge, ProductSource
 from caig_rl.runs.events import EventLog
 from caig_rl.runs.folder import RunFolder
 from caig_rl.runs.ledger import Ledger
+from caig_rl.segments import segment_shares
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,20 +77,20 @@ def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress:
     """All parts of a run in `folder`. Ray must be connected.
 
     Raises:
-        UserError: the record of events is damaged.
+        UserError: the record of events is damaged, or the judge's shoppers have no segment of that name.
     """
     source, judge = ray.put(inputs.source), None if inputs.judge is None else ray.put(inputs.judge)
     eval_source = ray.put(inputs.eval_source)
     events, meters = EventLog(folder), RunMeters()
-    record_event = events.record_event
-    run_state = RunState(config, inputs.source.products, Ledger(inputs.source.rejected), GroupJournal(folder))
-    evaluation = Evaluation(config, list(inputs.eval_source.products), eval_source, judge, folder)
+    record_event, segments = events.record_event, segment_shares(config, inputs.judge)
+    run_state = RunState(config, inputs.source.products, Ledger(inputs.source.rejected), GroupJournal(folder), segments)
+    evaluation = Evaluation(config, list(inputs.eval_source.products), eval_source, judge, folder, segments=segments)
     pipeline = RolloutPipeline(config, meters.clock, meters.throughput, progress, record_event)
     fleet = Fleet(pipeline.pools, config.pools, progress.note)
     store, group = CheckpointStore(folder, config.learner.keep_checkpoints), LearnerGroup(config)
     training = RoundTraining(config, run_state, group, folder, source)
     recovery = LearnerRecovery(config, run_state, group, store, training, progress, record_event)
-    prompts = PromptLearning(config, inputs.source.products, progress.note)
+    prompts = PromptLearning(config, inputs.source.products, progress.note, segments)
     learner_control = LearnerControl(config, run_state, group, training, recovery, prompts, store, pipeline, progress, meters.clock)
     history, baseline = RoundHistory(folder), inputs.baseline
     totals = RunTotals(config, inputs.facts, events, meters, history, baseline, pipeline, fleet, recovery.recoveries)

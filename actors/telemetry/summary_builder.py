@@ -14,6 +14,7 @@ from caig_rl.config.schema import Config
 from caig_rl.evaluation.category_comparison import compare_by_category
 from caig_rl.evaluation.measured_policy import MeasuredPolicy
 from caig_rl.evaluation.policy_evaluation import EvaluatedPolicy, compare_on_shared_products, mean_ceiling
+from caig_rl.evaluation.segment_comparison import compare_by_segment
 from caig_rl.learning.preference.round_metrics import RoundMetrics
 from caig_rl.runs.ledger import Ledger
 from caig_rl.runs.result import GuardSummary, ResultSummary
@@ -26,6 +27,7 @@ from caig_rl.runs.summary import (
     RewardSummary,
     RoundDetail,
     RunSummary,
+    SegmentSummary,
     SurvivedSummary,
     SyncSummary,
     ThroughputSummary,
@@ -139,6 +141,7 @@ class RunNumbers:
 def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSummary:
     """`summary.json`, during the run (without final numbers) and at its end."""
     comparison, categories = None, None
+    segments: tuple[SegmentSummary, ...] = ()
     shared = () if numbers.before is None else numbers.before.evaluated.product_ids
     if numbers.before is not None and numbers.after is not None:
         measured = set(numbers.after.evaluated.product_ids)
@@ -147,6 +150,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
             ends = numbers.before.evaluated, numbers.after.evaluated
             comparison = compare_on_shared_products(*ends, config.evaluation.bootstrap, config.run.seed)
             categories = compare_by_category(*ends, numbers.ctr_ceilings, config.evaluation.bootstrap, config.run.seed)
+            segments = compare_by_segment(*ends, config.evaluation.bootstrap, config.run.seed)
     last = numbers.details[-1].distinct_prompts if numbers.details else None
     distinct = last if comparison is None else comparison.distinct_final
     return RunSummary.model_validate(
@@ -184,6 +188,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
             ),
             "prompts": None if comparison is None else comparison.prompts_summary(),
             "categories": categories,
+            "segments": segments,
             "fleet": numbers.fleet,
             "survived": numbers.survived,
             "rounds_detail": tuple(numbers.details),
@@ -219,7 +224,9 @@ def _accuracy_on(policies: Sequence[EvaluatedPolicy]) -> float | None:
             return None
         scores.append(policy.scores.ravel())
         ctrs.append(policy.ctrs.ravel())
-        groups += [product for product in policy.product_ids for _ in range(policy.scores.shape[1])]
+        # Creatives for different shoppers are not compared: their CTRs are of different people.
+        shown_to = [name for name in policy.shares or ("",) for _ in range(policy.num_prompts)]
+        groups += [f"{product}\n{segment}" for product in policy.product_ids for segment in shown_to]
     if not scores:
         return None
     flat, order, labels = np.concatenate(ctrs), np.concatenate(scores), np.asarray(groups)

@@ -121,6 +121,8 @@ def measured_key(config: Config) -> str:
     for key, value in values(config).items():
         if key in _SCORED_BY or (key.startswith(sections) and key not in _NOT_SEEN and identifies_the_run(key)):
             found[key] = value
+    if config.segments.names:  # named only then, so that measurements of before there were segments keep their names
+        found["segments.names"] = config.segments.names
     return hashlib.sha256(json.dumps(found, sort_keys=True, default=str).encode()).hexdigest()[:8]
 
 
@@ -157,6 +159,8 @@ def _cell(ablation: Ablation, arm: Arm, seed: int, overrides: list[str], base: C
         config = load_config(ablation.base, overrides)
     except ConfigError as error:
         raise ConfigError(f"arm {arm.name}: {error}") from error
+    if arm.kind == "best_of_n" and config.segments.names:
+        raise ConfigError(f"arm {arm.name}: best_of_n picks one creative for everybody; it cannot be of an arm with segments.names")
     # Who picks by a reward needs its scores. A run that learns from no model of clicks reads none of the initial policy's.
     own = arm.kind == "best_of_n" or config.reward.kind == "model"
     return Cell(arm, seed, config, config if own else config.model_copy(update={"reward": base.reward}))

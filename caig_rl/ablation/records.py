@@ -125,7 +125,7 @@ def make_record(cell: Cell, measured: Measured, wall_s: float, **run: Any) -> Ce
         n=cell.arm.n,
         of=cell.arm.of if picks else None,
         products=found.num_products,
-        prompts_per_product=len(after.prompts[0]),
+        prompts_per_product=after.num_prompts,
         ctr_initial=found.ctr_initial,
         ctr_final=found.ctr_final,
         lift=found.lift,
@@ -143,7 +143,8 @@ def make_record(cell: Cell, measured: Measured, wall_s: float, **run: Any) -> Ce
         wall_s=wall_s,
         **_rates(found) | run,
     )
-    means = [tuple(float(one) for one in values.mean(axis=1)) for values in (before.ctrs, after.ctrs, after.relevances)]
+    measured_by = ((before, before.ctrs), (after, after.ctrs), (after, after.relevances))
+    means = [tuple(float(one) for one in policy.per_product(values)) for policy, values in measured_by]
     return CellRecord(row=row, product_ids=tuple(ids), ctr_initial=means[0], ctr_final=means[1], relevance_final=means[2])
 
 

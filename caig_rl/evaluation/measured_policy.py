@@ -30,11 +30,13 @@ class MeasuredPolicy:
     left_out: Mapping[str, str] = field(default_factory=dict)
     """Products that could not be measured, and why."""
     answers: tuple[RolloutGroup, ...] = ()
-    """The prompts of `evaluated` as they were sampled, with their log-probs, in its order. At hand where it was measured; not in JSON."""
+    """The prompts of `evaluated` as they were sampled, with their log-probs, in its order; of segments of shoppers, all products' for one,
+    then all products' for the next. At hand where it was measured; not in JSON."""
 
     def with_kls(self, kls: npt.NDArray[np.float64]) -> MeasuredPolicy:
-        """With (P, K) estimates of KL(policy || reference) from its answers, nats, which it keeps in their place."""
-        return MeasuredPolicy(replace(self.evaluated, kls=kls), self.gallery, self.left_out)
+        """With estimates of KL(policy || reference) in nats, a row for each of its answers' groups, which it keeps in their place."""
+        parts = np.split(kls, len(self.evaluated.shares) or 1)
+        return MeasuredPolicy(replace(self.evaluated, kls=np.concatenate(parts, axis=1)), self.gallery, self.left_out)
 
     def first(self, num: int) -> MeasuredPolicy:
         """What measuring it with `num` prompts a product had found: prompts and noise of a candidate do not depend on how many follow."""
@@ -52,13 +54,15 @@ class MeasuredPolicy:
             "checks": None if one.checks is None else [[list(astuple(check)) for check in row] for row in one.checks],
             "kls": None if one.kls is None else one.kls.tolist(),
             "unseen": list(one.unseen),
+            "shares": dict(one.shares),
+            "segment_ctrs": {name: values.tolist() for name, values in one.segment_ctrs.items()},
             "gallery": {name: side.model_dump(mode="json") for name, side in self.gallery.items()},
             "left_out": dict(self.left_out),
         }
 
     @classmethod
     def from_json(cls, content: dict[str, Any]) -> MeasuredPolicy:
-        """What `to_json` wrote, now or before prompts were checked, categories kept from training and KLs measured."""
+        """What `to_json` wrote, now or before prompts were checked, categories kept from training, KLs measured and segments told apart."""
         evaluated = EvaluatedPolicy(
             product_ids=tuple(content["product_ids"]),
             prompts=tuple(tuple(texts) for texts in content["prompts"]),
@@ -68,6 +72,8 @@ class MeasuredPolicy:
             checks=_checks(content.get("checks")),
             kls=None if content.get("kls") is None else np.array(content["kls"], dtype=np.float64),
             unseen=tuple(content.get("unseen", ())),
+            shares=content.get("shares", {}),
+            segment_ctrs={name: np.array(values, dtype=np.float64) for name, values in content.get("segment_ctrs", {}).items()},
         )
         gallery = {name: GallerySide.model_validate(side) for name, side in content["gallery"].items()}
         return cls(evaluated, gallery, content["left_out"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import chain
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from caig_rl.evaluation.prompt_health import prompt_health
 from caig_rl.runs.summary import CtrSummary, PromptHealth, PromptsSummary, RelevanceSummary
+from caig_rl.segments import Shares
 from caig_rl.statistics import Interval, bootstrap_lift_interval, distinct_share, lift, t_interval, wilson_interval
 from caig_rl.types import PromptCheck
 
@@ -35,6 +36,11 @@ class EvaluatedPolicy:
     """(P, K) estimates of KL(policy || reference) in nats, one an answer; None where they were not measured."""
     unseen: tuple[bool, ...] = ()
     """(P,) True for products of categories that training does not see; empty where there are none."""
+    shares: Shares = field(default_factory=dict)
+    """Segments of shoppers, where each was written prompts of its own: the K places are as many for each, segment by segment. A CTR is then
+    that of the place's segment, and a mean over places counts each segment by its share. Empty: all were written for everybody."""
+    segment_ctrs: Mapping[str, npt.NDArray[np.float64]] = field(default_factory=dict)
+    """Segment -> (P, K) true click-through rates among its shoppers, of prompts written for everybody; empty where nobody knows."""
 
     def __post_init__(self) -> None:
         counts = {len(prompts) for prompts in self.prompts}
@@ -49,6 +55,39 @@ class EvaluatedPolicy:
             raise ValueError("every prompt needs a check of its own, in the same place")
         if self.unseen and len(self.unseen) != len(self.product_ids):
             raise ValueError(f"{len(self.unseen)} marks of unseen categories for {len(self.product_ids)} products")
+        if self.shares and len(self.prompts[0]) % len(self.shares):
+            raise ValueError(f"{len(self.prompts[0])} prompts a product cannot be as many for each of {len(self.shares)} segments")
+        for name, values in self.segment_ctrs.items():
+            _check_array(f"ctrs of segment {name!r}", values, self.product_ids, len(self.prompts[0]))
+
+    @property
+    def num_prompts(self) -> int:
+        """Prompts that a shopper could be shown of a product: K, or those for one segment."""
+        return len(self.prompts[0]) // (len(self.shares) or 1)
+
+    def places(self, segment: str) -> slice:
+        """Which of the K places were written for `segment`; all where they were written for everybody."""
+        if not self.shares:
+            return slice(None)
+        first = list(self.shares).index(segment) * self.num_prompts
+        return slice(first, first + self.num_prompts)
+
+    def per_product(self, values: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+        """(P,) mean of `values` (P, K) over places, each segment by its share."""
+        if not self.shares:
+            return np.asarray(values.mean(axis=1))
+        weights = np.repeat(list(self.shares.values()), self.num_prompts) / self.num_prompts
+        return np.asarray(values @ weights)
+
+    def mean(self, values: npt.NDArray[np.float64]) -> float:
+        """Mean of `values` (P, K) over products, and over places as `per_product`."""
+        return float(self.per_product(values).mean() if self.shares else values.mean())
+
+    def ctrs_by_segment(self) -> dict[str, npt.NDArray[np.float64]]:
+        """Segment -> (P,) mean true CTR among its shoppers of what they are shown; empty where nobody knows segments."""
+        if self.shares and self.ctrs is not None:
+            return {name: self.ctrs[:, self.places(name)].mean(axis=1) for name in self.shares}
+        return {name: values.mean(axis=1) for name, values in self.segment_ctrs.items()}
 
     def health(self) -> PromptHealth | None:
         """What its prompts are like; None where they were not checked."""
@@ -59,7 +98,7 @@ class EvaluatedPolicy:
         measured."""
         if self.kls is None:
             return None
-        by_product = self.kls.mean(axis=1)
+        by_product = self.per_product(self.kls)
         return float(by_product.mean()), t_interval(by_product) if len(by_product) > 1 else None
 
     def only(self, product_ids: Collection[str]) -> EvaluatedPolicy:
@@ -74,21 +113,26 @@ class EvaluatedPolicy:
             checks=None if self.checks is None else tuple(self.checks[index] for index in rows),
             kls=None if self.kls is None else self.kls[rows],
             unseen=tuple(self.unseen[index] for index in rows) if self.unseen else (),
+            shares=self.shares,
+            segment_ctrs={name: values[rows] for name, values in self.segment_ctrs.items()},
         )
 
     def first(self, num: int) -> EvaluatedPolicy:
-        """The same with the first `num` of each product's prompts. Raises ValueError unless 1 <= num <= K."""
-        if not 1 <= num <= len(self.prompts[0]):
-            raise ValueError(f"there are {len(self.prompts[0])} prompts a product, not {num}")
+        """The same with the first `num` of each product's prompts, for each segment. Raises ValueError unless 1 <= num <= `num_prompts`."""
+        if not 1 <= num <= self.num_prompts:
+            raise ValueError(f"there are {self.num_prompts} prompts a product, not {num}")
+        kept = [start + index for start in range(0, len(self.prompts[0]), self.num_prompts) for index in range(num)]
         return EvaluatedPolicy(
             product_ids=self.product_ids,
-            prompts=tuple(texts[:num] for texts in self.prompts),
-            scores=self.scores[:, :num],
-            ctrs=None if self.ctrs is None else self.ctrs[:, :num],
-            relevances=None if self.relevances is None else self.relevances[:, :num],
-            checks=None if self.checks is None else tuple(row[:num] for row in self.checks),
-            kls=None if self.kls is None else self.kls[:, :num],
+            prompts=tuple(tuple(texts[index] for index in kept) for texts in self.prompts),
+            scores=self.scores[:, kept],
+            ctrs=None if self.ctrs is None else self.ctrs[:, kept],
+            relevances=None if self.relevances is None else self.relevances[:, kept],
+            checks=None if self.checks is None else tuple(tuple(row[index] for index in kept) for row in self.checks),
+            kls=None if self.kls is None else self.kls[:, kept],
             unseen=self.unseen,
+            shares=self.shares,
+            segment_ctrs={name: values[:, kept] for name, values in self.segment_ctrs.items()},
         )
 
 
@@ -148,11 +192,11 @@ def compare_policies(before: EvaluatedPolicy, after: EvaluatedPolicy, resamples:
         raise ValueError("the two policies were measured on different products, or in a different order")
     if (before.ctrs is None) != (after.ctrs is None):
         raise ValueError("only one of the two policies was judged")
-    ctr_initial, ctr_final = _mean(before.ctrs), _mean(after.ctrs)
-    rate_lift = ci95 = share = share_ci95 = None
+    ctr_initial = ctr_final = rate_lift = ci95 = share = share_ci95 = None
     if before.ctrs is not None and after.ctrs is not None:
-        per_product = before.ctrs.mean(axis=1), after.ctrs.mean(axis=1)
-        rate_lift = lift(float(before.ctrs.mean()), float(after.ctrs.mean()))
+        ctr_initial, ctr_final = before.mean(before.ctrs), after.mean(after.ctrs)
+        per_product = before.per_product(before.ctrs), after.per_product(after.ctrs)
+        rate_lift = lift(ctr_initial, ctr_final)
         ci95 = bootstrap_lift_interval(*per_product, resamples, seed) if len(before.product_ids) > 1 else None
         improved = int(np.sum(per_product[1] > per_product[0]))
         share, share_ci95 = improved / len(before.product_ids), wilson_interval(improved, len(before.product_ids))
@@ -164,10 +208,10 @@ def compare_policies(before: EvaluatedPolicy, after: EvaluatedPolicy, resamples:
         ci95=ci95,
         share_improved=share,
         share_improved_ci95=share_ci95,
-        relevance_initial=_mean(before.relevances),
-        relevance_final=_mean(after.relevances),
-        score_initial=float(before.scores.mean()),
-        score_final=float(after.scores.mean()),
+        relevance_initial=None if before.relevances is None else before.mean(before.relevances),
+        relevance_final=None if after.relevances is None else after.mean(after.relevances),
+        score_initial=before.mean(before.scores),
+        score_final=after.mean(after.scores),
         distinct_initial=_distinct(before),
         distinct_final=_distinct(after),
         prompts_initial=before.health(),
@@ -187,10 +231,6 @@ def mean_ceiling(ceilings: Mapping[str, float], product_ids: Collection[str]) ->
     """Mean true CTR of the best prompts for `product_ids`; None where it is not known for all of them."""
     known = [ceilings[name] for name in product_ids if name in ceilings]
     return float(np.mean(known)) if known and len(known) == len(product_ids) else None
-
-
-def _mean(values: npt.NDArray[np.float64] | None) -> float | None:
-    return None if values is None else float(values.mean())
 
 
 def _distinct(policy: EvaluatedPolicy) -> float:

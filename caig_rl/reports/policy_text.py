@@ -1,11 +1,12 @@
-"""What the report and the command line say of a measured policy beside its clicks: its prompts, and categories that it never saw."""
+"""What the report and the command line say of a measured policy beside its clicks: its prompts, categories that it never saw, segments."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from caig_rl.reports.run_report_text import percent, signed_percent
-from caig_rl.runs.summary import CategoriesSummary, MeasuredGroup, PromptsSummary
+from caig_rl.runs.summary import CategoriesSummary, CtrSummary, MeasuredGroup, PromptsSummary, SegmentSummary
 from caig_rl.wording import counted
 
 
@@ -34,12 +35,36 @@ def categories_line(categories: CategoriesSummary | None) -> str:
     return " ".join(_group_sentence(kind, group) for kind, group in groups if group is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class SegmentRow:
+    """One segment of shoppers, in words."""
+
+    name: str
+    share: str
+    initial: str
+    final: str
+    lift: str
+    """With its interval, where there is one."""
+
+
+def segment_rows(segments: Sequence[SegmentSummary]) -> list[SegmentRow]:
+    """True CTR among each segment's shoppers; empty where they are not told apart."""
+    return [
+        SegmentRow(one.segment, percent(one.share, 0), percent(one.ctr.initial, 2), percent(one.ctr.final, 2), _lift(one.ctr))
+        for one in segments
+    ]
+
+
+def _lift(ctr: CtrSummary) -> str:
+    span = ctr.interval
+    certainty = "" if span is None else f" (95\u00a0% interval {percent(span.low)} to {percent(span.high)})"
+    return f"{signed_percent(ctr.lift)}{certainty}"
+
+
 def _group_sentence(kind: str, group: MeasuredGroup) -> str:
     parts = []
     if group.ctr is not None:
-        span = group.ctr.interval
-        certainty = "" if span is None else f" (95\u00a0% interval {percent(span.low)} to {percent(span.high)})"
-        parts.append(f"true CTR {signed_percent(group.ctr.lift)}{certainty}")
+        parts.append(f"true CTR {_lift(group.ctr)}")
     if group.relevance is not None:
         parts.append(f"relevance {percent(group.relevance.initial)} before, {percent(group.relevance.final)} after")
     what = f"Categories that training {kind} ({counted(group.products, 'product')})"

@@ -6,7 +6,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from caig_rl.reports.faults_survived import survived_section
-from caig_rl.reports.policy_text import categories_line, prompt_rows
+from caig_rl.reports.policy_text import categories_line, prompt_rows, segment_rows
 from caig_rl.reports.run_report_text import duration, headline, percent, signed_percent, warnings
 from caig_rl.reports.run_report_view import curves, facts, gallery_cards, gallery_note, outcome_rows, stage_shares
 from caig_rl.runs.events import read_events
@@ -43,6 +43,7 @@ def render_report(run_folder: RunFolder) -> str:
             headline=headline(summary),
             categories=categories_line(summary.categories),
             prompts=prompt_rows(summary.prompts),
+            segments=segment_rows(summary.segments),
             earlier=headline(own) if summary is not own else None,
             warnings=warnings(summary),
             cards=gallery_cards(run_folder, entries),

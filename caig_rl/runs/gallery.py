@@ -37,6 +37,8 @@ class GalleryEntry(_Part):
     product_id: str
     title: str
     category: str
+    segment: str = ""
+    """The segment of shoppers that the creatives are for; empty: everybody."""
     before: GallerySide
     after: GallerySide
 

@@ -7,7 +7,15 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from caig_rl.runs.folder import RunFolder
-from caig_rl.runs.summary import CategoriesSummary, CtrSummary, EvaluationSummary, PromptsSummary, RelevanceSummary, RunSummary
+from caig_rl.runs.summary import (
+    CategoriesSummary,
+    CtrSummary,
+    EvaluationSummary,
+    PromptsSummary,
+    RelevanceSummary,
+    RunSummary,
+    SegmentSummary,
+)
 
 EVALUATION_FILE = "evaluation.json"
 
@@ -28,6 +36,7 @@ class MeasuredAgain(BaseModel):
     relevance: RelevanceSummary
     prompts: PromptsSummary | None = None
     categories: CategoriesSummary | None = None
+    segments: tuple[SegmentSummary, ...] = ()
     initial: dict[str, Any]
     final: dict[str, Any]
 
@@ -54,6 +63,7 @@ def with_better_measurement(summary: RunSummary, again: MeasuredAgain | None) ->
         held_out=own.held_out if held_out is None else held_out > 0,
         products_held_out=held_out,
     )
-    measured = {"ctr": again.ctr, "relevance": again.relevance, "evaluation": evaluation, "categories": again.categories}
+    by_kind = {"categories": again.categories, "segments": again.segments}
+    measured = {"ctr": again.ctr, "relevance": again.relevance, "evaluation": evaluation} | by_kind
     # A file of before prompts were checked knows nothing of them: the run's own table stays.
     return summary.model_copy(update=measured | {"prompts": again.prompts or summary.prompts})

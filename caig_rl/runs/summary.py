@@ -153,6 +153,15 @@ class CategoriesSummary(Part):
     unseen: MeasuredGroup | None
 
 
+class SegmentSummary(Part):
+    """What one segment's shoppers click, of the creatives that were made for them."""
+
+    segment: str
+    share: Share
+    """Of all shoppers."""
+    ctr: CtrSummary
+
+
 class ThroughputSummary(Part):
     """Rates over the whole run, per second of wall time."""
 
@@ -334,6 +343,8 @@ class RunSummary(Part):
     """Null until the final policy was measured, and in runs of before prompts were checked."""
     categories: CategoriesSummary | None = None
     """Null where no category was kept from training."""
+    segments: tuple[SegmentSummary, ...] = ()
+    """Empty where shoppers are not told apart, and until the final policy was measured."""
     fleet: FleetSummary | None = None
     survived: SurvivedSummary | None = None
     """Null in runs of before events were recorded."""

@@ -65,3 +65,17 @@ def test_a_finished_cell_whose_settings_changed_is_refused_with_what_differs(tmp
     later = a_plan(tmp_path, "rollout.rounds=3", "cluster.num_cpus=3").cells[1]
     with pytest.raises(ConfigError, match=r"ours-seed0 was finished with other settings:\n  rollout.rounds: 2 -> 3\nTake"):
         refuse_other_settings(later, folder)
+
+
+SEGMENTED = TEXT.replace("reward.kind=random", "'segments.names=[style seekers]'")
+
+
+def test_an_arm_with_segments_has_an_initial_policy_of_its_own_and_the_others_keep_theirs(tmp_path: Path) -> None:
+    keys = {cell.arm.name: measured_key(cell.measured_by) for cell in a_plan(tmp_path, text=SEGMENTED, seeds=[0]).cells}
+    before = {cell.arm.name: measured_key(cell.measured_by) for cell in a_plan(tmp_path, seeds=[0]).cells}
+    assert keys["chance"] != keys["ours"] == before["ours"]
+
+
+def test_best_of_n_of_an_arm_with_segments_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="arm ours-of-3: best_of_n picks one creative for everybody"):
+        a_plan(tmp_path, text=TEXT.replace("learner.lr=0.01", "'segments.names=[style seekers]'"))

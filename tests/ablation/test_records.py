@@ -7,6 +7,7 @@ import pytest
 
 from caig_rl.ablation.records import Measured, facts_of_run, finished_cells, make_record, read_record, write_record, write_rows
 from caig_rl.errors import UserError
+from caig_rl.evaluation.segment_comparison import written_for_each
 from caig_rl.runs.folder import RunFolder
 from caig_rl.types import PromptCheck
 from tests.ablation.made_up import a_plan, leave_files, policy, record
@@ -56,3 +57,14 @@ def test_prompts_and_unseen_categories_are_in_the_record_where_they_are_known(tm
     row = make_record(cell, Measured(before, after, {}), 1.0).row
     assert (row.malformed_initial, row.malformed, row.trap_initial, row.trap) == (0.5, 0.0, 0.5, 0.0)
     assert (row.lift_unseen, row.ceiling, row.way) == (pytest.approx(0.5), None, None)
+
+
+def test_a_cell_with_segments_counts_each_by_its_share_product_by_product(tmp_path: Path) -> None:
+    cell, shares = a_plan(tmp_path).cells[1], {"teens": 0.75, "adults": 0.25}
+    before, after = (
+        written_for_each([policy(*teens), policy(*adults)], shares)
+        for teens, adults in (((0.02, 0.02), (0.02, 0.02)), ((0.04, 0.02), (0.02, 0.06)))
+    )
+    made = make_record(cell, Measured(before, after, {}), 60.0)
+    assert made.ctr_final == pytest.approx((0.035, 0.03)) and made.row.ctr_final == pytest.approx(0.0325)
+    assert made.row.prompts_per_product == 1

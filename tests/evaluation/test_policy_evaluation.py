@@ -161,3 +161,67 @@ def test_a_policys_kl_has_an_interval_over_products_and_stays_in_a_checkpoint() 
 def test_kls_of_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"kls must be \(products, prompts\) = \(2, 2\), not \(2, 1\)"):
         replace(AFTER, kls=np.zeros((2, 1)))
+
+
+SHARES = {"teens": 0.75, "adults": 0.25}
+OF_SEGMENTS = EvaluatedPolicy(
+    product_ids=("a", "b"),
+    prompts=(("t1", "t2", "a1", "a2"), ("t3", "t4", "a3", "a4")),
+    scores=np.array([[0.0, 1.0, 2.0, 3.0], [4.0, 5.0, 6.0, 7.0]]),
+    ctrs=np.array([[0.01, 0.03, 0.04, 0.06], [0.02, 0.02, 0.05, 0.05]]),
+    relevances=np.array([[0.4, 0.4, 0.8, 0.8], [0.4, 0.4, 0.8, 0.8]]),
+    checks=((FINE, FINE, FINE, MALFORMED), (FINE, FINE, FINE, FINE)),
+    shares=SHARES,
+)
+
+
+def test_a_mean_counts_each_segment_by_its_share() -> None:
+    assert OF_SEGMENTS.ctrs is not None and OF_SEGMENTS.relevances is not None
+    assert OF_SEGMENTS.per_product(OF_SEGMENTS.ctrs) == pytest.approx([0.75 * 0.02 + 0.25 * 0.05] * 2)
+    assert OF_SEGMENTS.mean(OF_SEGMENTS.relevances) == pytest.approx(0.5)
+    found = compare_policies(BEFORE, OF_SEGMENTS, resamples=200)
+    assert (found.ctr_initial, found.ctr_final, found.relevance_final) == pytest.approx((0.02, 0.0275, 0.5))
+    assert found.score_final == pytest.approx(np.mean([0.75 * 0.5 + 0.25 * 2.5, 0.75 * 4.5 + 0.25 * 6.5]))
+    by_segment = OF_SEGMENTS.ctrs_by_segment()
+    assert by_segment["teens"] == pytest.approx([0.02, 0.02]) and by_segment["adults"] == pytest.approx([0.05, 0.05])
+
+
+def test_the_first_prompts_are_the_first_of_each_segment() -> None:
+    first = OF_SEGMENTS.first(1)
+    assert (OF_SEGMENTS.num_prompts, first.num_prompts, first.prompts[0]) == (2, 1, ("t1", "a1"))
+    assert first.ctrs is not None and first.ctrs.tolist() == [[0.01, 0.04], [0.02, 0.05]]
+    assert first.checks == ((FINE, FINE), (FINE, FINE)) and first.shares == SHARES
+    with pytest.raises(ValueError, match="2 prompts a product, not 3"):
+        OF_SEGMENTS.first(3)
+
+
+def test_prompts_for_everybody_have_the_ctrs_that_each_segment_gives_them() -> None:
+    judged = replace(BEFORE, segment_ctrs={"teens": np.array([[0.01, 0.02], [0.03, 0.04]])})
+    assert judged.ctrs_by_segment()["teens"] == pytest.approx([0.015, 0.035])
+    assert judged.only({"b"}).first(1).ctrs_by_segment()["teens"] == pytest.approx([0.03])
+    assert BEFORE.ctrs_by_segment() == {}
+    with pytest.raises(ValueError, match="segment 'teens' must be"):
+        replace(BEFORE, segment_ctrs={"teens": np.zeros((2, 1))})
+    with pytest.raises(ValueError, match="4 prompts a product cannot be as many for each of 3 segments"):
+        replace(OF_SEGMENTS, shares={"x": 0.2, "y": 0.2, "z": 0.6})
+
+
+def test_a_checkpoint_keeps_what_was_measured_of_segments_and_one_of_before_has_none() -> None:
+    judged = replace(BEFORE, segment_ctrs={"teens": np.array([[0.01, 0.02], [0.03, 0.04]])})
+    for one in (judged, OF_SEGMENTS):
+        content = json.loads(json.dumps(MeasuredPolicy(one, {}).to_json()))
+        again = MeasuredPolicy.from_json(content).evaluated
+        assert again.shares == one.shares
+        assert {name: row.tolist() for name, row in again.ctrs_by_segment().items()} == {
+            name: row.tolist() for name, row in one.ctrs_by_segment().items()
+        }
+        old = {key: value for key, value in content.items() if key not in ("shares", "segment_ctrs")}
+        assert MeasuredPolicy.from_json(old).evaluated.ctrs_by_segment() == {}
+
+
+def test_the_kls_of_each_segments_answers_stand_beside_its_prompts_and_count_by_its_share() -> None:
+    """Answers come segment by segment: teens' of products a and b, then adults'."""
+    measured = MeasuredPolicy(OF_SEGMENTS, {}).with_kls(np.array([[1.0, 3.0], [2.0, 2.0], [5.0, 7.0], [6.0, 6.0]]))
+    assert measured.evaluated.kls is not None and measured.evaluated.kls.tolist() == [[1.0, 3.0, 5.0, 7.0], [2.0, 2.0, 6.0, 6.0]]
+    found = measured.evaluated.kl()
+    assert found is not None and found[0] == pytest.approx(0.75 * 2.0 + 0.25 * 6.0)

@@ -6,6 +6,7 @@ from typing import Any
 from caig_rl.reports.policy_text import categories_line, prompt_rows
 from caig_rl.reports.run_report import render_report
 from caig_rl.runs.folder import RunFolder
+from caig_rl.runs.measured_again import MeasuredAgain, with_better_measurement
 from caig_rl.runs.summary import CategoriesSummary, PromptsSummary, RunSummary, write_summary
 
 GROUP = {
@@ -53,3 +54,27 @@ def test_the_report_shows_the_table_and_the_line_where_there_is_something_to_sho
     write_summary(RunSummary.model_validate(summary_values(prompts=None, categories=CATEGORIES)), run_folder)
     page = render_report(run_folder)
     assert "What the policy writes" not in page and "Categories that training never saw (14 products)" in page
+
+
+SEGMENTS = [
+    {"segment": "style <seekers>", "share": 0.35, "ctr": GROUP["ctr"]},
+    {"segment": "gift givers", "share": 0.2, "ctr": GROUP["ctr"]},
+]
+
+
+def test_the_report_has_a_table_by_segment_where_shoppers_are_told_apart(
+    complete_run: RunFolder, run_folder: RunFolder, summary_values: Callable[..., dict[str, Any]]
+) -> None:
+    assert "Who clicks" not in render_report(complete_run)
+    write_summary(RunSummary.model_validate(summary_values(segments=SEGMENTS)), run_folder)
+    page = render_report(run_folder).replace("\u00a0", " ")
+    assert "Who clicks" in page
+    for cell in ("style &lt;seekers&gt;", "35 %", "2.00 %", "2.50 %", "+25.0 % (95 % interval 11.0 % to 39.0 %)"):
+        assert f">{cell}</td>" in page
+
+
+def test_a_measurement_on_more_products_brings_its_own_table_by_segment(summary_values: Callable[..., dict[str, Any]]) -> None:
+    own = RunSummary.model_validate(summary_values(segments=SEGMENTS[:1]))
+    values = {"ctr": GROUP["ctr"], "relevance": GROUP["relevance"], "initial": {}, "final": {}, "prompts_per_product": 2}
+    again = MeasuredAgain.model_validate(values | {"products": 200, "segments": SEGMENTS})
+    assert len(with_better_measurement(own, again).segments) == 2 and len(with_better_measurement(own, None).segments) == 1
