@@ -23,7 +23,7 @@ def nano_build(
     only: Annotated[
         list[str] | None, typer.Option(help="Run this stage alone, and anew, from what is built or shipped; may be given again.")
     ] = None,
-    segments: Annotated[bool, typer.Option("--segments", help="Teach the reward model the world's segments of shoppers too.")] = False,
+    segments: Annotated[bool, typer.Option("--segments", help="Teach reward models the world's segments of shoppers too.")] = False,
 ) -> None:
     """Build the embedded models from the click world alone, stage by stage: hours on two cores, resumable.
 

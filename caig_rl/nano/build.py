@@ -99,8 +99,8 @@ class BuildPlan:
     seeing_steps_of_two: int = 1500
     reward_epochs: int = 6
     reward_segments: bool = False
-    """The reward model learns the clicks of each of the world's segments of shoppers too: four entries a product for one, so four times
-    the time."""
+    """Reward models learn the clicks of each of the world's segments of shoppers too: four entries a product for one, so four times the
+    time."""
     seed: int = 0
 
 
