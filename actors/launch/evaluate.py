@@ -78,7 +78,7 @@ async def _measure_both(
         raise CheckpointError(f"no complete checkpoint in {folder.path('checkpoints')}: go on with the run by train --resume first.")
     source_ref, judge_ref = ray.put(source), ray.put(judge)
     measure = Evaluation(config, list(source.products), source_ref, judge_ref, RunFolder(str(folder.url), EVALUATION_FILE.split(".")[0]))
-    async with measuring_workers(config, progress) as workers:
+    async with measuring_workers(config, progress, judge_ref) as workers:
         await workers.show(PolicyVersion(0, 0))
         progress.phase("measuring the initial policy", len(measure.products))
         before = await measure.measure(workers.pipeline, "before")

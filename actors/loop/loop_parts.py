@@ -84,7 +84,7 @@ def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress:
     record_event = events.record_event
     run_state = RunState(config, inputs.source.products, Ledger(inputs.source.rejected), GroupJournal(folder))
     evaluation = Evaluation(config, list(inputs.eval_source.products), eval_source, judge, folder)
-    pipeline = RolloutPipeline(config, meters.clock, meters.throughput, progress, record_event)
+    pipeline = RolloutPipeline(config, meters.clock, meters.throughput, progress, record_event, judge)
     fleet = Fleet(pipeline.pools, config.pools, progress.note)
     store, group = CheckpointStore(folder, config.learner.keep_checkpoints), LearnerGroup(config)
     training = RoundTraining(config, run_state, group, folder, source)
