@@ -7,7 +7,7 @@ import pytest
 from caig_rl.ablation.cells import make_plan
 from caig_rl.ablation.config import load_ablation
 from caig_rl.errors import ConfigError
-from tests.ablation.made_up import TEXT, make_file
+from tests.ablation.made_up import RECIPES, TEXT, make_file
 
 REPOSITORY = Path(__file__).parents[2]
 
@@ -30,6 +30,14 @@ def test_the_file_names_its_ablation_and_its_base_lies_beside_it(tmp_path: Path)
         (TEXT.replace("[0, 1]", "[0, 0]"), "seeds must differ"),
         (TEXT.replace("kind: best_of_n, n: 2", "kind: best, n: 2"), "arms.two.kind: Input should be 'train' or 'best_of_n'"),
         ("base: base.yaml\narms: [dpo]\n", "arms: a mapping of names to arms is needed"),
+        (TEXT.replace("of: ours}", "of: ours, compare: oars}"), "there is no arm 'oars'; the nearest is ours"),
+        (RECIPES.replace("reward: scorer", "reward: scoer"), "there is no recipe 'scoer' in rewards; the nearest is scorer"),
+        (RECIPES.replace("products: 50", "product: 50"), "rewards.vam.product: there is no such key; the nearest is rewards.vam.products"),
+        (RECIPES.replace("products: 50", "products: 2"), "rewards.vam.products: Input should be greater than or equal to 3"),
+        (RECIPES.replace("scorer: {}", "scorer: {overrides: [world.seed=1]}"), "rewards.scorer: world.seed=1: a recipe says how"),
+        (RECIPES.replace("scorer: {}", "scorer: {overrides: [reward.train.out=x]}"), "reward.train.out=x: a recipe says how"),
+        (RECIPES.replace("{overrides: [objective=dpo], reward", "{overrides: [reward.kind=random], reward"), "made by the recipe vam"),
+        (TEXT.replace("of: ours", "of: ours, reward: x"), "and no overrides or reward of its own"),
         ("arms: {a: {}}\n", "base: the configuration that all arms start from is needed"),
     ],
 )

@@ -1,7 +1,7 @@
 """What every reward model answers, whatever its form: scores of creatives, and comparisons of two.
 
-Per-image forms (`scorer`, `vam`, `cg4ctr`, `world`) score each creative alone, K candidates in O(K). Pairwise forms (`side_by_side`, `judge`)
-compare two; their scores of K candidates come from all K (K - 1) / 2 comparisons.
+Per-image forms (`scorer`, `vam`, `cg4ctr`, `world`) score each creative alone, K candidates in O(K). Pairwise forms (`side_by_side`,
+`judge`) compare two; their scores of K candidates come from all K (K - 1) / 2 comparisons.
 """
 
 from __future__ import annotations
