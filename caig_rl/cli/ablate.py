@@ -54,7 +54,6 @@ def _run(plan: Plan) -> int:
         refuse_missing_trackers(cell.config)
     shown = run_console(plan.cells[0].config)
     from actors.launch.ablate import ablate as run_plan
-
     from caig_rl.doctor.probe import num_cpus
     from caig_rl.nano.made_rewards import make_reward
 
