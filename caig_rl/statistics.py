@@ -70,6 +70,35 @@ def t_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     return Interval(float(sample.mean() - half), float(sample.mean() + half))
 
 
+def crossed_interval(values: npt.ArrayLike, confidence: float = 0.95) -> Interval:
+    """Interval of the mean of `values` (S, P), one for each of S >= 2 seeds by P >= 2 products, where both were drawn from many.
+
+    Two-way random effects: the mean's variance is (MS_seeds + MS_products - MS_rest) / (S P), its degrees of freedom are Satterthwaite's.
+    An effect whose mean square is below MS_rest counts as none. With products that are all alike this is the t-interval over seeds.
+    Raises ValueError on other shapes. Satterthwaite, Biometrics Bulletin 2 (1946), 110.
+    """
+    sample = _finite(values)
+    if sample.ndim != 2 or min(sample.shape) < 2:
+        raise ValueError(f"an interval over seeds and products needs two of each, not shape {sample.shape}")
+    (num_seeds, num_products), mean = sample.shape, float(sample.mean())
+    of_seeds, of_products = sample.mean(axis=1, keepdims=True), sample.mean(axis=0, keepdims=True)
+    freedom = np.array([num_seeds - 1, num_products - 1, (num_seeds - 1) * (num_products - 1)], dtype=np.float64)
+    sums = [
+        num_products * np.sum((of_seeds - mean) ** 2),
+        num_seeds * np.sum((of_products - mean) ** 2),
+        np.sum((sample - of_seeds - of_products + mean) ** 2),
+    ]
+    squares = np.array(sums) / freedom
+    total = float(squares[0] + squares[1] - squares[2])
+    if total <= squares[:2].max():
+        larger = int(np.argmax(squares[:2]))
+        total, degrees = float(squares[larger]), float(freedom[larger])
+    else:
+        degrees = total**2 / float(np.sum(squares**2 / freedom))
+    half = float(stats.t.ppf(0.5 + confidence / 2.0, degrees)) * np.sqrt(total / sample.size)
+    return Interval(mean - half, mean + half)
+
+
 def paired_interval(a: npt.ArrayLike, b: npt.ArrayLike, confidence: float = 0.95) -> Interval:
     """Student t-interval of the mean of `b - a`, (N,) measurements of the same N units (seeds, products) in the same order."""
     first, second = _paired(a, b)

@@ -10,6 +10,7 @@ from caig_rl.statistics import (
     Interval,
     MeanDifference,
     bootstrap_lift_interval,
+    crossed_interval,
     distinct_share,
     lift,
     mean_difference,
@@ -165,3 +166,33 @@ def test_distinct_share_refuses_no_texts() -> None:
 @pytest.mark.parametrize(("interval", "excludes"), [((0.1, 0.2), True), ((-0.2, -0.1), True), ((-0.1, 0.1), False), ((0.0, 0.1), False)])
 def test_an_interval_knows_whether_it_excludes_zero(interval: tuple[float, float], excludes: bool) -> None:
     assert Interval(*interval).excludes_zero is excludes
+
+
+def test_an_interval_over_seeds_and_products_has_the_mean_squares_worked_out_by_hand() -> None:
+    # Mean squares 9 (seeds), 4 (products), 1 (rest): variance (9 + 4 - 1) / 4, degrees of freedom 12^2 / (9^2 + 4^2 + 1^2).
+    half = stats.t.ppf(0.975, 144 / 98) * math.sqrt(3.0)
+    assert crossed_interval([[1.0, 2.0], [3.0, 6.0]]) == pytest.approx((3.0 - half, 3.0 + half))
+
+
+def test_where_products_are_all_alike_it_is_the_t_interval_over_seeds_and_the_other_way_round() -> None:
+    of_each = np.array([0.3, 0.5, 0.4])
+    alike = np.repeat(of_each[:, None], 20, axis=1)
+    assert crossed_interval(alike) == pytest.approx(t_interval(of_each))
+    assert crossed_interval(alike.T) == pytest.approx(t_interval(of_each))
+    assert crossed_interval(np.full((2, 2), 0.3)) == pytest.approx((0.3, 0.3))
+
+
+def test_an_interval_over_seeds_and_products_holds_the_truth_as_often_as_it_says() -> None:
+    rng = np.random.default_rng(0)
+    held = 0
+    for _ in range(1500):
+        values = rng.normal(0, 0.05, (5, 1)) + rng.normal(0, 0.3, (1, 24)) + rng.normal(0, 0.2, (5, 24))
+        low, high = crossed_interval(values)
+        held += low <= 0.0 <= high
+    assert held / 1500 == pytest.approx(0.95, abs=0.02)
+
+
+@pytest.mark.parametrize("values", [[[1.0, 2.0]], [[1.0], [2.0]], [1.0, 2.0], [[1.0, math.nan], [1.0, 1.0]]])
+def test_an_interval_over_seeds_and_products_needs_two_finite_values_of_each(values: list[object]) -> None:
+    with pytest.raises(ValueError, match=r"two of each|not finite"):
+        crossed_interval(values)

@@ -1,5 +1,6 @@
 """`caig-rl ablate`: the cells of an ablation, one after another, over one connection to one Ray cluster.
 
+cell whose reward is the ablation's own    that model is made first, once for all cells that name it (`reward_making`)
 cell of a training arm     its seed's initial policy (measured once) -> the online loop's own run, resumed where it stands -> record
 cell of a best-of-N arm    that measurement, or one of the trained policy that it names -> the best by reward of each N -> record
 """
@@ -19,6 +20,7 @@ from actors.cluster.connect import approach, ray_cluster
 from actors.cluster.task_errors import cancelled
 from actors.evaluation.baseline import Baseline
 from actors.launch.policy_measurement import PolicyMeasurement, Weights, measure_once
+from actors.launch.reward_making import make_once
 from actors.launch.run_facts import known_facts
 from actors.launch.sigterm import SIGTERM_STOP
 from actors.loop.preflight import preflight
@@ -30,6 +32,7 @@ from caig_rl.ablation.best_of_n import best_of_n, first_pick, pick_rates
 from caig_rl.ablation.cells import Cell, Plan, measured_key
 from caig_rl.ablation.gallery import copy_pictures, entries_of
 from caig_rl.ablation.records import CellRecord, Measured, facts_of_run, make_record
+from caig_rl.ablation.rewards import MakeReward
 from caig_rl.ablation.sequence import Ended, prepared_folder, run_cells
 from caig_rl.config.load import config_yaml
 from caig_rl.config.schema import Config
@@ -49,10 +52,14 @@ MEASURED = "measured"
 """Folder of the measurements that cells share."""
 
 
-def ablate(plan: Plan, sources: Sources, console: Console) -> Ended:
+def ablate(plan: Plan, sources: Sources, make_reward: MakeReward, console: Console) -> Ended:
     """Run what is not finished of `plan`, or stop cleanly on SIGTERM or SIGINT; results are written after each cell.
 
-    `sources`: training products, evaluation products and judge that a configuration names.
+    Args:
+        plan: the cells.
+        sources: training products, evaluation products and judge that a configuration names.
+        make_reward: makes a reward model of the ablation's own.
+        console: who watches.
 
     Raises:
         UserError: the folder has another driver, no cluster, one that is too small, or a cell finished with other settings.
@@ -66,29 +73,31 @@ def ablate(plan: Plan, sources: Sources, console: Console) -> Ended:
         with ray_cluster(first.cluster):
             for cell in {cell.arm.name: cell for cell in plan.cells}.values():
                 refuse_what_the_cluster_lacks(cell.config)
-            return asyncio.run(_watched(plan, sources, progress, stop))
+            return asyncio.run(_watched(plan, RayCells(plan, sources, make_reward, progress, stop), progress, stop))
 
 
-async def _watched(plan: Plan, sources: Sources, progress: TerminalProgress, stop: StopRequest) -> Ended:
+async def _watched(plan: Plan, cells: RayCells, progress: TerminalProgress, stop: StopRequest) -> Ended:
     loop = asyncio.get_running_loop()
 
     def ask(number: int) -> None:
         progress.note(stop.ask(number))
 
     with SIGTERM_STOP.handed_to(lambda number: loop.call_soon_threadsafe(ask, number)):
-        return await run_cells(plan, RayCells(plan, sources, progress, stop), progress.note)
+        return await run_cells(plan, cells, progress.note)
 
 
 class RayCells:
     """Runs cells on the connected cluster."""
 
-    def __init__(self, plan: Plan, sources: Sources, progress: Progress, stop: StopRequest) -> None:
+    def __init__(self, plan: Plan, sources: Sources, make_reward: MakeReward, progress: Progress, stop: StopRequest) -> None:
         """`stop`: ends the cell under way with a checkpoint, and begins no other."""
-        self._plan, self._sources, self._progress, self._stop = plan, sources, progress, stop
+        self._plan, self._sources, self._make_reward, self._progress, self._stop = plan, sources, make_reward, progress, stop
 
     async def run_cell(self, cell: Cell) -> CellRecord | None:
         """The record; None where `stop` asked for an end. Raises UserError where the cell cannot be finished."""
         if self._stop.after_round:
+            return None
+        if cell.reward is not None and not await make_once(cell.reward, self._make_reward, self._progress, self._stop):
             return None
         return await (self._train(cell) if cell.arm.kind == "train" else self._pick(cell))
 

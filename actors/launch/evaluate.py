@@ -82,7 +82,7 @@ async def _measure_both(
     source_ref, judge_ref = ray.put(source), ray.put(judge)
     pictures, segments = RunFolder(str(folder.url), EVALUATION_FILE.split(".")[0]), segment_shares(config, judge)
     measure = Evaluation(config, list(source.products), source_ref, judge_ref, pictures, segments=segments)
-    async with measuring_workers(config, progress) as workers:
+    async with measuring_workers(config, progress, judge_ref) as workers:
         await workers.show(PolicyVersion(0, 0))
         progress.phase("measuring the initial policy", len(measure.products))
         before = await measure.measure(workers.pipeline, "before")

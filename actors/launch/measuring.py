@@ -7,6 +7,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
+import ray
+
 from actors.learner.group import LearnerGroup
 from actors.rollout.pipeline import RolloutPipeline
 from actors.telemetry.progress import Progress
@@ -31,9 +33,10 @@ class MeasuringWorkers:
 
 
 @asynccontextmanager
-async def measuring_workers(config: Config, progress: Progress) -> AsyncIterator[MeasuringWorkers]:
-    """Start them for the block, and stop them whatever ends it. Ray must be connected."""
-    pipeline, learner = RolloutPipeline(config, StageClock(), Throughput(), progress), LearnerGroup(config)
+async def measuring_workers(config: Config, progress: Progress, judge: ray.ObjectRef) -> AsyncIterator[MeasuringWorkers]:
+    """Start them for the block, and stop them whatever ends it. Ray must be connected. `judge` refers to the Judge."""
+    pipeline = RolloutPipeline(config, StageClock(), Throughput(), progress, judge=judge)
+    learner = LearnerGroup(config)
     try:
         progress.phase("starting workers", 0)
         await asyncio.gather(learner.start(1), *(pool.start() for pool in pipeline.pools.values()))

@@ -76,10 +76,10 @@ async def measure_once(
     run = config.run.model_copy(update={"root": root, "name": name})
     own = config.model_copy(update={"evaluation": evaluation, "run": run})
     source, judge = ends
-    refs, segments = (ray.put(source), ray.put(judge)), segment_shares(own, judge)
-    measure = Evaluation(own, list(source.products), *refs, folder, every_candidate=True, segments=segments)
+    source_ref, judge_ref, segments = ray.put(source), ray.put(judge), segment_shares(own, judge)
+    measure = Evaluation(own, list(source.products), source_ref, judge_ref, folder, every_candidate=True, segments=segments)
     began = time.monotonic()
-    async with measuring_workers(own, progress) as workers:
+    async with measuring_workers(own, progress, judge_ref) as workers:
         await workers.show(weights.version, weights.checkpoint)
         progress.phase(f"measuring {name}, {num_prompts} prompts a product", len(measure.products))
         policy = await measure.measure(workers.pipeline, "policy")

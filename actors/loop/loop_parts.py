@@ -85,7 +85,7 @@ def build_parts(config: Config, inputs: LoopInputs, folder: RunFolder, progress:
     record_event, segments = events.record_event, segment_shares(config, inputs.judge)
     run_state = RunState(config, inputs.source.products, Ledger(inputs.source.rejected), GroupJournal(folder), segments)
     evaluation = Evaluation(config, list(inputs.eval_source.products), eval_source, judge, folder, segments=segments)
-    pipeline = RolloutPipeline(config, meters.clock, meters.throughput, progress, record_event)
+    pipeline = RolloutPipeline(config, meters.clock, meters.throughput, progress, record_event, judge)
     fleet = Fleet(pipeline.pools, config.pools, progress.note)
     store, group = CheckpointStore(folder, config.learner.keep_checkpoints), LearnerGroup(config)
     training = RoundTraining(config, run_state, group, folder, source)

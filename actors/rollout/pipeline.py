@@ -49,8 +49,15 @@ class RolloutPipeline:
     """The three pools, and the weights that the policy pool is to hold."""
 
     def __init__(
-        self, config: Config, clock: StageClock, throughput: Throughput, progress: Progress, record_event: RecordEvent = no_event
+        self,
+        config: Config,
+        clock: StageClock,
+        throughput: Throughput,
+        progress: Progress,
+        record_event: RecordEvent = no_event,
+        judge: ray.ObjectRef | None = None,
     ) -> None:
+        """No worker starts yet. `judge`: refers to the Judge; read by the scorers of `reward.kind=world` alone."""
         config = with_absolute_root(config)
         self._config, self._clock, self._throughput, self._progress, self._record_event = config, clock, throughput, progress, record_event
         self.publication = LivePublication()
@@ -63,7 +70,8 @@ class RolloutPipeline:
         spawn_policy = _spawner(PolicyWorker, config, pools.policy, engine)
         self.policy = _pool("policy", spawn_policy, pools.policy, config, record_event, self._sync)
         self.renderer = _pool("renderer", _spawner(RendererWorker, config, pools.renderer), pools.renderer, config, record_event)
-        self.scorer = _pool("scorer", _spawner(ScorerWorker, config, pools.scorer), pools.scorer, config, record_event)
+        asked = (judge,) if config.reward.kind == "world" else ()
+        self.scorer = _pool("scorer", _spawner(ScorerWorker, config, pools.scorer, None, *asked), pools.scorer, config, record_event)
 
     @property
     def pools(self) -> dict[str, WorkerPool]:
@@ -228,6 +236,8 @@ def _pool(
     return WorkerPool(name, spawn, pool.workers, timeout_s, prepare, record_event=record_event, most=pool.max_workers, patience=patience)
 
 
-def _spawner(worker: type, config: Config, pool: PoolConfig, environment: dict[str, str] | None = None) -> Callable[[], Any]:
+def _spawner(
+    worker: type, config: Config, pool: PoolConfig, environment: dict[str, str] | None = None, *arguments: Any
+) -> Callable[[], Any]:
     options = worker_options(pool, environment)
-    return lambda: ray.remote(worker).options(**options).remote(config)
+    return lambda: ray.remote(worker).options(**options).remote(config, *arguments)

@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import FuncFormatter
 
 from caig_rl.ablation.records import CellRow
-from caig_rl.ablation.table import ArmSummary, Estimate, over_seeds
+from caig_rl.ablation.summaries import ArmSummary, Estimate, over_seeds
 
 CURVE_FILES: dict[str, Literal["svg", "png"]] = {"curve.svg": "svg", "curve.png": "png"}
 _STYLE = {"svg.hashsalt": "caig-rl", "font.size": 10.0, "axes.spines.top": False, "axes.spines.right": False}

@@ -23,7 +23,8 @@ TILE_PX = 150
 
 
 def write_contact_sheet(plan: Plan, records: Sequence[CellRecord]) -> str | None:
-    """Write the sheet of the first seed that most arms have finished; returns its address, None where no cell has pictures."""
+    """Write the sheet of the main world's arms, of the first seed that most of them have finished; returns its address, None where no cell
+    has pictures."""
     cells = _shown_cells(plan, records)
     galleries = {cell.name: {entry.product_id: entry for entry in read_gallery(plan.cell_folder(cell.name))} for cell in cells}
     cells = [cell for cell in cells if galleries[cell.name]]
@@ -59,7 +60,7 @@ def entries_of(before: dict[str, GallerySide], after: dict[str, GallerySide], ti
 
 
 def _shown_cells(plan: Plan, records: Sequence[CellRecord]) -> list[Cell]:
-    done = {(record.row.arm, record.row.seed) for record in records}
+    done = {(record.row.arm, record.row.seed) for record in records if plan.world_of(record.row.arm) == plan.main_world}
     seeds = sorted(plan.ablation.seeds, key=lambda seed: -sum(found == seed for _, found in done))
     order = [arm.name for arm in plan.ablation.arms]
     shown = [cell for cell in plan.every_cell if cell.seed == seeds[0] and (cell.arm.name, cell.seed) in done]

@@ -1,112 +1,18 @@
-"""Arms over seeds: means with intervals, differences to the arm that all are compared with, and both as text."""
+"""`table.md`: arms and their differences as text, each world apart, and the reward models that were made for them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
-from caig_rl.ablation.config import Ablation
-from caig_rl.ablation.records import CellRecord, CellRow
+from caig_rl.ablation.cells import Plan
+from caig_rl.ablation.records import CellRecord
+from caig_rl.ablation.rewards import accuracy_of, distinct
+from caig_rl.ablation.summaries import ArmSummary, BoundShare, Difference, Estimate, arm_summaries, bound_shares, differences
 from caig_rl.reports.run_report_text import percent, signed_percent
-from caig_rl.statistics import Interval, t_interval
 
 TABLE_FILE = "table.md"
 NONE = "\u2013"
-
-
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """A mean over seeds."""
-
-    mean: float
-    interval: Interval | None
-    """95 % t-interval over seeds; with one seed that seed's own over products, where there is one."""
-    num: int
-    """Seeds it is the mean of."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArmSummary:
-    """One arm over its finished seeds."""
-
-    name: str
-    about: str
-    rows: tuple[CellRow, ...]
-    lift: Estimate
-    way: Estimate | None
-    relevance_initial: Estimate | None
-    relevance: Estimate | None
-    distinct: Estimate | None
-    kl: Estimate | None
-    malformed_initial: Estimate | None
-    malformed: Estimate | None
-    trap_initial: Estimate | None
-    trap: Estimate | None
-    unseen: Estimate | None
-    to_half: Estimate | None
-    painted: Estimate
-    per_creative: int
-
-    @property
-    def seeds(self) -> tuple[int, ...]:
-        """Finished."""
-        return tuple(row.seed for row in self.rows)
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """An arm's lift less another's, in points of the initial CTR, on the seeds and products that both were measured on."""
-
-    arm: str
-    against: str
-    overall: Estimate
-    by_seed: Mapping[int, Estimate]
-    """Of each seed, with a t-interval over products: a product's creatives count as one."""
-
-
-def arm_summaries(ablation: Ablation, records: Sequence[CellRecord]) -> list[ArmSummary]:
-    """In the ablation's order; arms without a finished cell are left out."""
-    found = []
-    for arm in ablation.arms:
-        rows = tuple(sorted((one.row for one in records if one.row.arm == arm.name), key=lambda row: row.seed))
-        if rows:
-            found.append(_summary(arm.name, arm.about, rows))
-    return found
-
-
-def differences(ablation: Ablation, records: Sequence[CellRecord]) -> list[Difference]:
-    """Every arm against `compare`; empty where the ablation compares with none, or nothing of it is finished."""
-    ours = {one.row.seed: one for one in records if one.row.arm == ablation.compare}
-    found = []
-    for arm in ablation.arms:
-        theirs = {one.row.seed: one for one in records if one.row.arm == arm.name}
-        shared = sorted(ours.keys() & theirs.keys())
-        if arm.name != ablation.compare and ablation.compare is not None and shared:
-            found.append(_difference(arm.name, ablation.compare, [(theirs[seed], ours[seed]) for seed in shared]))
-    return found
-
-
-def over_seeds(values: Sequence[float | None]) -> Estimate | None:
-    """Mean and t-interval of what was measured; None where nothing was."""
-    known = [value for value in values if value is not None]
-    if not known:
-        return None
-    return Estimate(float(np.mean(known)), t_interval(known) if len(known) > 1 else None, len(known))
-
-
-def markdown(ablation: Ablation, records: Sequence[CellRecord]) -> str:
-    """`table.md`: the arms, and below them the differences."""
-    arms = arm_summaries(ablation, records)
-    lines = [f"# {ablation.name}", "", _caption(arms), "", *_as_markdown(HEADINGS, [arm_cells(arm) for arm in arms])]
-    compared = differences(ablation, records)
-    if compared:
-        lines += ["", f"Against {ablation.compare}, same seeds, products and noise, in points of lift (arm minus {ablation.compare}):", ""]
-        lines += _as_markdown(DIFFERENCE_HEADINGS, [difference_cells(one) for one in compared])
-    return "\n".join(lines) + "\n"
-
-
 HEADINGS = (
     "arm",
     "seeds",
@@ -115,14 +21,54 @@ HEADINGS = (
     "relevance",
     "trap share",
     "malformed",
-    "distinct",
     "KL",
+    "distinct",
     "rollouts to half the lift",
     "lift, unseen categories",
     "painted to train",
     "painted per creative",
 )
-DIFFERENCE_HEADINGS = ("arm", "mean over seeds", "each seed, interval over products")
+DIFFERENCE_HEADINGS = ("arm", "less", "seeds", "mean over seeds", "each seed, interval over products")
+REWARD_HEADINGS = ("reward model", "made for", "held-out pairs in order", "ceiling")
+
+
+@dataclass(frozen=True, slots=True)
+class WorldResults:
+    """What compares: the arms of one world."""
+
+    world: str
+    arms: tuple[ArmSummary, ...]
+    differences: tuple[Difference, ...]
+
+
+def by_world(plan: Plan, records: Sequence[CellRecord]) -> list[WorldResults]:
+    """The main world first, then the others in the ablation's order; worlds without a finished cell are left out."""
+    arms, compared = arm_summaries(plan, records), differences(plan, records)
+    worlds = dict.fromkeys([plan.main_world, *(arm.world for arm in arms)])
+    found = []
+    for world in worlds:
+        own = tuple(arm for arm in arms if arm.world == world)
+        if own:
+            found.append(WorldResults(world, own, tuple(one for one in compared if plan.world_of(one.arm) == world)))
+    return found
+
+
+def markdown(plan: Plan, records: Sequence[CellRecord]) -> str:
+    """`table.md`: for each world the arms, and below them the differences; then the reward models that were made."""
+    worlds = by_world(plan, records)
+    lines = [f"# {plan.ablation.name}", "", caption(worlds)]
+    missing = missing_line(plan, records)
+    lines += ["", missing] if missing else []
+    for found in worlds:
+        lines += ["", f"## {found.world[0].upper()}{found.world[1:]}"] if len(worlds) > 1 else []
+        lines += ["", *_as_markdown(HEADINGS, [arm_cells(arm) for arm in found.arms])]
+        if found.differences:
+            lines += ["", "Differences on the same seeds, products and noise, in points of lift:", ""]
+            lines += _as_markdown(DIFFERENCE_HEADINGS, [difference_cells(one) for one in found.differences])
+    lines += [line for one in bound_shares(plan, records) for line in ("", bound_line(one))]
+    made = reward_rows(plan)
+    lines += ["", *_as_markdown(REWARD_HEADINGS, made)] if made else []
+    return "\n".join(lines) + "\n"
 
 
 def arm_cells(arm: ArmSummary) -> list[str]:
@@ -133,16 +79,16 @@ def arm_cells(arm: ArmSummary) -> list[str]:
         half = _said(arm.to_half, _number(0)) + of
     return [
         arm.name,
-        str(len(arm.rows)),
+        str(len(arm.rows)) if len(arm.rows) == arm.planned else f"{len(arm.rows)} of {arm.planned}",
         _said(arm.lift, signed_percent),
         _said(arm.way, _number(2)),
         _from_to(arm.relevance_initial, arm.relevance, _number(3)),
         _from_to(arm.trap_initial, arm.trap, percent),
         _from_to(arm.malformed_initial, arm.malformed, percent),
-        _said(arm.distinct, _number(2)),
         _said(arm.kl, _number(1)),
+        _said(arm.distinct, _number(2)),
         half,
-        _said(arm.unseen, signed_percent),
+        "" if arm.unseen is None else _said(arm.unseen, signed_percent),
         f"{arm.painted.mean:,.0f}",
         str(arm.per_creative),
     ]
@@ -151,47 +97,45 @@ def arm_cells(arm: ArmSummary) -> list[str]:
 def difference_cells(one: Difference) -> list[str]:
     """One row under `DIFFERENCE_HEADINGS`."""
     seeds = "; ".join(f"{seed}: {_said(estimate, _points)}" for seed, estimate in one.by_seed.items())
-    return [one.arm, _said(one.overall, _points), seeds]
+    return [one.arm, one.against, str(one.overall.num), _said(one.overall, _points), seeds]
 
 
-def _summary(name: str, about: str, rows: tuple[CellRow, ...]) -> ArmSummary:
-    lift, painted = over_seeds([row.lift for row in rows]), over_seeds([float(row.painted) for row in rows])
-    assert lift is not None and painted is not None
-    if len(rows) == 1 and rows[0].lift_ci95 is not None:
-        lift = Estimate(lift.mean, Interval(*rows[0].lift_ci95), 1)
-    return ArmSummary(
-        name=name,
-        about=about,
-        rows=rows,
-        lift=lift,
-        way=over_seeds([row.way for row in rows]),
-        relevance_initial=over_seeds([row.relevance_initial for row in rows]),
-        relevance=over_seeds([row.relevance_final for row in rows]),
-        distinct=over_seeds([row.distinct_final for row in rows]),
-        kl=over_seeds([row.kl for row in rows]),
-        malformed_initial=over_seeds([row.malformed_initial for row in rows]),
-        malformed=over_seeds([row.malformed for row in rows]),
-        trap_initial=over_seeds([row.trap_initial for row in rows]),
-        trap=over_seeds([row.trap for row in rows]),
-        unseen=over_seeds([row.lift_unseen for row in rows]),
-        to_half=over_seeds([row.painted_to_half for row in rows]),
-        painted=painted,
-        per_creative=rows[0].painted_per_creative,
+def reward_rows(plan: Plan) -> list[list[str]]:
+    """Rows under `REWARD_HEADINGS`, of the reward models that are made."""
+    rows = []
+    for reward in distinct(cell.reward for cell in plan.every_cell):
+        found = accuracy_of(reward)
+        if found is not None:
+            arms = dict.fromkeys(cell.arm.name for cell in plan.every_cell if cell.reward is not None and cell.reward.name == reward.name)
+            rows.append([reward.recipe.name, ", ".join(arms), percent(found[0]), percent(found[1])])
+    return rows
+
+
+def bound_line(one: BoundShare) -> str:
+    """How near an arm comes to what no reward model can pass."""
+    return f"{one.arm} has {_said(one.share, _number(2))} of the lift of {one.bound}, whose reward is the true CTR itself."
+
+
+def missing_line(plan: Plan, records: Sequence[CellRecord]) -> str:
+    """The arms that nothing is known of yet; empty where there are none, or where nothing is known at all."""
+    done = {record.row.arm for record in records}
+    missing = [arm.name for arm in plan.ablation.arms if arm.name not in done]
+    return f"No seed is finished of: {', '.join(missing)}." if missing and done else ""
+
+
+def caption(worlds: Sequence[WorldResults]) -> str:
+    """What the numbers are means of."""
+    arms = [arm for found in worlds for arm in found.arms]
+    if not arms:
+        return "No cell is finished."
+    products = {row.products for arm in arms for row in arm.rows}
+    count = f"{min(products)}" if len(products) == 1 else f"{min(products)} to {max(products)}"
+    apart = " Arms of different worlds do not compare." if len(worlds) > 1 else ""
+    return (
+        f"Mean over seeds of {count} held-out products each. In brackets: 95 % intervals, of lifts and differences over seeds and "
+        "products, of the rest over seeds (t-intervals); with one seed over products. Lift is relative to the initial policy in the same "
+        f"world, on the same products, seeds and noise.{apart}"
     )
-
-
-def _difference(arm: str, against: str, pairs: Sequence[tuple[CellRecord, CellRecord]]) -> Difference:
-    by_seed = {}
-    for theirs, ours in pairs:
-        ids = [name for name in ours.product_ids if name in set(theirs.product_ids)]
-        points = (theirs.ctrs(ids) - ours.ctrs(ids)) / ours.row.ctr_initial
-        interval = t_interval(points) if len(ids) > 1 else None
-        by_seed[ours.row.seed] = Estimate(float(points.mean()), interval, 1)
-    overall = over_seeds([one.mean for one in by_seed.values()])
-    assert overall is not None
-    if len(by_seed) == 1:
-        overall = next(iter(by_seed.values()))
-    return Difference(arm, against, overall, by_seed)
 
 
 def _said(estimate: Estimate | None, words: Callable[[float], str]) -> str:
@@ -212,17 +156,6 @@ def _number(digits: int) -> Callable[[float], str]:
 
 def _points(value: float) -> str:
     return f"{100.0 * value:+.1f}".replace("-", "\u2212")
-
-
-def _caption(arms: Sequence[ArmSummary]) -> str:
-    if not arms:
-        return "No cell is finished."
-    products = {row.products for arm in arms for row in arm.rows}
-    count = f"{min(products)}" if len(products) == 1 else f"{min(products)} to {max(products)}"
-    return (
-        f"Mean over seeds of {count} held-out products each, in brackets the 95 % t-interval over seeds (of one seed: over products). "
-        "Lift is relative to the initial policy on the same products, seeds and noise."
-    )
 
 
 def _as_markdown(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -53,8 +54,11 @@ def _run(plan: Plan) -> int:
         refuse_missing_trackers(cell.config)
     shown = run_console(plan.cells[0].config)
     from actors.launch.ablate import ablate as run_plan
+    from caig_rl.doctor.probe import num_cpus
+    from caig_rl.nano.made_rewards import make_reward
 
-    ended = run_plan(plan, sources, shown)
+    threads = plan.cells[0].config.cluster.num_cpus or num_cpus()
+    ended = run_plan(plan, sources, partial(make_reward, threads=threads), shown)
     folder = plan.folder
     if ended.finished:
         shown.print(folder.read_text(TABLE_FILE), markup=False, highlight=False, soft_wrap=True)
@@ -69,16 +73,20 @@ def _run(plan: Plan) -> int:
 def _show(plan: Plan) -> None:
     from caig_rl.ablation.estimate import seconds_left
     from caig_rl.ablation.records import finished_cells
-    from caig_rl.cli.text.ablate_text import cells_table
+    from caig_rl.cli.text.ablate_text import cells_table, rewards_table
     from caig_rl.wording import counted, duration
 
     finished = finished_cells(plan)
     console.print(cells_table(plan, finished))
+    if plan.rewards:
+        console.print(rewards_table(plan))
     left = [cell for cell in plan.cells if cell.name not in finished]
     seconds = seconds_left(plan.cells, finished)
     time = (
         "" if not left else ", in a time that the first finished cells will tell" if seconds is None else f", in about {duration(seconds)}"
     )
+    making = [reward for reward in plan.rewards if not reward.is_made]
+    time += f", and before them {counted(len(making), 'reward model')} to make" if making else ""
     console.print(
         f"{counted(len(left), 'cell')} of {len(plan.cells)} to run{time}; folder: {plan.folder.url}", highlight=False, soft_wrap=True
     )

@@ -104,8 +104,9 @@ class RewardTrainConfig(TrainJobConfig):
 class RewardConfig(_Section):
     """Who scores the creatives during training."""
 
-    kind: Literal["model", "judge", "random"] = "model"
-    """"model": the folder at `model`, of whichever form it is. "judge": a model behind an endpoint. "random": scores that know nothing."""
+    kind: Literal["model", "judge", "random", "world"] = "model"
+    """"model": the folder at `model`, of whichever form it is. "judge": a model behind an endpoint. "random": scores that know nothing.
+    "world": the true CTR by the click world's shoppers, the bound that no reward model can pass; for the world's own products only."""
     model: FilePath = NANO
     """Reward model folder (scorer, side_by_side, vam or cg4ctr), or "nano"."""
     architecture: str | None = None

@@ -293,6 +293,17 @@ class Config(_Section):
         return self
 
     @model_validator(mode="after")
+    def _the_world_rewards_its_own_products(self) -> Config:
+        if self.reward.kind == "world" and self.catalog.path is not None:
+            raise ValueError(
+                f"reward.kind=world: only the click world's own products have a true CTR, and catalog.path names {self.catalog.path}; "
+                "leave catalog.path empty, or use reward.kind=model"
+            )
+        if self.reward.kind == "world" and not self.world.judge:
+            raise ValueError("reward.kind=world asks the world's shoppers, and world.judge is false")
+        return self
+
+    @model_validator(mode="after")
     def _events_are_no_arms(self) -> Config:
         if self.clicks.rows_are_arms and self.clicks.form == "events":
             raise ValueError("clicks.rows_are_arms is for rows with impressions and clicks of their own; with clicks.form=events map `arm`")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from caig_rl.imaging.views import judge_view, policy_view
 from caig_rl.learning.pretrain.sft import SftExample
 from caig_rl.learning.reward.in_memory import facts_of, train_in_memory
 from caig_rl.models.renderer import Renderer
+from caig_rl.models.reward.interface import RewardModel
 from caig_rl.models.reward.scorer import RewardScorer
 from caig_rl.models.vllm_engine import PolicyEngine
 from caig_rl.nano.autoencoder import Progress
@@ -55,26 +57,51 @@ def draw_creatives(
 ) -> LoggedCreatives:
     """Prompts by the policy in the folder `policy` for the first products of `split`, rendered by the `pipeline`'s and composed as a run
     would."""
+    with creative_drawing(policy, pipeline, config, split, num_products, candidates, threads) as drawing:
+        return drawing.draw(range(num_products), progress)
+
+
+@dataclass(frozen=True, slots=True)
+class CreativeDrawing:
+    """The models that draw creatives, and the products that they draw them for."""
+
+    engine: PolicyEngine
+    renderer: Renderer
+    config: Config
+    source: WorldProducts
+    candidates: int
+    """Creatives a product."""
+
+    def draw(self, numbers: range, progress: Progress) -> LoggedCreatives:
+        """Creatives of the products of these numbers; each depends on its product's number alone."""
+        config, out = self.config, LoggedCreatives([], [], [])
+        step = config.renderer.batch_size // self.candidates or 1
+        for start in range(numbers.start, numbers.stop, step):
+            products = self.source.products[start : min(start + step, numbers.stop)]
+            seeds = [FIRST_SEEDS[self.source.split] + start + index for index in range(len(products))]
+            cutouts = self.source.cutouts([product.product_id for product in products])
+            asked = [self.engine.prompt(instruction(Task.PROMPT_GENERATION, p, s)) for p, s in zip(products, seeds, strict=True)]
+            views = [policy_view(cutout, config.policy.image_size) for cutout in cutouts]
+            prompts = [[rollout.text for rollout in group] for group in self.engine.generate(asked, views, seeds, self.candidates)]
+            for product, texts, rendered in zip(products, prompts, self.renderer.render(cutouts, prompts, seeds), strict=True):
+                out.products.extend([product] * self.candidates)
+                out.prompts.extend(texts)
+                out.views.extend(judge_view(one.creative, config.policy.image_size) for one in rendered)
+            progress("creatives", start + len(products), len(self.source.products), float("nan"))
+        return out
+
+
+@contextmanager
+def creative_drawing(
+    policy: Path, pipeline: Path, config: Config, split: str, num_products: int, candidates: int, threads: int
+) -> Iterator[CreativeDrawing]:
+    """Load both models, for the first `num_products` products of `split`; arguments as `draw_creatives` has them."""
     engine = PolicyEngine(policy, config.policy, threads)
     renderer = Renderer(pipeline, config.renderer, config.imaging, threads)
     unseen = unseen_categories(config.world.seed, config.world.unseen_categories)
     source = WorldProducts(config.world.seed, num_products, split, without=unseen)
-    out = LoggedCreatives([], [], [])
-    step = config.renderer.batch_size // candidates or 1
-    for start in range(0, num_products, step):
-        products = list(source.products[start : start + step])
-        cutouts = source.cutouts([product.product_id for product in products])
-        seeds = [FIRST_SEEDS[split] + start + index for index in range(len(products))]
-        asked = [engine.prompt(instruction(Task.PROMPT_GENERATION, p, s)) for p, s in zip(products, seeds, strict=True)]
-        views = [policy_view(cutout, config.policy.image_size) for cutout in cutouts]
-        prompts = [[rollout.text for rollout in group] for group in engine.generate(asked, views, seeds, candidates)]
-        for product, texts, rendered in zip(products, prompts, renderer.render(cutouts, prompts, seeds), strict=True):
-            out.products.extend([product] * candidates)
-            out.prompts.extend(texts)
-            out.views.extend(judge_view(one.creative, config.policy.image_size) for one in rendered)
-        progress("creatives", min(start + step, num_products), num_products, float("nan"))
+    yield CreativeDrawing(engine, renderer, config, source, candidates)
     engine.close()
-    return out
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,7 +143,7 @@ def counts_by_segment(
     return found
 
 
-def segmented_groups(creatives: LoggedCreatives, counts: dict[str, tuple[FloatArray, FloatArray]]) -> dict[str, list[Any]]:
+def segmented_groups(creatives: LoggedCreatives, counts: Mapping[str, tuple[FloatArray, FloatArray]]) -> dict[str, list[Any]]:
     """`reward_groups` of everybody's counts, then of each segment's, with a column `segment`: P products give P entries for each."""
     members, everybody = _creatives_by_product(creatives), reward_groups(creatives, *counts[""])
     parts = []
@@ -178,26 +205,9 @@ def train_nano_reward(
         UserError: no epoch ended with a finite loss.
     """
     counts = counts_by_segment(creatives, judge, seed, segments=segments)
-    groups, num_products = segmented_groups(creatives, counts), len(set(creatives.products))
-    split = split_products(num_products, seed)
-    training, validation = (
-        np.concatenate([part + number * num_products for number in range(len(counts))]) for part in (split.training, split.validation)
-    )
-    facts = facts_of(groups, training, PRIOR_IMPRESSIONS)
-    train_in_memory(
-        config,
-        ClicksConfig(),
-        facts,
-        backbone,
-        (groups, training),
-        (groups, validation),
-        seed,
-        folder,
-        lambda state: progress("reward", state.epoch, config.epochs, state.validation_loss),
-        segments,
-    )
+    chosen = train_on_clicks(backbone, creatives, counts, config, ClicksConfig(), seed, folder, progress)
     store_in_half(folder)
-    chosen, scorer = {groups["product_id"][int(k)] for k in split.heldout}, RewardScorer.load(folder)
+    scorer = RewardScorer.load(folder)
     metrics: dict[str, float] = {}
     for segment, (impressions, clicks) in counts.items():
         found = heldout_metrics(scorer, creatives, clicks / impressions, chosen, judge, segment)
@@ -205,8 +215,50 @@ def train_nano_reward(
     return metrics
 
 
+def train_on_clicks(
+    backbone: Path,
+    creatives: LoggedCreatives,
+    counts: Mapping[str, tuple[FloatArray, FloatArray]],
+    config: RewardTrainConfig,
+    clicks: ClicksConfig,
+    seed: int,
+    folder: Path,
+    progress: Progress,
+) -> Set[str]:
+    """Write to `folder` a reward model of `config.form` that learned from `counts`, (impressions, clicks) of the creatives by segment as
+    `counts_by_segment` has them; returns the ids of the products that were kept from it.
+
+    Raises:
+        UserError: no epoch ended with a finite loss.
+    """
+    groups, num_products = segmented_groups(_at_size(creatives, config.image_size), counts), len(set(creatives.products))
+    split = split_products(num_products, seed)
+    training, validation = (
+        np.concatenate([part + number * num_products for number in range(len(counts))]) for part in (split.training, split.validation)
+    )
+    facts = facts_of(groups, training, PRIOR_IMPRESSIONS)
+    train_in_memory(
+        config,
+        clicks,
+        facts,
+        backbone,
+        (groups, training),
+        (groups, validation),
+        seed,
+        folder,
+        lambda state: progress("reward", state.epoch, config.epochs, state.validation_loss),
+        tuple(segment for segment in counts if segment),
+    )
+    return {groups["product_id"][int(k)] for k in split.heldout}
+
+
+def _at_size(creatives: LoggedCreatives, size: int) -> LoggedCreatives:
+    views = [view if view.shape[0] == size else judge_view(view, size) for view in creatives.views]
+    return LoggedCreatives(creatives.products, views, creatives.prompts)
+
+
 def heldout_metrics(
-    scorer: RewardScorer, creatives: LoggedCreatives, ctr: FloatArray, heldout: Set[str], judge: WorldJudge, segment: str = ""
+    scorer: RewardModel, creatives: LoggedCreatives, ctr: FloatArray, heldout: Set[str], judge: WorldJudge, segment: str = ""
 ) -> dict[str, float]:
     """How well scores, and true CTRs, order the creatives of the products `heldout` (ids) by their observed `ctr` (N,), in `segment`."""
     rows = [k for k, product in enumerate(creatives.products) if product.product_id in heldout]

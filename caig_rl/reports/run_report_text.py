@@ -125,6 +125,8 @@ def _products(evaluation: EvaluationSummary) -> str:
 def _evidence_warnings(summary: RunSummary) -> Iterator[str]:
     if summary.reward.kind == "random":
         yield "This is a control experiment: the scores were random, so there was nothing to learn from."
+    if summary.reward.kind == "world":
+        yield "The simulated shoppers' true CTR was the reward: a bound for reward models. No real traffic tells it."
     if summary.evaluation is not None and summary.evaluation.products < _FEW_PRODUCTS:
         yield f"Only {summary.evaluation.products} products were measured. Intervals from so few are rough."
     if summary.evaluation is not None and not summary.evaluation.held_out:

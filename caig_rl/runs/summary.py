@@ -99,7 +99,7 @@ class RewardSummary(Part):
     measured_here: bool = False
     """By the true CTRs of this run's own measurement, whose products the reward model may have been trained on."""
     kind: str = "model"
-    """"random" in the control experiment."""
+    """`reward.kind`: "random" in the control experiment, "world" where the true CTR was the reward."""
 
 
 class PolicySummary(Part):

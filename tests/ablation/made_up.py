@@ -1,4 +1,4 @@
-"""An ablation of three arms on two seeds, and cells that were never run."""
+"""Small ablations, and cells that were never run."""
 
 from __future__ import annotations
 
@@ -26,6 +26,35 @@ arms:
   ours: {about: "The <one> to beat.", overrides: [objective=dpo, learner.lr=0.01]}
   chance: {overrides: [objective=dpo, reward.kind=random]}
 """
+WORLDS = """
+base: base.yaml
+seeds: [0, 1]
+compare: ours
+overrides: [evaluation.bootstrap=100]
+arms:
+  ours: {overrides: [objective=dpo]}
+  bound: {overrides: [objective=dpo, reward.kind=world]}
+  no-trap: {overrides: [objective=dpo, world.trap=false]}
+  ours-w1: {overrides: [objective=dpo, world.seed=1]}
+  dpo-w1: {overrides: [objective=dpo, world.seed=1, learner.lr=0.1], compare: ours-w1}
+"""
+"""Arms of three worlds."""
+RECIPES = """
+base: base.yaml
+seeds: [0, 1]
+compare: ours
+rewards:
+  vam: {overrides: [reward.train.form=vam, reward.train.lr=1e-3], products: 50}
+  scorer: {}
+arms:
+  ours: {overrides: [objective=dpo], reward: vam}
+  best: {kind: best_of_n, n: 2, reward: vam}
+  no-trap: {overrides: [objective=dpo, world.trap=false], reward: scorer}
+  elsewhere: {overrides: [objective=dpo, world.seed=1], reward: scorer}
+  elsewhere-best: {kind: best_of_n, n: 2, overrides: [world.seed=1], reward: scorer}
+  as-base: {overrides: [objective=dpo]}
+"""
+"""Arms whose reward models the ablation makes."""
 PRODUCTS = ("a", "b", "c", "d")
 
 

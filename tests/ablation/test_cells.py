@@ -7,7 +7,7 @@ import pytest
 from caig_rl.ablation.cells import measured_key, refuse_other_settings
 from caig_rl.config.load import config_yaml
 from caig_rl.errors import ConfigError
-from tests.ablation.made_up import TEXT, a_plan
+from tests.ablation.made_up import RECIPES, TEXT, WORLDS, a_plan
 
 
 def test_cells_come_seed_by_seed_and_after_the_cell_that_they_pick_from(tmp_path: Path) -> None:
@@ -79,3 +79,62 @@ def test_an_arm_with_segments_has_an_initial_policy_of_its_own_and_the_others_ke
 def test_best_of_n_of_an_arm_with_segments_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="arm ours-of-3: best_of_n picks one creative for everybody"):
         a_plan(tmp_path, text=TEXT.replace("learner.lr=0.01", "'segments.names=[style seekers]'"))
+
+
+def test_arms_are_compared_inside_their_world(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path, text=WORLDS)
+    against = {arm.name: plan.compared_with(arm.name) for arm in plan.ablation.arms}
+    assert against == {"ours": None, "bound": "ours", "no-trap": None, "ours-w1": None, "dpo-w1": "ours-w1"}
+    assert plan.main_world == "world 0" and plan.is_bound("bound") and not plan.is_bound("ours")
+    with pytest.raises(ConfigError, match="arm dpo-w1 is in world 1, and no-trap, which it is compared with, in world 0 without a trap"):
+        a_plan(tmp_path, text=WORLDS.replace("compare: ours-w1", "compare: no-trap"))
+
+
+def test_the_initial_policy_of_another_world_is_measured_there_and_a_bound_shares_that_of_its_own(tmp_path: Path) -> None:
+    keys = {cell.arm.name: measured_key(cell.measured_by) for cell in a_plan(tmp_path, text=WORLDS, seeds=[0]).cells}
+    assert keys["bound"] == keys["ours"] and keys["dpo-w1"] == keys["ours-w1"]
+    assert len({keys["ours"], keys["no-trap"], keys["ours-w1"]}) == 3
+
+
+def test_a_recipes_model_is_one_for_all_seeds_and_arms_of_a_world(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path, text=RECIPES)
+    models = {cell.name: cell.config.reward.model for cell in plan.cells}
+    assert models["ours-seed0"] == models["ours-seed1"] == models["best-seed0"]
+    assert models["elsewhere-seed0"] == models["elsewhere-best-seed1"] != models["no-trap-seed0"]
+    assert models["as-base-seed0"] == "nano"
+    assert [reward.recipe.name for reward in plan.rewards] == ["vam", "scorer", "scorer"]
+    assert models["ours-seed0"] == str(plan.rewards[0].folder)
+    assert [reward.name for reward in a_plan(tmp_path, text=RECIPES, only=["best"]).rewards] == [plan.rewards[0].name]
+
+
+def test_a_run_whose_model_was_measured_in_the_making_shares_the_bases_measurement_where_the_world_is_the_bases(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path, text=RECIPES, seeds=[0])
+    keys = {cell.arm.name: measured_key(cell.measured_by) for cell in plan.cells}
+    assert keys["ours"] == keys["as-base"] != keys["best"]  # who picks needs the scores of its own model
+    assert keys["elsewhere"] == keys["elsewhere-best"]
+
+
+@pytest.mark.parametrize(
+    ("overrides", "told"),
+    [
+        (["catalog.path=shop.csv"], "its reward vam is made from clicks of the click world, and catalog.path names a catalog"),
+        (["reward.train.image_size=128"], r"its reward vam would see 128 pixels a side .* kept at 64"),
+        (["run.root=memory://runs"], "run.root=memory://runs: reward models are made on a disk"),
+        (["reward.train.start_from=nano"], "leave reward.train.start_from empty"),
+    ],
+)
+def test_a_model_that_cannot_be_made_is_refused_before_anything_is_run(tmp_path: Path, overrides: list[str], told: str) -> None:
+    with pytest.raises(ConfigError, match=told):
+        a_plan(tmp_path, *overrides, text=RECIPES)
+
+
+def test_a_finished_cell_stays_finished_where_the_ablation_was_moved_with_its_models(tmp_path: Path) -> None:
+    cell = a_plan(tmp_path, text=RECIPES).cells[0]
+    moved = next(one for one in a_plan(tmp_path, f"run.root={tmp_path}/elsewhere", text=RECIPES).cells if one.name == cell.name)
+    folder = a_plan(tmp_path).cell_folder(cell.name)
+    folder.write_text("config.yaml", config_yaml(cell.config))
+    assert moved.config.reward.model != cell.config.reward.model
+    refuse_other_settings(moved, folder)
+    other = a_plan(tmp_path, text=RECIPES.replace("products: 50", "products: 60")).cells[0]
+    with pytest.raises(ConfigError, match=r"finished with other settings:\n  reward\.model"):
+        refuse_other_settings(other, folder)

@@ -1,55 +1,53 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-import pytest
-
-from caig_rl.ablation.records import CellRecord
-from caig_rl.ablation.table import arm_summaries, differences, markdown
-from tests.ablation.made_up import a_plan, record
+from caig_rl.ablation.table import HEADINGS, markdown, reward_rows
+from tests.ablation.made_up import RECIPES, WORLDS, a_plan, record
+from tests.ablation.test_summaries import some_records
 
 
-def _records(folder: Path) -> tuple[list[CellRecord], object]:
-    plan = a_plan(folder)
-    cells = {cell.name: cell for cell in plan.cells}
-    made = [
-        record(cells["ours-seed0"], 0.03, 0.03, kl=1.0),
-        record(cells["ours-seed1"], 0.034, 0.034, kl=2.0),
-        record(cells["chance-seed0"], 0.02, 0.022),
-        record(cells["chance-seed1"], 0.018, 0.024),
-        record(cells["two-seed0"], 0.025, 0.025),
-    ]
-    return made, plan.ablation
-
-
-def test_an_arm_is_the_mean_of_its_seeds_with_their_t_interval(tmp_path: Path) -> None:
-    records, ablation = _records(tmp_path)
-    two, ours, chance = arm_summaries(ablation, records)  # type: ignore[arg-type]
-    assert (two.name, ours.name, chance.name) == ("two", "ours", "chance")
-    assert ours.lift.mean == pytest.approx(0.6) and ours.seeds == (0, 1)
-    assert ours.lift.interval == pytest.approx((0.6 - 12.7062 * 0.1, 0.6 + 12.7062 * 0.1), abs=1e-4)  # t(1 df) times 0.1414 / sqrt(2)
-    assert ours.kl is not None and ours.kl.mean == 1.5
-    assert (two.per_creative, two.lift.interval) == (2, (0.25, 0.25))  # one seed: over products, which are all alike
-
-
-def test_differences_are_paired_by_seed_and_product(tmp_path: Path) -> None:
-    records, ablation = _records(tmp_path)
-    two, chance = differences(ablation, records)  # type: ignore[arg-type]
-    assert two.overall.mean == pytest.approx(-0.25) and list(two.by_seed) == [0]
-    first = chance.by_seed[0]
-    assert first.mean == pytest.approx(-0.45)  # (-0.01 and -0.008) over the initial 0.02
-    assert first.interval == pytest.approx((-0.45 - 12.7062 * 0.05, -0.45 + 12.7062 * 0.05), abs=1e-4)
-    assert chance.overall.mean == pytest.approx((-0.45 - 0.65) / 2) and chance.overall.num == 2
-
-
-def test_the_table_says_lift_way_and_what_was_painted(tmp_path: Path) -> None:
-    records, ablation = _records(tmp_path)
-    text = markdown(ablation, records)  # type: ignore[arg-type]
+def test_the_table_says_lift_way_seeds_and_what_was_painted(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path)
+    text = markdown(plan, some_records(plan))
     assert text.startswith("# ab\n\nMean over seeds of 2 held-out products each")
     row = next(line for line in text.splitlines() if line.startswith("| ours "))
     assert "| ours | 2 | +60.0\u00a0% (" in row and "0.500 → 0.750" in row and row.endswith("| 80 | 1 |")
-    assert "| two | \u221225.0 (\u221225.0 to \u221225.0) | 0: \u221225.0" in text
+    assert row.split(" | ")[HEADINGS.index("lift, unseen categories")] == ""
+    assert "| two | ours | 1 | \u221225.0 (\u221225.0 to \u221225.0) | 0: \u221225.0" in text
+    assert "## " not in text
+
+
+def test_a_table_of_some_cells_says_how_many_seeds_each_arm_has_and_which_arms_have_none(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path)
+    text = markdown(plan, some_records(plan)[:3])
+    assert "| ours | 2 | " in text and "| chance | 1 of 2 | " in text
+    assert "No seed is finished of: two, ours-of-3." in text
+    selected = a_plan(tmp_path, only=["ours"], seeds=[1])
+    assert "| ours | 1 of 2 | " in markdown(selected, some_records(plan)[1:2])
+
+
+def test_each_world_has_a_table_of_its_own(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path, text=WORLDS)
+    text = markdown(plan, [record(cell, 0.03, 0.035) for cell in plan.cells])
+    heads = [line for line in text.splitlines() if line.startswith("## ")]
+    assert heads == ["## World 0", "## World 0 without a trap", "## World 1"]
+    first, _, last = text.split("## ")[1:]
+    assert "| ours |" in first and "| ours-w1 |" not in first and "| dpo-w1 | ours-w1 | 2 |" in last
+    assert "Arms of different worlds do not compare." in text
+    assert "ours has 1.00 (1.00 to 1.00) of the lift of bound, whose reward is the true CTR itself." in text
+
+
+def test_the_table_names_the_reward_models_that_were_made_and_how_good_they_are(tmp_path: Path) -> None:
+    plan = a_plan(tmp_path, text=RECIPES)
+    assert reward_rows(plan) == []
+    first, *_ = plan.rewards
+    first.folder.mkdir(parents=True)
+    (first.folder / "metrics.json").write_text(json.dumps({"heldout_accuracy": 0.71, "heldout_pairs": 9, "ceiling": 0.9}))
+    assert reward_rows(plan) == [["vam", "ours, best", "71.0\u00a0%", "90.0\u00a0%"]]
+    assert "| vam | ours, best | 71.0\u00a0% | 90.0\u00a0% |" in markdown(plan, [])
 
 
 def test_a_table_of_nothing_says_so(tmp_path: Path) -> None:
-    assert "No cell is finished." in markdown(a_plan(tmp_path).ablation, [])
+    assert "No cell is finished." in markdown(a_plan(tmp_path), [])

@@ -45,8 +45,9 @@ class _Worker:
 
     seconds = 0.05
 
-    def __init__(self, config: Any) -> None:
-        self._config = config
+    def __init__(self, config: Any, *told: Any) -> None:
+        """`told`: what else the real worker of this place is given."""
+        self._config, self.told = config, told
 
     def ready(self) -> str:
         """Its node."""

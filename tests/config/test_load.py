@@ -201,6 +201,8 @@ def test_products_kept_from_training_leave_some_to_train_on():
         (["imaging.canny=[-1,100]"], "neither below 0"),
         (["policy.max_tokens=256"], "policy.max_tokens (256) must be less than policy.max_model_len (256)"),
         (["learner.batch_size=8"], "learner.micro_batch_size (16) is more than learner.batch_size (8)"),
+        (["reward.kind=world", "catalog.path=shop.csv"], "only the click world's own products have a true CTR"),
+        (["reward.kind=world", "world.judge=false"], "reward.kind=world asks the world's shoppers, and world.judge is false"),
     ],
 )
 def test_settings_that_contradict_each_other_are_named(overrides: list[str], told: str) -> None:

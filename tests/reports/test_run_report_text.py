@@ -134,3 +134,10 @@ def test_a_guard_that_has_not_turned_is_not_in_the_headline(summary_values: Valu
 def test_numbers_are_written_for_people() -> None:
     assert (percent(0.1234), signed_percent(-0.05), signed_percent(0.05)) == ("12.3\u00a0%", "\u22125.0\u00a0%", "+5.0\u00a0%")
     assert [duration(value).replace("\u00a0", " ") for value in (1.23, 45, 725, 12000)] == ["1.2 s", "45 s", "12 min 5 s", "3 h 20 min"]
+
+
+def test_a_run_rewarded_by_the_true_ctr_says_that_it_is_a_bound(summary_values: Values) -> None:
+    values = summary_values()
+    for kind, is_said in (("world", True), ("model", False)):
+        found = RunSummary.model_validate({**values, "reward": {**values["reward"], "kind": kind}})
+        assert any("true CTR was the reward: a bound" in line for line in warnings(found)) == is_said

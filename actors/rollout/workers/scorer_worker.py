@@ -1,4 +1,4 @@
-"""The scorer worker: a reward model of any form, or the control experiment's coin; and the guard beside it."""
+"""The scorer worker: a reward model of any form, the traffic's own true CTR, or the control experiment's coin; and the guard beside it."""
 
 from __future__ import annotations
 
@@ -15,9 +15,13 @@ from actors.rollout.short_tasks import Creatives
 from actors.rollout.worker_replies import ScoreReply
 from actors.rollout.workers.shard_log import logged
 from actors.telemetry.worker_log import begin_worker_log
+from caig_rl.config.reward import RewardConfig
 from caig_rl.config.schema import Config
+from caig_rl.errors import ConfigError
+from caig_rl.interfaces import Judge
 from caig_rl.models.reward.interface import RewardError, RewardModel
 from caig_rl.models.reward.loading import configured_guard, configured_reward
+from caig_rl.models.reward.true_ctr import TrueCtrReward
 from caig_rl.types import Product
 
 logger = logging.getLogger(__name__)
@@ -34,11 +38,12 @@ def random_scores(seed: int, candidates: int) -> list[float]:
 class ScorerWorker:
     """Wrapped as a Ray actor by the loop."""
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, judge: Judge | None = None) -> None:
+        """`judge`: for `reward.kind=world`. Raises ConfigError where that needs one."""
         begin_worker_log(config, "scorer")
         torch.set_num_threads(config.pools.scorer.threads)
         self._batch_size = config.reward.batch_size
-        self._scorer: RewardModel | None = None if config.reward.kind == "random" else configured_reward(config.reward)
+        self._scorer = _reward_model(config.reward, judge)
         self._guard: RewardModel | None = configured_guard(config.guard, config.reward)
 
     def ready(self) -> str:
@@ -93,3 +98,14 @@ class ScorerWorker:
                 rows[index][candidate] = float(score)
             break
         return failed
+
+
+def _reward_model(config: RewardConfig, judge: Judge | None) -> RewardModel | None:
+    """None for random scores."""
+    if config.kind == "random":
+        return None
+    if config.kind != "world":
+        return configured_reward(config)
+    if judge is None:
+        raise ConfigError("reward.kind=world asks the run's judge, and the run has none")
+    return TrueCtrReward(judge)

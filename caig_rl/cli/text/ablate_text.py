@@ -10,7 +10,8 @@ from rich.table import Table
 from caig_rl.ablation.cells import Cell, Plan
 from caig_rl.ablation.estimate import seconds_for
 from caig_rl.ablation.records import CellRecord
-from caig_rl.reports.run_report_text import signed_percent
+from caig_rl.ablation.rewards import RewardToMake, accuracy_of
+from caig_rl.reports.run_report_text import percent, signed_percent
 from caig_rl.wording import duration
 
 
@@ -22,12 +23,30 @@ def cells_table(plan: Plan, finished: Mapping[str, CellRecord]) -> Table:
     return table
 
 
+def rewards_table(plan: Plan) -> Table:
+    """The reward models that the selected cells need made."""
+    table = Table("reward model", "creatives of", "how", "state")
+    for reward in plan.rewards:
+        recipe = reward.recipe
+        drawn = f"{recipe.products:,} products, {recipe.candidates} each, {reward.creatives.name}"
+        table.add_row(escape(reward.name), drawn, escape(" ".join(recipe.overrides)), _made(reward))
+    return table
+
+
+def _made(reward: RewardToMake) -> str:
+    found = accuracy_of(reward)
+    if found is not None:
+        return f"made, {percent(found[0])} of held-out pairs in order"
+    return "creatives are drawn, in part or all" if reward.creatives.is_dir() else "to make"
+
+
 def _what(cell: Cell) -> str:
+    own = list(cell.arm.overrides) + ([] if cell.arm.reward is None else [f"reward {cell.arm.reward}"])
     if cell.arm.kind == "best_of_n":
-        return " ".join([f"best of {cell.arm.n}, {cell.arm.of}", *cell.arm.overrides])
+        return " ".join([f"best of {cell.arm.n}, {cell.arm.of}", *own])
     rollout = cell.config.rollout
     painted = rollout.rounds * rollout.products_per_round * rollout.candidates
-    return " ".join([f"train, {painted:,} creatives", *cell.arm.overrides])
+    return " ".join([f"train, {painted:,} creatives", *own])
 
 
 def _state(plan: Plan, cell: Cell, finished: Mapping[str, CellRecord]) -> tuple[str, str]:

@@ -1,7 +1,7 @@
 """What every reward model answers, whatever its form: scores of creatives, and comparisons of two.
 
-Per-image forms (`scorer`, `vam`, `cg4ctr`) score each creative alone, K candidates in O(K). Pairwise forms (`side_by_side`, `judge`)
-compare two; their scores of K candidates come from all K (K - 1) / 2 comparisons.
+Per-image forms (`scorer`, `vam`, `cg4ctr`, `world`) score each creative alone, K candidates in O(K). Pairwise forms (`side_by_side`,
+`judge`) compare two; their scores of K candidates come from all K (K - 1) / 2 comparisons.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class RewardModel(Protocol):
     """Any reward model."""
 
     kind: str
-    """Its form: "scorer", "side_by_side", "vam", "cg4ctr" or "judge"."""
+    """Its form: "scorer", "side_by_side", "vam", "cg4ctr", "judge" or "world"."""
 
     def score(self, products: Sequence[Product], creatives: Sequence[ImageArray], batch_size: int = 64) -> FloatArray:
         """(N,) scores of `creatives[i]`, (size, size, 3), as ads for `products[i]`, in log-odds; only differences inside a product mean

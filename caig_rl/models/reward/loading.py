@@ -69,15 +69,15 @@ def configured_reward(config: RewardConfig) -> RewardModel:
     """The reward model that the configuration names, on the GPU where there is one.
 
     Raises:
-        ConfigError: a judge without the name of its model, or the control experiment's "random", which is no model.
+        ConfigError: a judge without the name of its model, or "random" and "world", which are no models.
         ModelFolderError: see `load_reward`.
     """
     if config.kind == "judge":
         if not config.judge.model:
             raise ConfigError("reward.kind is judge, and reward.judge.model is empty: name the model at the endpoint")
         return RewardJudge(config.judge)
-    if config.kind == "random":
-        raise ConfigError("reward.kind is random: there is no model to load")
+    if config.kind in ("random", "world"):
+        raise ConfigError(f"reward.kind is {config.kind}: there is no model to load")
     return reward_of_folder(config.model, config)
 
 

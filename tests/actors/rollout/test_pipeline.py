@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -205,3 +206,19 @@ def test_every_pool_gives_its_workers_up_after_the_time_that_the_config_names() 
     config = Config.model_validate({"recovery": {"stall_s": 7.0}})
     pools = RolloutPipeline(config, StageClock(), Throughput(), Silent()).pools
     assert {name: pool._patience.deadline_s for name, pool in pools.items()} == {"policy": 7.0, "renderer": 7.0, "scorer": 7.0}
+
+
+@pytest.mark.parametrize(("kind", "told"), [("world", ["the judge"]), ("random", [])])
+def test_the_judge_is_handed_to_the_scorers_that_ask_it_and_to_no_others(
+    kind: str, told: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: dict[str, list[object]] = {}
+
+    def spawner(worker: type, config: Config, pool: object, environment: object = None, *arguments: object) -> Callable[[], None]:
+        made[worker.__name__] = list(arguments)
+        return lambda: None
+
+    monkeypatch.setattr("actors.rollout.pipeline._spawner", spawner)
+    config = Config.model_validate({"reward": {"kind": kind}})
+    RolloutPipeline(config, StageClock(), Throughput(), Silent(), judge="the judge")  # type: ignore[arg-type]
+    assert made == {"PolicyWorker": [], "RendererWorker": [], "ScorerWorker": told}

@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from typing import Literal
 
 import pytest
 import torch
@@ -47,6 +48,12 @@ def test_a_guard_is_loaded_beside_the_reward_model_and_only_where_one_is_named()
     assert configured_guard(GuardConfig(), config) is None
     guard = configured_guard(GuardConfig(reward=str(resolve_model_folder("nano", "reward"))), config)
     assert isinstance(guard, RewardScorer) and guard.backbone.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("kind", ["random", "world"])
+def test_what_is_no_model_is_not_loaded(kind: Literal["random", "world"]):
+    with pytest.raises(ConfigError, match=f"reward.kind is {kind}: there is no model to load"):
+        configured_reward(RewardConfig(kind=kind))
 
 
 def test_code_of_its_own_is_refused_with_advice_that_helps_its_kind(tmp_path: Path):

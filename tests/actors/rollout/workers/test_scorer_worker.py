@@ -13,6 +13,7 @@ from caig_rl.config.schema import Config
 from caig_rl.errors import ConfigError
 from caig_rl.models.reward.interface import RewardError
 from caig_rl.types import ImageArray, Product
+from tests.actors.fakes import BrightnessJudge
 from tests.models.fake_endpoint import brighter_side, serve
 
 PRODUCTS = [Product(name, name, "mugs") for name in ("a", "b", "c")]
@@ -114,3 +115,17 @@ def test_the_guard_that_the_config_names_scores_beside_a_coin_too(cluster: None,
     reply, _ = ScorerWorker(Config.model_validate(named)).score(SHARD, [creatives], [[True, True]] * 3)
     plain, _ = ScorerWorker(tiny_config).score(SHARD, [creatives], [[True, True]] * 3)
     assert reply.guard == plain.scores and reply.scores[0] == tuple(random_scores(11, 2))
+
+
+def test_the_worlds_own_reward_is_the_judges_log_odds(cluster: None) -> None:
+    worker = ScorerWorker(Config.model_validate({"reward": {"kind": "world"}}), BrightnessJudge())
+    blocks = [np.stack([np.full((4, 4, 3), value, np.uint8) for value in (30, 200)])] * 3
+    reply, _ = worker.score(SHARD, [ray.put(blocks)], [[True, True], [True, False], [True, True]])
+    dark, light = (one.ctr for one in BrightnessJudge().judge(PRODUCTS[:2], [blocks[0][0], blocks[0][1]]))
+    assert reply.scores[0] == pytest.approx((np.log(dark / (1 - dark)), np.log(light / (1 - light))), abs=1e-5)
+    assert np.isnan(reply.scores[1][1])
+
+
+def test_the_worlds_own_reward_without_a_judge_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"reward\.kind=world asks the run's judge"):
+        ScorerWorker(Config.model_validate({"reward": {"kind": "world"}}))
