@@ -99,7 +99,7 @@ def parse(line: str) -> None:
     command.make_context(" ".join(name), list(words))
     overrides = [word for word in words if re.fullmatch(r"[a-z_.]+=\S+", word)]
     config = next((word for word in words if word.endswith(".yaml")), None)
-    if name == ["ablate"] and config is not None:
+    if (name == ["ablate"] or words[:1] == ["ablate"]) and config is not None:
         only = words[words.index("--only") + 1].split(",") if "--only" in words else None
         make_plan(load_ablation(REPOSITORY / config), overrides, only)
         return

@@ -6,11 +6,11 @@ Plain functions of config and arguments; `actors/submission/job_client.py` talks
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 from caig_rl.config.schema import Config
@@ -48,7 +48,9 @@ class JobOptions:
     env: Mapping[str, str] | None = None
     """Environment of the job and all its workers."""
     flags: tuple[str, ...] = ()
-    """Further options of `train`, like "--resume"."""
+    """Further options of the command, like "--resume"."""
+    command: Literal["train", "ablate"] = "train"
+    """What the job runs."""
 
 
 def dashboard_address(text: str) -> str:
@@ -65,12 +67,12 @@ def dashboard_address(text: str) -> str:
 
 
 def job_request(config_file: Path | None, overrides: Sequence[str], config: Config, options: JobOptions, address: str) -> JobRequest:
-    """The job that trains `config`, which is `config_file` with `overrides`.
+    """The job that trains `config`, which is `config_file` with `overrides`; or that runs the ablation in `config_file`.
 
     Args:
         config_file: None for the defaults.
         overrides: as given on the command line.
-        config: what the two resolve to.
+        config: what the two resolve to; of an ablation its base, with the name of its folder.
         options: files, packages, environment.
         address: of the dashboard; says whether the cluster sees this machine's disk.
 
@@ -78,7 +80,7 @@ def job_request(config_file: Path | None, overrides: Sequence[str], config: Conf
         UserError: a working directory, config, catalog, model or run folder that the cluster could not see.
     """
     folder = _working_folder(options.working_dir)
-    command = ["python", "-m", "caig_rl.cli", "train"]
+    command = ["python", "-m", "caig_rl.cli", options.command]
     if config_file is not None:
         command.append(_inside(folder, config_file, "the config"))
     root = _run_root(config, folder, address)
@@ -93,6 +95,28 @@ def job_request(config_file: Path | None, overrides: Sequence[str], config: Conf
     if options.pip:
         runtime_env["pip"] = list(options.pip)
     return JobRequest(shlex.join(command), runtime_env, {RUN_KEY: f"{root.rstrip('/')}/{config.run.name}"})
+
+
+def refuse_unsent(ablation_base: Path, base: Config, cells: Iterable[Config], options: JobOptions) -> None:
+    """Refuse an ablation whose files the job would not find: its base, and what its arms name by relative paths of their own.
+
+    Args:
+        ablation_base: the file that all arms start from.
+        base: what it and the command line resolve to.
+        cells: of the arms.
+        options: files that are sent.
+
+    Raises:
+        UserError: it is not among the files that are sent along.
+    """
+    folder = _working_folder(options.working_dir)
+    _inside(folder, ablation_base, "the ablation's base")
+    if folder is None:
+        return
+    known = _relative_paths(base)
+    for key, path in {named for config in cells for named in _relative_paths(config).items()}:
+        if known.get(key) != path:
+            _sent(folder, path, key)
 
 
 def _working_folder(text: str) -> Path | None:
@@ -119,17 +143,25 @@ def _inside(folder: Path | None, path: Path, what: str) -> str:
 
 def _paths(config: Config, folder: Path, address: str) -> list[str]:
     """Overrides that say where the job finds the catalog and the models that are given by relative paths."""
+    return [f"{key}={_as_the_job_finds_it(folder, path, key, address)}" for key, path in _relative_paths(config).items()]
+
+
+def _relative_paths(config: Config) -> dict[str, str]:
+    """Key -> path of the catalog and of each model that a run opens and that is named by a relative path."""
     named = {"catalog.path": config.catalog.path, "policy.model": config.policy.model, "renderer.model": config.renderer.model}
-    if config.reward.kind == "model":
-        named["reward.model"] = config.reward.model
-    relative = {key: path for key, path in named.items() if path and path != NANO and "://" not in path and not Path(path).is_absolute()}
-    return [f"{key}={_as_the_job_finds_it(folder, path, key, address)}" for key, path in relative.items()]
+    named |= {"reward.model": config.reward.model if config.reward.kind == "model" else None, "guard.reward": config.guard.reward}
+    return {key: path for key, path in named.items() if path and path != NANO and "://" not in path and not Path(path).is_absolute()}
 
 
 def _as_the_job_finds_it(folder: Path, path: str, key: str, address: str) -> str:
-    full = Path(path).resolve()
     if urlsplit(address).hostname in _LOCAL_HOSTS:
-        return str(full)
+        return str(Path(path).resolve())
+    return _sent(folder, path, key)
+
+
+def _sent(folder: Path, path: str, key: str) -> str:
+    """`path` inside the copy of `folder`. Raises UserError where it is not in it."""
+    full = Path(path).resolve()
     inside = full.relative_to(folder) if full.is_relative_to(folder) else None
     if inside is None or f"/{inside.parts[0]}/" in EXCLUDES:
         raise UserError(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -16,11 +17,15 @@ if TYPE_CHECKING:
     from caig_rl.ablation.cells import Plan
 
 
+Only = Annotated[str | None, typer.Option(metavar="ARM,ARM", help="Arms of an ablation to run. Default: all.", show_default=False)]
+Seeds = Annotated[str | None, typer.Option(metavar="0,1", help="Seeds of an ablation to run. Default: all.", show_default=False)]
+
+
 def ablate(
     config: Annotated[Path, typer.Argument(metavar="ABLATION", help="YAML file of arms and seeds; see configs/ablate.yaml.")],
     overrides: Overrides = None,
-    only: Annotated[str | None, typer.Option(metavar="ARM,ARM", help="Arms to run. Default: all.", show_default=False)] = None,
-    seeds: Annotated[str | None, typer.Option(metavar="0,1", help="Seeds to run. Default: all.", show_default=False)] = None,
+    only: Only = None,
+    seeds: Seeds = None,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print the cells, what is done, and how long the rest may take; stop.")
     ] = False,
@@ -32,15 +37,20 @@ def ablate(
     """
     SIGTERM_STOP.begin()
     with explained():
-        from caig_rl.ablation.cells import make_plan
-        from caig_rl.ablation.config import load_ablation
-
-        plan = make_plan(load_ablation(config), overrides or (), _names(only), _numbers(seeds))
+        plan = plan_of(config, overrides or [], only, seeds)
         if dry_run:
             _show(plan)
             return
         code = _run(plan)
     raise typer.Exit(code)
+
+
+def plan_of(file: Path, overrides: Sequence[str], only: str | None, seeds: str | None) -> Plan:
+    """The plan of the ablation in `file`; `only` and `seeds` as the options give them. Raises ConfigError for mistakes."""
+    from caig_rl.ablation.cells import make_plan
+    from caig_rl.ablation.config import load_ablation
+
+    return make_plan(load_ablation(file), overrides, _names(only), _numbers(seeds))
 
 
 def _run(plan: Plan) -> int:

@@ -1,19 +1,30 @@
-"""`caig-rl submit`: send a run to a Ray cluster as a job, and follow it."""
+"""`caig-rl submit`: send a run, or an ablation, to a Ray cluster as a job, and follow it."""
 
 from __future__ import annotations
 
 import sys
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from caig_rl.cli.common import ConfigFile, Overrides, check_resume, console, errors, explained, file_and_overrides
+from caig_rl.cli.ablate import Only, Seeds, plan_of
+from caig_rl.cli.common import Overrides, check_resume, console, errors, explained, file_and_overrides
 from caig_rl.config.load import load_config
 from caig_rl.errors import ConfigError
 
+if TYPE_CHECKING:
+    from actors.submission.job_request import JobOptions, JobRequest
+
+Job = Literal["train", "ablate"]
+# As `ConfigFile`: where the job's name is left out, the file stands here, and where that is left out too, the first override.
+JobOrConfig = Annotated[
+    str | None,
+    typer.Argument(metavar="[ablate] CONFIG", help="YAML file of a run; after the word ablate, that of an ablation.", show_default=False),
+]
+
 
 def submit(
-    config: ConfigFile = None,
+    config: JobOrConfig = None,
     overrides: Overrides = None,
     address: Annotated[str, typer.Option(help="Dashboard of the Ray head.", envvar="RAY_API_SERVER_ADDRESS")] = "http://127.0.0.1:8265",
     working_dir: Annotated[str, typer.Option(help="Folder that is sent along, or the URI of a zip file.")] = ".",
@@ -25,21 +36,24 @@ def submit(
         list[str] | None,
         typer.Option("--change", metavar="KEY", help="With --resume: take the new value of this key, like learner.lr."),
     ] = None,
+    only: Only = None,
+    seeds: Seeds = None,
     follow: Annotated[bool, typer.Option("--follow/--no-follow", help="Show the log until the job ends, and exit as it did.")] = True,
 ) -> None:
-    """Run `train` as a job on a Ray cluster. Ending this command does not end the job."""
+    """Run `train`, or `ablate`, as a job on a Ray cluster. Ending this command does not end the job."""
     from actors.submission.job_client import JobClient
-    from actors.submission.job_request import JobOptions, dashboard_address, job_request
+    from actors.submission.job_request import JobOptions, dashboard_address
 
     with explained():
         check_resume(resume, resume_if_any, change)
-        config_file, given = file_and_overrides(config, overrides)
-        settings = load_config(config_file, given)
-        where = dashboard_address(address)
+        job, file, given = _job(config, overrides or [])
         flags = [name for name, is_asked in (("--resume", resume), ("--resume-if-any", resume_if_any)) if is_asked]
         flags += [f"--change={key}" for key in change or ()]
-        options = JobOptions(working_dir, tuple(pip or ()), _variables(env or []), tuple(flags))
-        request = job_request(config_file, given, settings, options, where)
+        selected = [f"--{name}={text}" for name, text in (("only", only), ("seeds", seeds)) if text is not None]
+        _check_flags(job, flags, selected)
+        where = dashboard_address(address)
+        options = JobOptions(working_dir, tuple(pip or ()), _variables(env or []), (*flags, *selected), job)
+        request = _train(file, given, options, where) if job == "train" else _ablate(file, given, options, where, only, seeds)
         client = JobClient(where)
         job_id = client.submit(request)
         errors.print(f"job {job_id} on {where}, run folder {request.metadata['caig_rl_run']}", highlight=False, soft_wrap=True)
@@ -56,6 +70,41 @@ def submit(
             errors.print(f"\njob {job_id} goes on; see it again: {again}", highlight=False, soft_wrap=True)
             raise typer.Exit(130) from None
     raise typer.Exit(code)
+
+
+def _job(config: str | None, overrides: list[str]) -> tuple[Job, str | None, list[str]]:
+    """What is run, the file that is given, and the overrides."""
+    if config not in ("train", "ablate"):
+        return "train", config, overrides
+    return ("train" if config == "train" else "ablate"), (overrides[0] if overrides else None), overrides[1:]
+
+
+def _check_flags(job: Job, flags: list[str], selected: list[str]) -> None:
+    if job == "ablate" and flags:
+        raise ConfigError(f"{flags[0]}: an ablation goes on where it stands by itself; give the same command again")
+    if job == "train" and selected:
+        raise ConfigError(f"{selected[0]} selects arms and seeds of an ablation: caig-rl submit ablate FILE")
+
+
+def _train(file: str | None, overrides: list[str], options: JobOptions, address: str) -> JobRequest:
+    from actors.submission.job_request import job_request
+
+    config_file, given = file_and_overrides(file, overrides)
+    return job_request(config_file, given, load_config(config_file, given), options, address)
+
+
+def _ablate(file: str | None, overrides: list[str], options: JobOptions, address: str, only: str | None, seeds: str | None) -> JobRequest:
+    from actors.submission.job_request import job_request, refuse_unsent
+
+    config_file, given = file_and_overrides(file, overrides)
+    if config_file is None:
+        raise ConfigError("submit ablate: name the ablation's file, like configs/ablate.yaml")
+    plan = plan_of(config_file, given, only, seeds)
+    ablation = plan.ablation
+    base = load_config(ablation.base, [*ablation.overrides, *given])
+    refuse_unsent(ablation.base, base, [cell.config for cell in plan.cells], options)
+    named = base.model_copy(update={"run": base.run.model_copy(update={"name": plan.name})})
+    return job_request(config_file, given, named, options, address)
 
 
 def _write(text: str) -> None:

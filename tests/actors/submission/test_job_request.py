@@ -53,7 +53,7 @@ def named(entrypoint: str, key: str) -> str:
     return [word for word in shlex.split(entrypoint) if word.startswith(f"{key}=")][-1].partition("=")[2]
 
 
-@pytest.mark.parametrize("key", ["catalog.path", "policy.model", "renderer.model", "reward.model"])
+@pytest.mark.parametrize("key", ["catalog.path", "policy.model", "renderer.model", "reward.model", "guard.reward"])
 def test_what_is_not_sent_along_is_named_in_full_on_this_machine_and_refused_elsewhere(
     folder: Path, monkeypatch: pytest.MonkeyPatch, key: str
 ):
