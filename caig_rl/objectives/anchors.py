@@ -18,9 +18,13 @@ def likelihood_anchor(groups: ScoredGroups) -> torch.Tensor:
 
 
 def reference_divergence(groups: ScoredGroups) -> torch.Tensor:
-    """(G,) mean over usable candidates of (log pi - log ref)^2 / 2, nats squared; 0 for a group without one.
+    """(G,) mean over all sampled answers of (log pi - log ref)^2 / 2, nats squared; 0 for a group without one.
+
+    Answers that are not learned from count too: broken language is what the reference finds least likely of all.
 
     On answers that the policy sampled itself, the gradient is that of KL(policy || reference). That of the usual estimate r - 1 - log r is
     not (Tang and Munos 2025, On a few pitfalls in KL divergence gradient estimation for RL, arXiv 2506.09477), and overflows far out.
     """
-    return mean_where(0.5 * groups.log_ratios**2, groups.usable)
+    if groups.sampled_log_ratios is None or groups.sampled is None:
+        return mean_where(0.5 * groups.log_ratios**2, groups.usable)
+    return mean_where(0.5 * groups.sampled_log_ratios**2, groups.sampled)

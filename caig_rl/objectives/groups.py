@@ -34,15 +34,22 @@ class ScoredGroups:
     """(G,) log pi(y_w | x~): the best usable answer under replaced product information, with gradient; None without such negatives."""
     negative_reference: torch.Tensor | None = None
     """(G,) log ref(y_w | x~), without gradient."""
+    sampled_log_ratios: torch.Tensor | None = None
+    """(G, K) log pi(y | x) - log ref(y | x), with gradient, of every answer that was sampled, usable or not; 0 for padding. None: those of
+    usable answers are all there are."""
+    sampled: torch.Tensor | None = None
+    """(G, K) bool: which entries of `sampled_log_ratios` are answers."""
 
     def __post_init__(self) -> None:
         if (self.negative_log_probs is None) != (self.negative_reference is None):
             raise ValueError("negative_log_probs and negative_reference come together")
         if self.usable.dtype != torch.bool or self.usable.dim() != 2:
             raise ValueError(f"usable must be bool (G, K), not {self.usable.dtype} {tuple(self.usable.shape)}")
+        if (self.sampled_log_ratios is None) != (self.sampled is None):
+            raise ValueError("sampled_log_ratios and sampled come together")
         for field in fields(self):
             values = getattr(self, field.name)
-            if values is None or field.name == "usable":
+            if values is None or field.name in ("usable", "sampled", "sampled_log_ratios"):
                 continue
             mask = self.usable.any(dim=1) if field.name.startswith("negative") else self.usable
             if values.shape != mask.shape:

@@ -45,15 +45,15 @@ class GroupBatch:
         return reference.tokens.min(dim=1).values >= floor
 
     def scored(self, policy: AnswerLogProbs, reference: torch.Tensor, fluent: torch.Tensor) -> ScoredGroups:
-        """What the objective sees; answers that are not fluent take no part.
+        """What the objective sees; answers that are not fluent take no part but in the divergence.
 
         Args:
             policy: of all S sequences.
             reference: (S,) summed log-probs under the reference, without gradient.
             fluent: (S,) bool, see `fluent`.
         """
-        rows = self.rows.to(policy.sums.device)
-        usable = self.usable.to(policy.sums.device) & fluent[rows]
+        rows, present = self.rows.to(policy.sums.device), self.usable.to(policy.sums.device)
+        usable = present & fluent[rows]
         sampled = torch.tensor([sum(rollout.logprobs) for rollout in self.rollouts]).to(policy.sums)
         num_groups = len(rows)
         return ScoredGroups(
@@ -63,6 +63,8 @@ class GroupBatch:
             rewards=self.rewards.to(policy.sums),
             usable=usable,
             num_tokens=policy.mask.sum(dim=1)[rows],
+            sampled_log_ratios=(policy.sums[rows] - reference[rows]).masked_fill(~present, 0.0),
+            sampled=present,
             negative_log_probs=policy.sums[-num_groups:] if self.has_negatives else None,
             negative_reference=reference[-num_groups:] if self.has_negatives else None,
         )

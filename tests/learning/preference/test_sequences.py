@@ -14,6 +14,7 @@ from caig_rl.imaging.masking import mask_patches
 from caig_rl.learning.preference.losses import group_losses
 from caig_rl.learning.preference.sequences import group_batch, negative_sequence
 from caig_rl.models.logprobs import AnswerLogProbs
+from caig_rl.objectives.anchors import reference_divergence
 from caig_rl.objectives.groups import ScoredGroups
 from caig_rl.objectives.registry import OBJECTIVES
 from caig_rl.types import NegativeKind
@@ -129,3 +130,14 @@ def test_an_answer_with_a_token_below_the_floor_takes_no_part_and_padding_is_no_
     fluent = batch.fluent(reference, -6.0)
     assert fluent.tolist() == [True, False, False, True] and bool(batch.fluent(reference, None).all())
     assert batch.scored(reference, reference.sums, fluent).usable.tolist() == [[True, False], [False, True]]
+
+
+def test_an_answer_that_is_not_learned_from_is_still_held_to_the_reference() -> None:
+    batch = group_batch(make_config(Path("unused"), "pcpo"), make_processor(), PAIRS, VIEWS, None)
+    sums = torch.tensor([-4.0, -2.0, -5.0, -6.0], requires_grad=True)
+    policy = AnswerLogProbs(sums[:, None], torch.ones(4, 1, dtype=torch.bool))
+    reference, fluent = torch.tensor([-4.0, -8.0, -5.0, -6.0]), torch.tensor([True, False, True, True])
+    divergence = reference_divergence(batch.scored(policy, reference, fluent))
+    divergence.sum().backward()
+    assert divergence.tolist() == [9.0, 0.0]
+    assert sums.grad is not None and sums.grad.tolist() == [0.0, 3.0, 0.0, 0.0]
