@@ -14,7 +14,21 @@ from mkdocs.structure.files import File
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = [
-    *("types", "interfaces", "errors", "logs", "statistics", "config", "data", "imaging", "objectives", "prompt_model", "runs", "models"),
+    *(
+        "types",
+        "interfaces",
+        "errors",
+        "logs",
+        "segments",
+        "statistics",
+        "config",
+        "data",
+        "imaging",
+        "objectives",
+        "prompt_model",
+        "runs",
+        "models",
+    ),
     *("learning", "evaluation", "sizing", "reports", "serving", "ablation", "world", "nano", "doctor"),
 ]
 """Of `caig_rl`, from the ground up; `actors` follows."""
