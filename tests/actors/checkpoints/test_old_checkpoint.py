@@ -31,10 +31,12 @@ from caig_rl.world.products import WorldProducts
 
 OLD = Path(__file__).parent / "demo_of_d435bbc"
 DEMO = OLD / "demo.yaml"
+DEFAULTS_OF_THEN = ("renderer.steps=6", "renderer.guidance_scale=3.0")
+"""What such a run is gone on with: the renderer that painted its creatives needed these."""
 
 
 def _state(tmp_path: Path) -> tuple[Config, RunFolder, SavedState]:
-    config = load_config(DEMO, [f"run.root={tmp_path}"])
+    config = load_config(DEMO, [f"run.root={tmp_path}", *DEFAULTS_OF_THEN])
     folder = RunFolder(str(tmp_path), "demo")
     shutil.copytree(OLD, folder.path("."), dirs_exist_ok=True)
     evaluated = WorldProducts(config.world.seed, config.evaluation.products, "eval").products
