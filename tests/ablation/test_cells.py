@@ -46,7 +46,7 @@ def test_the_initial_policy_is_measured_once_a_seed_whatever_is_learned_from_it(
     plan = a_plan(tmp_path)
     keys = {cell.seed: {measured_key(one.measured_by) for one in plan.cells if one.seed == cell.seed} for cell in plan.cells}
     assert [len(found) for found in keys.values()] == [1, 1] and keys[0] != keys[1]
-    other = a_plan(tmp_path, text=TEXT.replace("reward.kind=random", "renderer.steps=3"))
+    other = a_plan(tmp_path, text=TEXT.replace("reward.kind=random", "renderer.steps=5"))
     assert len({measured_key(cell.measured_by) for cell in other.cells}) == 4
 
 
