@@ -47,6 +47,8 @@ class RewardToMake:
         found = _chosen(
             self.config, ("reward.train.", *_PAINTED_BY), (*_DRAWN_FOR, "world.trap", "clicks.policy", "clicks.max_pairs_per_test")
         )
+        if self.config.segments.names:  # whose clicks it learns apart
+            found["segments.names"] = self.config.segments.names
         own = {"recipe": [recipe.products, recipe.candidates, recipe.impressions, recipe.seed]}
         return f"{recipe.name}-{_key(found | own)}"
 

@@ -19,7 +19,7 @@ from caig_rl.models.reward.loading import load_reward
 from caig_rl.nano.autoencoder import Progress
 from caig_rl.nano.drawn_parts import draw_parts, missing_parts, read_parts
 from caig_rl.nano.isolated import Stopped, in_own_process
-from caig_rl.nano.reward import heldout_metrics, logged_counts, train_on_clicks
+from caig_rl.nano.reward import counts_by_segment, heldout_metrics, train_on_clicks
 from caig_rl.world.judge import WorldJudge
 
 
@@ -53,8 +53,9 @@ def train_reward(wanted: RewardToMake, threads: int, progress: Progress) -> None
     partial = wanted.folder.with_name(f".{wanted.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
     partial.mkdir(parents=True)
-    shown, clicks = logged_counts(creatives, judge, recipe.seed, recipe.impressions)
-    heldout = train_on_clicks(backbone, creatives, {"": (shown, clicks)}, train, config.clicks, recipe.seed, partial, progress)
+    counts = counts_by_segment(creatives, judge, recipe.seed, recipe.impressions, config.segments.names)
+    heldout = train_on_clicks(backbone, creatives, counts, train, config.clicks, recipe.seed, partial, progress)
+    shown, clicks = counts[""]
     metrics: dict[str, float] = heldout_metrics(load_reward(partial), creatives, clicks / shown, heldout, judge)
     metrics["train_s"] = time.monotonic() - began
     (partial / METRICS_FILE).write_text(json.dumps(metrics, indent=1) + "\n", encoding="utf-8")

@@ -26,6 +26,8 @@ def test_a_model_is_another_one_where_anything_that_it_is_made_by_differs(tmp_pa
     name = rewards(tmp_path)["ours"].name
     for changed in ("reward.train.epochs=2", "clicks.policy=official", "world.trap=varied", "policy.top_p=0.9"):
         assert rewards(tmp_path, changed)["ours"].name != name, changed
+    segmented = RECIPES.replace("ours: {overrides: [objective=dpo]", "ours: {overrides: [objective=dpo, 'segments.names=[gift givers]']")
+    assert rewards(tmp_path, text=segmented)["ours"].name != rewards(tmp_path, text=segmented)["best"].name == name
     for recipe in ("products: 51", "products: 50, seed: 1", "products: 50, impressions: 100", "products: 50, candidates: 4"):
         assert rewards(tmp_path, text=RECIPES.replace("products: 50", recipe))["ours"].name != name, recipe
 

@@ -36,11 +36,11 @@ arms:
 """
 
 
-def wanted(folder: Path, form: str = "scorer", size: int = 64) -> RewardToMake:
+def wanted(folder: Path, form: str = "scorer", size: int = 64, *overrides: str) -> RewardToMake:
     backbone = folder / "backbone"
     if not backbone.exists():
         make_tiny_policy(backbone)
-    (reward,) = a_plan(folder, text=TEXT.format(backbone=backbone, form=form, size=size)).rewards
+    (reward,) = a_plan(folder, *overrides, text=TEXT.format(backbone=backbone, form=form, size=size)).rewards
     return reward
 
 
@@ -122,6 +122,7 @@ def trained(rewards: list[RewardToMake]) -> list[tuple[object, ...]]:
 def test_every_form_learns_from_the_same_creatives_and_says_how_good_it_is(tmp_path: Path) -> None:
     sizes = {"scorer": 64, "side_by_side": 32, "vam": 64, "cg4ctr": 64}
     rewards = {form: wanted(tmp_path, form, size) for form, size in sizes.items()}
+    rewards["scorer"] = wanted(tmp_path, "scorer", 64, "segments.names=[gift givers]")
     write_parts(rewards["vam"])
     assert len({reward.creatives for reward in rewards.values()}) == 1
     rewards["vam"].folder.with_name(f".{rewards['vam'].name}.partial").mkdir(parents=True)  # of a training that was killed
@@ -132,4 +133,5 @@ def test_every_form_learns_from_the_same_creatives_and_says_how_good_it_is(tmp_p
         found = accuracy_of(reward)
         assert found is not None and 0.0 <= found[0] <= 1.0 and found[1] == 1.0  # at so many impressions the clicks tell the order
         assert json.loads((reward.folder / "metrics.json").read_text())["heldout_pairs"] == 2
+    assert load_reward(rewards["scorer"].folder).spec.segments == ("gift givers",)
     assert {*rewards["vam"].folder.parent.iterdir()} == {reward.folder for reward in rewards.values()}
