@@ -126,7 +126,7 @@ class LearnerGroup:
     async def initial_log_probs(
         self, groups: Sequence[RolloutGroup], view_blocks: Sequence[ObjectRef], view_index: ViewIndex
     ) -> list[list[tuple[float, ...]]]:
-        """`[i][k]`: natural-log probability, under the frozen reference, of each token of answer k of group i."""
+        """`[i][k]`: natural-log probability, under the initial policy, of each token of answer k of group i."""
         found: list[list[tuple[float, ...]]] = (await self._call("initial_log_probs", groups, list(view_blocks), view_index))[0]
         return found
 

@@ -85,7 +85,7 @@ class LearnerRank:
     def initial_log_probs(
         self, groups: Sequence[RolloutGroup], view_blocks: Sequence[ObjectRef], view_index: ViewIndex
     ) -> list[list[tuple[float, ...]]]:
-        """Of every group's answers, by the frozen reference. All ranks compute all of them: sharded weights need every rank."""
+        """Of every group's answers, by the initial policy. All ranks compute all of them: sharded weights need every rank."""
         blocks: list[np.ndarray] = ray.get(list(view_blocks))
         return self._ranked.initial_log_probs(groups, [blocks[block][index] for block, index in view_index])
 

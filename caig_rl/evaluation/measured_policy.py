@@ -34,7 +34,7 @@ class MeasuredPolicy:
     then all products' for the next. At hand where it was measured; not in JSON."""
 
     def with_kls(self, kls: npt.NDArray[np.float64]) -> MeasuredPolicy:
-        """With estimates of KL(policy || reference) in nats, a row for each of its answers' groups, which it keeps in their place."""
+        """With estimates of KL(policy || initial policy) in nats, a row for each of its answers' groups, which it keeps in their place."""
         parts = np.split(kls, len(self.evaluated.shares) or 1)
         return MeasuredPolicy(replace(self.evaluated, kls=np.concatenate(parts, axis=1)), self.gallery, self.left_out)
 

@@ -33,7 +33,7 @@ class EvaluatedPolicy:
     checks: tuple[tuple[PromptCheck, ...], ...] | None = None
     """(P, K) what was found of each prompt; None in measurements of before prompts were checked."""
     kls: npt.NDArray[np.float64] | None = None
-    """(P, K) estimates of KL(policy || reference) in nats, one an answer; None where they were not measured."""
+    """(P, K) estimates of KL(policy || initial policy) in nats, one an answer; None where they were not measured."""
     unseen: tuple[bool, ...] = ()
     """(P,) True for products of categories that training does not see; empty where there are none."""
     shares: Shares = field(default_factory=dict)
@@ -94,8 +94,10 @@ class EvaluatedPolicy:
         return None if self.checks is None else prompt_health(_flat(self.prompts), list(chain.from_iterable(self.checks)))
 
     def kl(self) -> tuple[float, Interval | None] | None:
-        """Mean KL(policy || reference) in nats an answer, and its t-interval over products (None for one product); None where it was not
-        measured."""
+        """Mean KL(policy || initial policy) in nats an answer, and its t-interval over products (None for one product).
+
+        None where it was not measured.
+        """
         if self.kls is None:
             return None
         by_product = self.per_product(self.kls)

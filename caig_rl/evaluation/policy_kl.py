@@ -1,4 +1,4 @@
-"""KL(policy || reference) from answers that the policy sampled: how far it has moved from where it began. Pure functions."""
+"""KL(policy || initial policy) from answers that the policy sampled: how far it has moved from where it began. Pure functions."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ TokenLogProbs = Sequence[float]
 
 
 def answer_kl(policy: TokenLogProbs, reference: TokenLogProbs) -> float:
-    """Estimate of KL(policy || reference) from one answer of the policy, in nats: sum over its tokens of r - 1 - log r, with
+    """Estimate of KL(policy || `reference`) from one answer of the policy, in nats: sum over its tokens of r - 1 - log r, with
     r = reference / policy ("k3"; Schulman 2020, Approximating KL Divergence). Never below 0, and unbiased for a token's own distribution.
 
     Raises ValueError where the two differ in length.

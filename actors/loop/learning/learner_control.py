@@ -172,7 +172,7 @@ class LearnerControl:
                 await asyncio.to_thread(self._store.discard, self._run_state.rounds_done)
 
     async def initial_log_probs(self, groups: Sequence[RolloutGroup], source: ObjectRef) -> list[list[tuple[float, ...]]]:
-        """How likely the reference, the policy that the run began with, finds the answers of `groups`: `[i][k]` holds the natural-log
+        """How likely the initial policy, whatever the reference is by now, finds the answers of `groups`: `[i][k]` holds the natural-log
         probability of each token of answer k of group i. `source` refers to their products' ProductSource.
 
         Raises:
