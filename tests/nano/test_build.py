@@ -133,7 +133,7 @@ def test_the_guard_learns_from_other_products_clicks_and_seeds_than_the_reward_m
         progress("creatives", 1, 1, 0.0)
         return f"creatives of {split}"
 
-    def train(backbone, creatives, judge, config, seed, folder, progress):
+    def train(backbone, creatives, judge, config, seed, folder, progress, segments):
         trained.append((creatives, seed, config))
         progress("reward", 1, 1, 0.0)
         return {}
