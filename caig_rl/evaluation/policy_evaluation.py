@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from itertools import chain
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from caig_rl.evaluation.prompt_health import prompt_health
 from caig_rl.runs.summary import CtrSummary, PromptHealth, PromptsSummary, RelevanceSummary
-from caig_rl.segments import Shares
+from caig_rl.segments import Shares, naming
 from caig_rl.statistics import Interval, bootstrap_lift_interval, distinct_share, lift, t_interval, wilson_interval
 from caig_rl.types import PromptCheck
 
@@ -91,7 +91,16 @@ class EvaluatedPolicy:
 
     def health(self) -> PromptHealth | None:
         """What its prompts are like; None where they were not checked."""
-        return None if self.checks is None else prompt_health(_flat(self.prompts), list(chain.from_iterable(self.checks)))
+        return None if self.checks is None else prompt_health(self._told_apart(), list(chain.from_iterable(self.checks)))
+
+    def distinct(self) -> float:
+        """Distinct prompts over all prompts. The same prompt for two segments counts twice: each is asked apart how much is repeated."""
+        return distinct_share(self._told_apart())
+
+    def _told_apart(self) -> list[str]:
+        """All P * K prompts, those for a segment with its name behind them."""
+        behind = [naming(segment) for segment in self.shares or ("",) for _ in range(self.num_prompts)]
+        return [text + name for row in self.prompts for text, name in zip(row, behind, strict=True)]
 
     def kl(self) -> tuple[float, Interval | None] | None:
         """Mean KL(policy || initial policy) in nats an answer, and its t-interval over products (None for one product).
@@ -214,8 +223,8 @@ def compare_policies(before: EvaluatedPolicy, after: EvaluatedPolicy, resamples:
         relevance_final=None if after.relevances is None else after.mean(after.relevances),
         score_initial=before.mean(before.scores),
         score_final=after.mean(after.scores),
-        distinct_initial=_distinct(before),
-        distinct_final=_distinct(after),
+        distinct_initial=before.distinct(),
+        distinct_final=after.distinct(),
         prompts_initial=before.health(),
         prompts_final=after.health(),
     )
@@ -233,14 +242,6 @@ def mean_ceiling(ceilings: Mapping[str, float], product_ids: Collection[str]) ->
     """Mean true CTR of the best prompts for `product_ids`; None where it is not known for all of them."""
     known = [ceilings[name] for name in product_ids if name in ceilings]
     return float(np.mean(known)) if known and len(known) == len(product_ids) else None
-
-
-def _distinct(policy: EvaluatedPolicy) -> float:
-    return distinct_share(_flat(policy.prompts))
-
-
-def _flat(rows: Sequence[Sequence[str]]) -> list[str]:
-    return [text for row in rows for text in row]
 
 
 def _check_array(name: str, values: npt.NDArray[np.float64], product_ids: tuple[str, ...], num_prompts: int) -> None:

@@ -225,3 +225,11 @@ def test_the_kls_of_each_segments_answers_stand_beside_its_prompts_and_count_by_
     assert measured.evaluated.kls is not None and measured.evaluated.kls.tolist() == [[1.0, 3.0, 5.0, 7.0], [2.0, 2.0, 6.0, 6.0]]
     found = measured.evaluated.kl()
     assert found is not None and found[0] == pytest.approx(0.75 * 2.0 + 0.25 * 6.0)
+
+
+def test_a_prompt_that_is_written_for_every_segment_is_no_repetition() -> None:
+    """Told no difference yet, a policy writes the same for all segments on the same seeds: that alone must not look like monotony."""
+    same = replace(OF_SEGMENTS, prompts=(("x", "y", "x", "y"), ("z", "z", "z", "z")))
+    health = same.health()
+    assert health is not None and (same.distinct(), health.distinct) == (0.75, 0.75)
+    assert replace(same, shares={}).distinct() == 3 / 8
