@@ -107,7 +107,7 @@ def test_scores_of_a_round_come_back_by_product_where_both_models_gave_one() -> 
 def test_a_ledger_of_before_scores_were_kept_is_taken_up_without_them() -> None:
     ledger = ledger_of(0, 1)
     ledger.finish(0, Outcome.TRAINED)
-    old = ledger.to_table().drop_columns(["score", "guard_score"])
+    old = ledger.to_table().drop_columns(["score", "guard_score", "segment"])
     assert Ledger.from_table(old).to_table().equals(ledger.to_table())
 
 
