@@ -65,36 +65,13 @@ def round_detail(
 ) -> RoundDetail:
     """One row of `metrics.jsonl`, with the guard's mean. Without a pair nothing was trained, and the learner's numbers are null."""
     scores = [score for score in totals.scores if np.isfinite(score)]
-    learner = (
-        {}
-        if metrics is None
-        else {
-            "dpo_loss": metrics.dpo_loss,
-            "product_centric_loss": metrics.product_centric_loss,
-            "implicit_accuracy": metrics.accuracy,
-            "logprob_gap": metrics.logprob_gap,
-            "grad_norm": metrics.grad_norm,
-            "lr": metrics.lr,
-            "optimiser_steps": metrics.steps,
-            "kl_weight": metrics.kl_weight,
-            "fluent_share": metrics.fluent,
-            "reference_kl": metrics.reference_kl,
-            "pc_weight": metrics.pc_weight,
-            # Drawn for every objective, so that a run may change to one that reads them.
-            "negatives": {} if metrics.pc_weight is None else dict(totals.negatives),
-        }
-    )
     return RoundDetail.model_validate(
         {
             "round": number,
-            "pairs": 0 if metrics is None else metrics.rows - metrics.replayed,
-            "replayed": 0 if metrics is None else metrics.replayed,
-            "loss": None if metrics is None else metrics.loss,
             "reward_score": float(np.mean(scores)) if scores else None,
             "guard_score": guard_score,
             "relevance": _mean([judgement.relevance for judgement in totals.judgements]),
             "ctr": _mean([judgement.ctr for judgement in totals.judgements]),
-            "kl": None if metrics is None else metrics.kl,
             "distinct_prompts": distinct_share(totals.prompts) if totals.prompts else None,
             "tied": totals.tied,
             "failed": totals.failed,
@@ -105,9 +82,34 @@ def round_detail(
             "policy_version": str(version),
             "seconds": seconds,
             "prompt_model": dict(prompt_model) if prompt_model else None,
-            **learner,
+            **_learned(metrics, totals),
         }
     )
+
+
+def _learned(metrics: RoundMetrics | None, totals: RoundTotals) -> dict[str, object]:
+    """The learner's part of a round's row."""
+    if metrics is None:
+        return {"pairs": 0, "replayed": 0, "loss": None, "kl": None}
+    return {
+        "pairs": metrics.rows - metrics.replayed,
+        "replayed": metrics.replayed,
+        "loss": metrics.loss,
+        "kl": metrics.kl,
+        "dpo_loss": metrics.dpo_loss,
+        "product_centric_loss": metrics.product_centric_loss,
+        "implicit_accuracy": metrics.accuracy,
+        "logprob_gap": metrics.logprob_gap,
+        "grad_norm": metrics.grad_norm,
+        "lr": metrics.lr,
+        "optimiser_steps": metrics.steps,
+        "kl_weight": metrics.kl_weight,
+        "fluent_share": metrics.fluent,
+        "reference_kl": metrics.reference_kl,
+        "pc_weight": metrics.pc_weight,
+        # Drawn for every objective, so that a run may change to one that reads them.
+        "negatives": {} if metrics.pc_weight is None else dict(totals.negatives),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,15 +179,7 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
             "time": numbers.time,
             "sync": numbers.sync,
             "peak_memory_gib": numbers.peak_memory_gib,
-            "evaluation": None
-            if numbers.before is None
-            else EvaluationSummary(
-                products=len(shared),
-                left_out=_num_asked(numbers) - len(shared),
-                prompts_per_product=config.evaluation.prompts_per_product,
-                held_out=facts.held_out,
-                products_held_out=facts.products_held_out,
-            ),
+            "evaluation": None if numbers.before is None else _evaluation(config, facts, _num_asked(numbers), len(shared)),
             "prompts": None if comparison is None else comparison.prompts_summary(),
             "categories": categories,
             "segments": segments,
@@ -193,6 +187,16 @@ def build_summary(config: Config, facts: RunFacts, numbers: RunNumbers) -> RunSu
             "survived": numbers.survived,
             "rounds_detail": tuple(numbers.details),
         }
+    )
+
+
+def _evaluation(config: Config, facts: RunFacts, asked: int, measured: int) -> EvaluationSummary:
+    return EvaluationSummary(
+        products=measured,
+        left_out=asked - measured,
+        prompts_per_product=config.evaluation.prompts_per_product,
+        held_out=facts.held_out,
+        products_held_out=facts.products_held_out,
     )
 
 

@@ -47,6 +47,20 @@ class _PreparedMicroBatch:
     """(S,) bool, by the initial policy."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """What a round's optimiser steps came to."""
+
+    losses: torch.Tensor
+    """(4,) sums over groups and epochs, see `_loss_sums`; over all ranks."""
+    gap: float
+    """Mean |sampling - learner| log-prob a token before the first step, over all ranks."""
+    norms: list[float]
+    """Gradient norm of each step."""
+    lr: float
+    """Of the last step."""
+
+
 class PreferenceLearner:
     """Holds policy, reference and optimiser of one rank. `init_group` comes first; every method is called on all ranks alike."""
 
@@ -112,39 +126,26 @@ class PreferenceLearner:
         started = time.perf_counter()
         learner = self.config.learner
         _check_lengths(len(groups), views, negative_rollouts, negative_views)
-        plan = plan_steps(len(groups), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size)
         self.reference.follow(self.engine.module, max(group.admission.round for group in groups))
         nothing = [None] * len(groups)
-        of_negatives = (negative_rollouts or nothing, negative_views or nothing)
-        before = torch.zeros(4, dtype=torch.float64)
-        prepared: list[list[_PreparedMicroBatch]] = []
-        for micro_batches in plan:
-            prepared.append([self._prepare(micro, groups, views, *of_negatives, before) for micro in micro_batches])
-            yield self.step
-        kl, reference_kl, answers, fluent = sum_over_ranks(before).tolist()
+        prepared, (kl, reference_kl, answers, fluent) = yield from self._prepare_all(
+            groups, views, negative_rollouts or nothing, negative_views or nothing
+        )
         self.kl_weight = adapted_kl_weight(self.kl_weight, reference_kl / answers, learner.kl_bound, learner.kl_weight)
         self.pc_weight = self._pc_weight(prepared[0])
-        during, gap = torch.zeros(4, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
-        norms: list[float] = []
-        lr = 0.0
-        for _ in range(learner.epochs):
-            for step in prepared:
-                lr = learning_rate(self.step, self.total_steps, learner)
-                norms.append(self._take_step(step, lr, during, None if norms else gap))
-                yield self.step
-        tokens_gap, tokens = sum_over_ranks(gap).tolist()
-        loss, dpo, product_centric, right = (sum_over_ranks(during) / (len(groups) * learner.epochs)).tolist()
+        taken = yield from self._optimise(prepared)
+        loss, dpo, product_centric, right = (taken.losses / (len(groups) * learner.epochs)).tolist()
         return RoundMetrics(
             rows=len(groups),
-            steps=len(norms),
+            steps=len(taken.norms),
             loss=loss,
             dpo_loss=dpo,
             product_centric_loss=product_centric,
             accuracy=right,
             kl=kl / answers,
-            logprob_gap=tokens_gap / tokens,
-            grad_norm=sum(norms) / len(norms),
-            lr=lr,
+            logprob_gap=taken.gap,
+            grad_norm=sum(taken.norms) / len(taken.norms),
+            lr=taken.lr,
             seconds=time.perf_counter() - started,
             kl_weight=self.kl_weight,
             fluent=fluent / answers,
@@ -206,6 +207,35 @@ class PreferenceLearner:
         learner = self.config.learner
         rank = learner.lora_rank if learner.finetune == "lora" else None
         return {"world_size": self.world_size, "zero_stage": learner.zero_stage, "dtype": learner.dtype, "lora_rank": rank}
+
+    def _prepare_all(
+        self,
+        groups: Sequence[PreferenceGroup],
+        views: Sequence[ImageArray],
+        negative_rollouts: Sequence[Rollout | None],
+        negative_views: Sequence[ImageArray | None],
+    ) -> Generator[int, None, tuple[list[list[_PreparedMicroBatch]], list[float]]]:
+        """The micro-batches of each step of this rank, and what `_prepare` counts, over all ranks."""
+        learner = self.config.learner
+        counted = torch.zeros(4, dtype=torch.float64)
+        prepared: list[list[_PreparedMicroBatch]] = []
+        for micro_batches in plan_steps(len(groups), learner.batch_size, learner.micro_batch_size, self.rank, self.world_size):
+            prepared.append([self._prepare(micro, groups, views, negative_rollouts, negative_views, counted) for micro in micro_batches])
+            yield self.step
+        return prepared, sum_over_ranks(counted).tolist()
+
+    def _optimise(self, prepared: Sequence[Sequence[_PreparedMicroBatch]]) -> Generator[int, None, _Taken]:
+        """All steps of all epochs."""
+        losses, gap = torch.zeros(4, dtype=torch.float64), torch.zeros(2, dtype=torch.float64)
+        norms: list[float] = []
+        lr = 0.0
+        for _ in range(self.config.learner.epochs):
+            for step in prepared:
+                lr = learning_rate(self.step, self.total_steps, self.config.learner)
+                norms.append(self._take_step(step, lr, losses, None if norms else gap))
+                yield self.step
+        difference, tokens = sum_over_ranks(gap).tolist()
+        return _Taken(sum_over_ranks(losses), difference / tokens, norms, lr)
 
     def _prepare(
         self,
