@@ -26,6 +26,15 @@ _CONFIG_FILES = {
     "backbone": "config.json",
 }
 
+_REINSTALL = "reinstall the package, or run `caig-rl nano build`"
+_EMBEDDED_ADVICE = {
+    "guard_reward": "it does not ship; make it by `caig-rl nano build --only guard_creatives --only guard_reward`, or leave the key empty"
+}
+_SEGMENTS_ADVICE = {
+    "reward": "`caig-rl nano build --only creatives --only reward --segments` teaches the embedded one",
+    "guard_reward": "`caig-rl nano build --only guard_creatives --only guard_reward --segments` teaches the embedded one",
+}
+
 
 def resolve_model_folder(name_or_path: str, kind: ModelKind, trust_remote_code: bool = False) -> Path:
     """The checked folder of a model: an embedded one for "nano", else `name_or_path` itself.
@@ -36,7 +45,7 @@ def resolve_model_folder(name_or_path: str, kind: ModelKind, trust_remote_code: 
     """
     folder = _embedded_folder(kind) if name_or_path == NANO else Path(name_or_path).expanduser()
     if not folder.is_dir():
-        advice = "reinstall the package, or run `caig-rl nano build`" if name_or_path == NANO else f"give the folder of a {kind} model"
+        advice = _EMBEDDED_ADVICE.get(kind, _REINSTALL) if name_or_path == NANO else f"give the folder of a {kind} model"
         raise ModelFolderError(f"{kind} model {name_or_path!r}: there is no folder {folder}; {advice}")
     if not (folder / _CONFIG_FILES[kind]).is_file():
         raise ModelFolderError(f"{kind} model {folder}: no {_CONFIG_FILES[kind]} in it, so it is not a {kind} model's folder")
@@ -59,8 +68,15 @@ def check_segments(folder: Path, names: Sequence[str]) -> None:
     if missing:
         raise ModelFolderError(
             f"reward model {folder} was not taught what the segment {missing[0]!r} clicks (it knows {', '.join(taught) or 'none'}). "
-            "Train it on a click log with these segments.names (`caig-rl data pairs`, `caig-rl reward train`), or leave the key empty"
+            f"{_segments_advice(folder)}, or leave the key empty"
         )
+
+
+def _segments_advice(folder: Path) -> str:
+    for kind in ("reward", "guard_reward"):
+        if folder == _embedded_folder(kind):
+            return _SEGMENTS_ADVICE[kind]
+    return "Train it on a click log with these segments.names (`caig-rl data pairs`, `caig-rl reward train`)"
 
 
 def _embedded_folder(kind: ModelKind) -> Path:

@@ -86,14 +86,6 @@ def test_every_network_of_a_renderer_needs_weights_of_its_own(tmp_path: Path) ->
     assert resolve_model_folder(str(tmp_path), "renderer") == tmp_path
 
 
-def test_an_embedded_guard_that_does_not_ship_is_named_with_the_command_that_builds_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("caig_rl.models.folders.files", lambda package: tmp_path)
-    with pytest.raises(ModelFolderError, match=r"guard_reward model 'nano': there is no folder .*guard_reward; .*`caig-rl nano build`"):
-        resolve_model_folder("nano", "guard_reward")
-
-
 def test_a_guard_must_score_a_creative_alone(tmp_path: Path) -> None:
     given = write_folder(tmp_path, {"model.safetensors": WEIGHTS})
     (tmp_path / "reward.json").write_text(json.dumps({"kind": "side_by_side"}))
@@ -114,3 +106,18 @@ def test_a_reward_model_that_was_not_taught_a_segment_is_refused_and_one_that_wa
     check_segments(tmp_path, [])
     with pytest.raises(ModelFolderError, match=r"it knows none"):
         check_segments(tmp_path, ["teens"])
+
+
+def test_the_embedded_model_that_is_missing_or_untaught_is_named_with_the_command_that_makes_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("caig_rl.models.folders._embedded_folder", lambda kind: tmp_path / kind)
+    with pytest.raises(ModelFolderError, match="nano build --only guard_creatives --only guard_reward`"):
+        resolve_model_folder("nano", "guard_reward")
+    with pytest.raises(ModelFolderError, match="reinstall the package"):
+        resolve_model_folder("nano", "policy")
+    for kind, stages in (("reward", "--only creatives --only reward"), ("guard_reward", "--only guard_creatives --only guard_reward")):
+        (tmp_path / kind).mkdir()
+        (tmp_path / kind / "reward.json").write_text('{"image_size": 64}')
+        with pytest.raises(ModelFolderError, match=f"nano build {stages} --segments` teaches the embedded one"):
+            check_segments(tmp_path / kind, ["teens"])
