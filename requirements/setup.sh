@@ -63,7 +63,8 @@ install_torch() {
         fail "$torch could not be installed; see the message above. Without network access, point pip at a wheel folder (PIP_FIND_LINKS)."
 }
 
-key=$(cat "$LOCK" pyproject.toml requirements/setup.sh | sha256sum | cut -d' ' -f1)
+# Its path too: commands of an environment that was moved name the Python of the old place.
+key=$({ cat "$LOCK" pyproject.toml requirements/setup.sh; pwd; } | sha256sum | cut -d' ' -f1)
 if [[ -f $STAMP && $(<"$STAMP") == "$key" ]]; then
     exit 0
 fi

@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 import torch
-from diffusers import AutoencoderTiny, StableDiffusionControlNetInpaintPipeline
+from diffusers import AutoencoderTiny, StableDiffusionControlNetInpaintPipeline, UNet2DConditionModel
 from PIL import Image
 
-from caig_rl.config.schema import ImagingConfig
+from caig_rl.config.schema import Config, ImagingConfig
 from caig_rl.imaging.control import canny_control, inpaint_mask, product_over
 from caig_rl.imaging.placement import place
 from caig_rl.models.renderer import MID_GREY
-from caig_rl.nano.build import NANO_WEIGHTS
+from caig_rl.nano.build import NANO_WEIGHTS, BuildPlan, NanoBuilder
 from caig_rl.nano.diffusion import new_scheduler
 from caig_rl.nano.distillation import DistillationPlan, Painter, _Inpainting, _several_steps, _words, distil
 from caig_rl.nano.scenes_data import InpaintingTasks, draw_inpainting
@@ -75,9 +75,25 @@ def train(pipeline: StableDiffusionControlNetInpaintPipeline, plan: Distillation
 
 
 def test_a_teacher_that_paints_as_the_student_does_leaves_nothing_to_learn(pipeline: StableDiffusionControlNetInpaintPipeline):
-    # The first step's weights are the teacher's own.
-    assert train(pipeline, DistillationPlan(teacher_steps=2, guidance=1.0, student_steps=2))[0] == 0.0
+    # The first step's weights are the teacher's own; a batch of twice the size rounds otherwise, in bfloat16.
+    assert train(pipeline, DistillationPlan(teacher_steps=2, guidance=1.0, student_steps=2))[0] < 1e-4
 
 
 def test_a_guided_teacher_of_more_steps_does(pipeline: StableDiffusionControlNetInpaintPipeline):
-    assert train(pipeline, DistillationPlan(teacher_steps=4, guidance=3.0, student_steps=2))[0] > 1e-3
+    assert train(pipeline, DistillationPlan(teacher_steps=4, guidance=3.0, student_steps=2))[0] > 1e-2
+
+
+def test_the_build_distils_its_own_unet_and_controlnet_and_puts_them_into_the_renderer(
+    pipeline: StableDiffusionControlNetInpaintPipeline, tmp_path: Path
+):
+    for part, folder in (("vae", "vae"), ("unet", "unet/unet"), ("text_encoder", "unet/text_encoder"), ("controlnet", "controlnet")):
+        getattr(pipeline, part).save_pretrained(tmp_path / folder)
+    pipeline.tokenizer.save_pretrained(tmp_path / "unet" / "tokenizer")
+    plan = BuildPlan(distillation_tasks=4, distillation_steps=3)
+    NanoBuilder(tmp_path, plan, Config(), lambda *step: None).run(["distilled", "renderer"])
+    built = StableDiffusionControlNetInpaintPipeline.from_pretrained(tmp_path / "renderer", safety_checker=None, local_files_only=True)
+    student = UNet2DConditionModel.from_pretrained(tmp_path / "distilled" / "unet")
+    for name, weight in student.state_dict().items():
+        assert torch.equal(built.unet.state_dict()[name].half(), weight.half()), name
+    teacher = pipeline.unet.state_dict()
+    assert not [name for name, weight in student.state_dict().items() if torch.equal(weight, teacher[name])]
